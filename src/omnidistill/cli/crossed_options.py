@@ -35,7 +35,7 @@ def add_crossed_options(parser: Parser) -> None:
         "--parts",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: parts to compute, of table,robustness,mismatch (default: all)",
+        help="with --preset crossed: comma-separated parts; available: table, robustness, mismatch (default: all)",
     )
 
 

@@ -41,8 +41,8 @@ class LearnableHeads(ABC):
     """Tensors from which heads are computed.
 
     Attributes:
-        latent: latent tensors of the storage; one matrix per modality.
-        storage: how the matrices are rounded.
+        latent: learned tensors, one matrix per modality. `storage` converts them to rounded rows or heads.
+        storage: how the rows or heads are rounded and stored.
     """
 
     latent: dict[str, Tensor]
@@ -51,7 +51,7 @@ class LearnableHeads(ABC):
     @property
     @abstractmethod
     def weight(self) -> Float[Tensor, ""]:
-        """Weight a of the learned heads when they are stacked on the initial heads."""
+        """Weight of the learned heads when they are stacked on the initial heads (`a` in the module docstring)."""
 
     @abstractmethod
     def leaves(self) -> list[Tensor]:
@@ -59,7 +59,10 @@ class LearnableHeads(ABC):
 
     @abstractmethod
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
-        """Return the rows that `stack_on` uses to scale the heads, and the heads (k x p_m)."""
+        """Return rows {modality: N x p_m} and the learned heads {modality: k x p_m}.
+
+        When the heads are stacked on the initial heads, `stack_on` scales both by their outputs on these rows.
+        """
 
     @abstractmethod
     def detached(self: L) -> L:
@@ -143,8 +146,8 @@ def heads_loss(
         learned: the tensors from which heads are computed.
         start: initial heads {modality: d x p_m}.
         features: real rows of a batch.
-        targets: affinities of the real rows.
-        objective: the loss, bound to the modalities.
+        targets: target similarities of the real rows (b x b).
+        objective: the loss L, bound to the order of the modalities (see `Objective.bind`).
         start_share: share c of the loss that is computed on the heads stacked on the initial heads, in [0, 1].
     """
     rows, heads = learned.solved()
@@ -171,7 +174,10 @@ def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
 
 
 def _batches(num_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-    """Yield slices of a random order, which is redrawn when too few rows remain."""
+    """Yield the row numbers of mini-batches, without end.
+
+    Every pass over the rows uses a new random order, and leaves out the last rows if they do not fill a mini-batch.
+    """
     size = min(batch_size, num_rows)
     while True:
         order = torch.randperm(num_rows, generator=generator, device="cpu")

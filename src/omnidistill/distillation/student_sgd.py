@@ -59,7 +59,7 @@ class StudentSgd:
 
     @staticmethod
     def from_leaves(leaves: Mapping[str, Tensor], space: StepSizeSpace) -> StudentSgd:
-        """Return the settings that the learned tensors represent. Gradients flow back to these tensors."""
+        """Convert learned tensors to settings, which are differentiable with respect to these tensors."""
         sizes = leaves[LEAVES[space]]
         return StudentSgd(
             sizes.exp() if space == "log" else sizes,

@@ -37,7 +37,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Optimiser arguments for the training functions. It is empty unless the protocol is "paper"."""
+    """Optimiser arguments of the protocol "paper" for the training functions; empty for any other protocol."""
 
     momentum: float
     weight_decay: float
@@ -49,8 +49,8 @@ def published_sgd(evaluate: EvaluateConfig, num_rows: int | None = None) -> Publ
 
     Args:
         evaluate: the protocol.
-        num_rows: number of training rows, which converts `decay_after` from epochs to steps. None: `decay_after` is a
-            number of epochs.
+        num_rows: number of training rows, which determines the steps per epoch. If given, `decay_after` in the result
+            is a number of steps; otherwise, it is a number of epochs.
     """
     if evaluate.protocol != "paper":
         return {}
@@ -65,7 +65,7 @@ def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
 
 
 def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
-    """Return the set with the published recipe, which keeps only the step sizes of the set's own recipe.
+    """Return the set with the published recipe instead of its own. Only the step sizes of its own recipe are kept.
 
     Warns if the features are centred.
 

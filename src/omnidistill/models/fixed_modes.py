@@ -1,18 +1,18 @@
-"""Fixed modes in the place of the singular vectors: the controls of table 7 in the HoPA paper (arXiv 2604.10666).
+"""Fixed modes instead of singular vectors: the controls of table 7 in the HoPA paper (arXiv 2604.10666).
 
 The objective `hopa` computes everything from a factorisation of the unit embeddings Z (M x d) of an instance,
 
     sigma_k = ||Z^T u_k||,   v_k = Z^T u_k / sigma_k        for an orthonormal basis u_1, ..., u_M
 
-With the left singular vectors as the basis, this is the SVD. The functions in this module use a fixed basis instead, so
-the computation has the same graph without the decomposition:
+With the left singular vectors as the basis, this is the SVD. The functions in this module use a fixed basis instead.
+The computational graph stays the same, but contains no decomposition:
 
-    identity    u_k = e_k: every modality is a mode of its own, v_k = z_k and sigma_k = 1
-    mean        u_1 = (1, ..., 1) / sqrt M: v_1 is the normalised mean of the embeddings. What is left of the energy,
-                M - sigma_1^2, is spread evenly over the other modes, so that they do not depend on the order of the
-                modalities
+    identity    u_k = e_k. Every modality is a mode of its own, with v_k = z_k and sigma_k = 1.
+    mean        u_1 = (1, ..., 1) / sqrt M. v_1 is the normalised mean of the embeddings. The remaining energy,
+                M - sigma_1^2, is divided equally among the other modes, so that they do not depend on the order of the
+                modalities.
 
-The paper states that the SVD is replaced, but prints no formulas; these are our interpretation.
+The paper states that the SVD is replaced, but prints no formulas. The formulas above are our interpretation.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """
@@ -30,9 +30,10 @@ class FixedModes(Spectrum):
     """A factorisation with a fixed basis: `vectors` does not depend on the Gram matrix."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of a = u_k / sigma_k: only sigma_k changes.
+        """Return the factors gamma in the first-order change of a = u_k / sigma_k; see `Spectrum.weight_rates`.
 
-        Thus gamma_k = -1 / (2 lambda_k), as for the SVD, and all others are 0.
+        The basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 lambda_k), as for the SVD,
+        and all other factors are 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()
@@ -40,14 +41,14 @@ class FixedModes(Spectrum):
 
 
 def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return the modes of the identity: one per modality. Mode k has the direction of embedding k."""
+    """Return one mode per modality: the basis is the identity matrix, and v_k is the embedding of modality k."""
     eigenvalues = gram.diagonal(dim1=-2, dim2=-1)
     basis = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return _modes(eigenvalues, basis)
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return the modes of mean pooling. The first has the direction of the mean of the embeddings."""
+    """Return the modes of mean pooling, of which the first has the direction of the mean of the embeddings."""
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num
     others = ((total - first) / (num - 1)).expand(*first.shape[:-1], num - 1)
@@ -60,7 +61,10 @@ def _modes(eigenvalues: Float[Tensor, "*r b M"], basis: Float[Tensor, "M M"]) ->
 
 
 def _mean_basis(gram: Float[Tensor, "*r b M M"]) -> Float[Tensor, "M M"]:
-    """Return an orthonormal basis whose first vector is constant: the reflection that swaps it with e_1."""
+    """Return an orthonormal basis whose first vector is (1, ..., 1) / sqrt M.
+
+    The basis is the Householder reflection that swaps this vector with the unit vector e_1.
+    """
     num = gram.shape[-1]
     identity = torch.eye(num, dtype=gram.dtype, device=gram.device)
     mirror = identity[0] - num**-0.5

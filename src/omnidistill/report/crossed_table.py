@@ -1,4 +1,4 @@
-"""Convert the content of a crossed table to tables, and format the tables as Markdown."""
+"""Arrange the content of a crossed table in tables with text cells, and format these as Markdown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CrossedView:
     rows: tuple[CrossedRow, ...]
 
     def values(self, cell: CrossedCell) -> Values | None:
-        """Return the values of the table's measure in a cell, by recall level; None if there are none."""
+        """Return {recall level: value of this table's measure} for a cell; None if the cell has no values."""
         values: Values | None = getattr(cell, self.measure)
         return values
 

@@ -48,7 +48,7 @@ class PaperSection(JsonContent):
     Attributes:
         number: number of the table, or "figure-2".
         benchmark: short name of the dataset, such as "msrvtt".
-        title: table and dataset, for people.
+        title: title with the dataset, such as "Table 5 on MSR-VTT: pairs, anchors and the proxy".
         comparison: path of the comparison without suffix, relative to the folder of the page.
         data: the dataset.
         levels: recall levels, as in the paper.
@@ -91,6 +91,14 @@ class PaperContent(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> PaperContent:
-        """Create the content from that of a paper.json. Raises InputError if a field is missing or invalid."""
+        """Create the content from the JSON object in a file paper.json.
+
+        Args:
+            tree: the JSON object.
+            where: path of the file, quoted in error messages.
+
+        Raises:
+            InputError: a field is missing or invalid.
+        """
         cls.require_schema(tree, SCHEMA, where)
         return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

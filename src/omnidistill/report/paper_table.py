@@ -1,8 +1,9 @@
 """The tables of the HoPA paper as text, with our numbers next to the printed ones, for Markdown and for the page.
 
 Every section has a table with mean recall and gain retained. Tables 1 to 3 also have recall by direction, and table 7
-has seconds per outer iteration. A number that the paper does not print, or that is not known, is a dash. One of ours
-that is undefined, such as the gain where training on all rows gains nothing beyond noise, is n/a.
+has seconds per outer iteration. A dash stands for a number that the paper does not print, or that is not known. "n/a"
+stands for a number of ours that is undefined, such as the gain retained if training on all rows improves recall by no
+more than noise.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PaperView:
     Attributes:
         title: its title.
         groups: the column groups; each has a column with our numbers and one with the printed ones.
-        rows: (label, is it a method, cells) of every row.
+        rows: (label, whether the row is a method, cells) of every row.
     """
 
     title: str
@@ -72,7 +73,7 @@ def paper_chart(section: PaperSection) -> str | None:
 
 
 def section_notes(section: PaperSection) -> list[str]:
-    """Return the sentences below a section: rows of the data, the protocol, and why rows failed."""
+    """Return the sentences below a section: data rows per split, the protocol, and the errors of failed table rows."""
     data = section.data
     facts = f"{data.name}: {', '.join(f'{count:,} {split}' for split, count in data.rows.items())} rows."
     errors = [f"{_label(row)}: {' '.join(row.error.split())}" for row in section.rows if row.error is not None]
@@ -113,7 +114,10 @@ def _ours(row: PaperRow, number: float | None, decimals: int) -> str:
 
 
 def _printed(number: float | None, decimals: int) -> str:
-    """Return a number with the decimals of the paper, which prints one or two for recall."""
+    """Return a printed number as text, with the decimals of the paper.
+
+    The paper prints some recalls with one more decimal than ours have.
+    """
     if number is None:
         return ABSENT
     more = decimals == 1 and abs(round(number, 1) - number) > 1e-6

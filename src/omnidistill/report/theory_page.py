@@ -1,4 +1,4 @@
-"""An HTML page about the theory measured on a run: findings, charts and tables; self-contained, without scripts.
+"""A self-contained HTML page without scripts that compares the theory with measurements: findings, charts, tables.
 
 Texts from the data are escaped; a content security policy allows only the page's own style.
 """
@@ -48,7 +48,11 @@ def render_theory(content: TheoryContent) -> str:
 
 
 def _instance_rows(instances: Sequence[InstanceModes]) -> list[tuple[int, str, list[str]]]:
-    """Return (row, id of its real row, sigma, p, omega, real sigma and eps as text) of the farthest instances."""
+    """Return the table rows for the instances whose first mode is farthest from that of their real row.
+
+    A table row consists of the number of the synthetic row, the id of its real row, and six lists as texts: sigma, real
+    sigma, p, real p, omega and eps (see `InstanceModes`).
+    """
     farthest = sorted(instances, key=lambda each: (-each.eps[0], each.row))[:NUM_INSTANCES]
     return [
         (

@@ -1,4 +1,4 @@
-"""What the theory of HoPA says about a run, in plain words: which statements hold, and how loose the bounds are.
+"""Summarise in plain words which statements of the theory of HoPA hold on a run, and how loose the bounds are.
 
 Statements are checked on the measured numbers only. A bound holds if the measured value exceeds it by no more than
 rounding (1e-9 of the bound). Lemmas 2 and 3 hold if their sides differ by at most 1e-12. For eq. 14 the tolerance is
@@ -23,7 +23,13 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement of the theory: its name, whether it holds on these data, and the measurements, as text."""
+    """A statement of the theory, compared with the measurements.
+
+    Attributes:
+        statement: name of the statement.
+        verdict: whether the statement holds on these data, in words.
+        text: sentences about the measurements.
+    """
 
     statement: str
     verdict: str
@@ -37,7 +43,7 @@ def summary_text(content: TheoryContent) -> str:
 
 
 def headline(content: TheoryContent) -> str:
-    """Return what was measured: method, data, number of steps and rows."""
+    """Return sentences that describe the diagnosed run: method, data, number of steps and rows."""
     count = len(content.steps)
     of_recipe = "" if count == content.recipe_steps else f" (the recipe has {content.recipe_steps})"
     return (
@@ -53,7 +59,10 @@ def findings(content: TheoryContent) -> list[Finding]:
 
 
 def holds(measured: float, bound: float | None) -> bool:
-    """Return whether a measured value is at most the bound, up to rounding; None is a bound beyond float64."""
+    """Return whether a measured value is at most the bound, up to rounding.
+
+    A bound of None stands for a bound beyond the range of float64, which always holds.
+    """
     return bound is None or measured <= bound * (1 + _ROUNDING)
 
 
@@ -205,7 +214,7 @@ def _in_steps(kept: int, count: int) -> str:
 
 
 def _times(bound: float | None, measured: float) -> str:
-    """Return how many times as large the bound is, as text."""
+    """Return the ratio of the bound to the measured value as text, such as "3.5 times"."""
     if bound is None:
         return "more than 10^308 times"
     if not measured:

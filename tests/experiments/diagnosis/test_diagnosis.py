@@ -114,7 +114,7 @@ def test_nothing_is_overwritten_without_force(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.folder, copy)
     measured(copy, num_steps=1)
     before = contents(copy)
-    with pytest.raises(InputError, match=re.escape("theory.html: already exists; replace it with force=True")):
+    with pytest.raises(InputError, match=re.escape("theory.html: already exists; use force=True to replace it")):
         measured(copy, num_steps=2)
     assert contents(copy) == before
     assert len(measured(copy, num_steps=2, force=True).content.steps) == 2

@@ -12,13 +12,13 @@ from omnidistill.cli.parser import CommandGroup
 
 def add(group: CommandGroup) -> None:
     """Add the `diagnose` command to a command group (a heading in the program's help)."""
-    summary = "measure the theory of HoPA along a student's steps: modes, identities, bounds"
+    summary = "compare the theory of HoPA with measurements along a student's steps"
     parser = group.add_command(
         "diagnose",
         run,
         summary,
-        description=f"{summary}. It trains one student on the set and one on real rows, in float64, and compares both "
-        "sides of every lemma and bound of the paper",
+        description=f"{summary}: modes, identities and bounds. The command trains one student on the set and another "
+        "on real rows, in float64, and measures both sides of every lemma and bound of the paper",
         main_options=("--real-rows", "--steps", "--force", "--json"),
         examples=("omnidistill diagnose RUN", "omnidistill diagnose RUN --real-rows nearest -o THEORY"),
     )
@@ -49,7 +49,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure the theory on a run and print the summary; with `--json`, print all measurements."""
+    """Diagnose a run and print the summary. With `--json`, print all measurements instead."""
     from omnidistill.api import diagnose
 
     diagnosis = diagnose(

@@ -1,1 +1,1 @@
-"""The theory of HoPA measured on a set: modes, identities, gradients by mode, Lipschitz constants and error bounds."""
+"""Quantities in the theory of HoPA, measured on a set: modes, gradients by mode, Lipschitz constants, error bounds."""

@@ -1,30 +1,34 @@
-"""The discrepancy of two gradients and its bound by modes (HoPA, arXiv 2604.10666, eq. 4, 10, 11).
+"""The discrepancy between two gradients, and its bounds by modes (HoPA, arXiv 2604.10666, eq. 4, 10, 11).
 
-A synthetic and a real batch have b instances each, in pairs. With features x_m, outputs y_m = W_m x_m and unit
-embeddings z_m = y_m / ||y_m||, the gradient with respect to all heads is
+A synthetic and a real batch have b instances each. Instance i of one batch is paired with instance i of the other. With
+features x_m, outputs y_m = W_m x_m and unit embeddings z_m = y_m / ||y_m||, the gradient with respect to all heads is
 
     g = (1/b) sum_i J_i^T G_i,   (J_i^T H)_m = (I - z_m z_m^T) h_m x_m^T / ||y_m||,   ||J_i|| = max_m ||x_m|| / ||y_m||
 
-where G_i is the gradient with respect to the embeddings of instance i (`mode_gradients`). Measured are
+Here G_i is the gradient with respect to the embeddings of instance i (see `mode_gradients`), and H is any M x d matrix
+with rows h_m. This module computes the discrepancy Delta, the constant C_J and both sides of eq. 10:
 
     Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
     C_J = max over instances of both batches of ||J_i||
     eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
 
-The reconstruction leaves open whether omega_k belongs to the real or to the synthetic instance, so both are
-measured. Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R, and the
-same Jacobian. In general three more terms are needed (own derivation). We have J^T G - J'^T G' = J^T (G - G') +
-(J - J')^T G' and
+The reconstruction leaves open whether omega_k belongs to the real or to the synthetic instance, so the module computes
+eq. 10 with both. Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R,
+and the same Jacobian. In general, three more terms are needed (own derivation). A prime marks the synthetic instance:
 
+    J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
 
-where a prime marks the synthetic instance. Since the A_k are orthonormal, the triangle inequality gives
+The A_k are orthonormal, so the triangle inequality gives the complete bound:
 
     complete:  Delta <= C_J (1/b) sum_i [ sum_k omega'_k eps_k + ||c - c'||_2 + ||R - R'||_F ]
                         + (1/b) sum_i ||(J_i - J'_i)^T G'_i||
 
-This bound always holds. The last term compares matrices of rank one, a x^T - a' x'^T = a (x - x')^T + (a - a') x'^T,
-whose squared norm is ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x').
+This bound always holds. In its last term, modality m contributes the matrix a x^T - a' x'^T, where
+a = (I - z_m z_m^T) g'_m / ||y_m||, a' is the same with z'_m and y'_m, and g'_m is row m of G'. The matrix equals
+a (x - x')^T + (a - a') x'^T. Its squared norm is
+
+    ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x')
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width, K modes.
 """
@@ -47,7 +51,7 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch at certain heads: features, outputs, embeddings, and everything that is derived from them."""
+    """A batch of instances at given heads: features, embeddings, modes, and gradients of the objective."""
 
     features: Mapping[str, Float[Tensor, "b _"]]
     embeddings: Float[Tensor, "b M d"]
@@ -63,7 +67,7 @@ class Batch:
         features: Mapping[str, Float[Tensor, "b _"]],
         targets: Float[Tensor, "b b"],
     ) -> Batch:
-        """Return the batch with these features and target similarities."""
+        """Compute the embeddings, modes and gradients of a batch from its features and target similarities."""
         outputs = stack(project(heads, features))
         unit, norms = normalise(outputs)
         embeddings = unit.transpose(0, 1).contiguous()
@@ -78,20 +82,22 @@ class Batch:
         )
 
     def jacobian_norm(self) -> float:
-        """Return the largest norm of an instance's Jacobian, max ||x_m|| / ||y_m||."""
+        """Return the largest ||J_i|| over the instances of the batch; see the module docstring."""
         lengths = torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in self.features.values()], dim=-1)
         return float((lengths / self.norms).max())
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Delta and the terms of its bounds. Every term except `jacobian` is to be multiplied by C_J.
+    """The discrepancy Delta between two gradients, and the terms of its bounds.
+
+    The module docstring defines all symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
 
     Attributes:
-        delta: Delta.
+        delta: the discrepancy Delta.
         jacobian_norm: C_J of this pair of batches.
         by_mode: (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        by_mode_real: the same with the omega_k of the real instances.
+        by_mode_real: the same terms, but with the omega_k of the real instances.
         coefficients: (1/b) sum_i ||c - c'||_2.
         rest: (1/b) sum_i ||R - R'||_F.
         jacobian: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
@@ -107,7 +113,7 @@ class Discrepancy:
 
     @property
     def complete(self) -> float:
-        """The complete bound on Delta, which always holds."""
+        """The complete bound on Delta; see the module docstring."""
         return self.jacobian_norm * (sum(self.by_mode) + self.coefficients + self.rest) + self.jacobian
 
 
@@ -117,18 +123,21 @@ def head_gradients(
     features: Mapping[str, Float[Tensor, "b _"]],
     targets: Float[Tensor, "b b"],
 ) -> Heads:
-    """Return dL/dW_m = (dL/dY_m)^T X_m for every modality."""
+    """Return the gradient of the objective with respect to the heads, dL/dW_m = (dL/dY_m)^T X_m."""
     deltas = objective.gradient(stack(project(heads, features)), targets)
     return {name: delta.mT @ features[name] for name, delta in zip(heads, deltas, strict=True)}
 
 
 def distance(first: Heads, second: Heads) -> float:
-    """Return the Euclidean distance of two heads (or gradients) over all modalities."""
+    """Return the Euclidean distance between two sets of heads, or between two gradients, over all modalities."""
     return float(sum(float((first[name] - second[name]).square().sum()) for name in first) ** 0.5)
 
 
 def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
-    """Return Delta and the terms of its bounds, for two batches whose instances are paired by position."""
+    """Return the discrepancy between the gradients of two batches, and the terms of its bounds.
+
+    Instance i of one batch is paired with instance i of the other.
+    """
     eps = mode_distances(synthetic.modes, real.modes)
     mine, other = real.gradients, synthetic.gradients
     return Discrepancy(
@@ -143,7 +152,7 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the mean over instances of ||(J - J')^T G'||."""
+    """Return the last term of the complete bound: the mean of ||(J_i - J'_i)^T G'_i|| over the instances."""
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
     pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]

@@ -1,19 +1,21 @@
-"""How far two students can drift apart (HoPA, arXiv 2604.10666, Lemma 1 and Theorem 1; eq. 4, 12, 13).
+"""Bounds on the distance between two students (HoPA, arXiv 2604.10666, Lemma 1 and Theorem 1; eq. 4, 12, 13).
 
 Two students take SGD steps from the same heads, one on real and one on synthetic batches:
 
     theta^real <- theta^real - B g^real(theta^real),   theta^syn <- theta^syn - B g^syn(theta^syn)
 
-With e_t = ||theta_t^real - theta_t^syn||, Delta_t = ||g^real - g^syn|| at theta_t^syn, and L a Lipschitz constant of
-g^real, adding and subtracting g^real(theta^syn) gives
+Here theta are the heads, g is the gradient of the loss, and B is the diagonal matrix of the step sizes. Let
+e_t = ||theta_t^real - theta_t^syn|| be the distance between the students, Delta_t = ||g^real - g^syn|| at theta_t^syn,
+L a Lipschitz constant of g^real, and eta the step size. Subtract the two updates, and add and subtract
+B g^real(theta^syn). This gives
 
     e_{t+1} <= (1 + eta L) e_t + eta Delta_t,   e_0 = 0
     e_T <= eta sum_{t < T} (1 + eta L)^{T-1-t} Delta_t                                       Lemma 1, eq. 4
     e_T <= eta C_J sum_{t < T} (1 + eta L)^{T-1-t} sum_k omega_k,t eps_k,t                   Theorem 1, eq. 12
 
-Theorem 1 replaces Delta_t by its bound in eq. 10 (`discrepancy`). If step sizes differ between modalities (B is
-diagonal), eta is the largest of them, because ||B g|| <= eta ||g||; eta and L may also depend on the step (own
-derivation). With the largest L over all steps this is the paper's bound; with the L of each step it is tighter.
+Theorem 1 replaces Delta_t by its bound in eq. 10 (see `discrepancy`). If step sizes differ between modalities, eta is
+the largest of them, because ||B g|| <= eta ||g||. eta and L may also depend on the step (own derivation). The largest L
+of all steps gives the bound of the paper. The L of each step gives a tighter bound.
 
 Shapes: T steps.
 """
@@ -26,7 +28,7 @@ from collections.abc import Sequence
 def error_bounds(
     step_sizes: Sequence[float], lipschitz: Sequence[float], discrepancies: Sequence[float]
 ) -> list[float]:
-    """Return the bounds on e_0, ..., e_T; infinite where they exceed the range of float64.
+    """Return upper bounds on e_0, ..., e_T. A bound that exceeds the range of float64 is infinite.
 
     Args:
         step_sizes: eta of each step.

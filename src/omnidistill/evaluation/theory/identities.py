@@ -1,15 +1,18 @@
-"""Lemmas 2 and 3 of HoPA (arXiv 2604.10666) as identities, checked on embeddings in float64.
+"""Check Lemmas 2 and 3 of HoPA (arXiv 2604.10666), which are identities, on embeddings in float64.
 
-For an instance with embeddings Z (M x d), Gram matrix G = Z Z^T, singular values sigma_k and u_1 the leading
-eigenvector of G:
+Let Z (M x d) be the embeddings of an instance, sigma_k their singular values, G = Z Z^T the Gram matrix, and u_1 the
+leading eigenvector of G. Then
 
     Lemma 2 (eq. 5)   min over rank X <= 1 of ||G - X||_F = ||G - sigma_1^2 u_1 u_1^T||_F = sqrt(sum_{k >= 2} sigma_k^4)
     Lemma 3           v_1 = Z^T u_1 / sigma_1:   ||v_1|| = 1,   Z v_1 = sigma_1 u_1,   v_1 is the right singular vector
 
-The statements are reconstructions: Lemma 2 is the theorem of Eckart and Young for G. Each side is computed in a
-different way: u_1 and the eigenvalues by the library (`models.spectrum`, from G), sigma_k and the singular vector by an
-SVD of Z. A singular vector is only determined up to rounding divided by the gap, so its difference is multiplied by the
-relative gap (sigma_1^2 - sigma_2^2) / sigma_1^2 (Davis and Kahan); the sign is that of the library.
+The statements are reconstructions: Lemma 2 is the theorem of Eckart and Young for G. The two sides are computed in
+different ways. `models.spectrum` computes u_1 and the eigenvalues from G, and an SVD of Z gives sigma_k and the right
+singular vector.
+
+The rounding error of a singular vector is inversely proportional to the gap between the first two eigenvalues (Davis
+and Kahan). The difference of the singular vectors is therefore multiplied by the relative gap
+(sigma_1^2 - sigma_2^2) / sigma_1^2. The sign of the vector from the SVD is chosen to match v_1.
 
 Shapes: b instances, M modalities, d embedding width, K = min(M, d) modes.
 """
@@ -25,7 +28,7 @@ from omnidistill.models.spectrum import spectrum
 
 
 def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the difference of the two sides of Lemma 2, per instance."""
+    """Return the absolute difference between the two sides of Lemma 2 for each instance."""
     gram = embeddings @ embeddings.mT
     result = spectrum(gram)
     leading = result.vectors[..., :1] * result.sigma[..., :1].unsqueeze(-1)
@@ -35,7 +38,7 @@ def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float
 
 
 def lemma_3_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the largest violation of the three equations of Lemma 3, per instance."""
+    """Return the largest violation of the three equations of Lemma 3 for each instance."""
     result = spectrum(embeddings @ embeddings.mT)
     proxy = (result.weights().unsqueeze(-2) @ embeddings).squeeze(-2)
     length = (torch.linalg.vector_norm(proxy, dim=-1) - 1).abs()

@@ -1,14 +1,18 @@
 """Local Lipschitz constants of the gradient, by power iteration (HoPA, arXiv 2604.10666, Lemma 1).
 
-Lemma 1 needs L with ||g(theta) - g(theta')|| <= L ||theta - theta'||, where g is the gradient on real rows. On the
-segment between two heads, the smallest such constant is at most the largest spectral norm of the Hessian H on that
-segment (mean value inequality). H is not formed. With Y = X W^T, features X (b x p) and Delta = dL/dY,
+Lemma 1 needs a constant L with ||g(theta) - g(theta')|| <= L ||theta - theta'||, where g is the gradient on real rows.
+On the segment between two heads, the smallest such constant is at most the largest spectral norm of the Hessian H on
+that segment (mean value inequality). H is never stored as a matrix. Let X (b x p) be the features, Y = X W^T the
+outputs and Delta = dL/dY. The product of H with a direction V (of the shape of W) and the power iteration are
 
-    H V = (D Delta [X V^T])^T X          D Delta is symmetric, so a vector-Jacobian product of `gradient` computes it
-    v <- H v / ||H v||,  ||H|| ~ ||H v||     power iteration; the estimate approaches ||H|| from below
+    H V = (D Delta [X V^T])^T X              D Delta [E] is the derivative of Delta in the direction E
+    v <- H v / ||H v||,  ||H|| ~ ||H v||     the estimate approaches ||H|| from below
 
-Only directions V = C Q^T in the row space of X change the outputs, where X^T = Q R (Q: p x r). In these coordinates X
-becomes R^T (b x r), so an iteration costs as much as a batch of b rows that are r <= b wide (own derivation).
+The map D Delta is symmetric, so a vector-Jacobian product of `Objective.gradient` computes it.
+
+Only directions in the row space of X change the outputs. With the QR decomposition X^T = Q R (Q: p x r), these are
+V = C Q^T. In the coordinates C, the features become R^T (b x r), so an iteration costs as much as for b rows of width
+r <= b (own derivation).
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width.
 """
@@ -83,12 +87,12 @@ def segment_norm(
     *,
     points: Sequence[float] = SEGMENT_POINTS,
 ) -> float:
-    """Return the largest norm of the Hessian at some points between two heads.
+    """Return the largest spectral norm of the Hessian at several points on the segment between two heads.
 
     Args:
         objective, features, targets, generator: see `hessian_norm`.
-        first, second: the ends of the segment.
-        points: positions on the segment; 0 is the first end and 1 the second.
+        first, second: heads at the two ends of the segment.
+        points: positions on the segment, from 0 (`first`) to 1 (`second`).
     """
     return max(
         hessian_norm(

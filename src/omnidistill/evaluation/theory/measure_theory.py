@@ -1,4 +1,8 @@
-"""Measure the theory on two students: every step, the bounds, all instances, and which modes objectives excite."""
+"""Measure the quantities in the theory of HoPA on two students.
+
+The measurements consist of one record per step, the bounds on the distance between the students, the modes of all rows,
+and how strongly several objectives excite each mode.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +72,7 @@ def measure_theory(
 
 
 def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
-    """Return the bounds on the distance of the students after each number of steps.
+    """Return the bounds on the distance between the students after each number of steps.
 
     Args:
         steps: the measurements before each step.
@@ -96,12 +100,14 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return which modes the student's own objective and others excite on all synthetic rows, as one batch.
+    """Return how strongly the student's own objective and those in `REFERENCES` excite each mode.
+
+    The gradients are computed on all synthetic rows as one batch.
 
     Args:
         students: the students, with the synthetic rows and their targets.
         heads: heads at which the gradients are taken.
-        step: number of steps that led to these heads.
+        step: number of steps after which the student has these heads.
     """
     rows = students.synthetic
     embeddings = torch.stack(list(embed(heads, rows.features).values()), dim=1)

@@ -1,25 +1,30 @@
-"""The gradient of an objective by mode: coefficients omega_k and the rest (HoPA, arXiv 2604.10666, eq. 11, 14, 22-30).
+"""The gradient of an objective, decomposed by mode (HoPA, arXiv 2604.10666, eq. 11, 14, 22-30).
 
-Let L be the objective on a batch of b instances, and G_i = b dL/dZ_i its gradient for instance i, as if L were a sum
-over instances divided by b. With the modes A_k = u_k v_k^T of Z_i,
+Let L be the objective on a batch of b instances, and Z_i the embeddings of instance i. The gradient for instance i is
+G_i = b dL/dZ_i; the factor b treats L as a mean over instances. With the modes A_k = u_k v_k^T of Z_i (see `modes`),
 
     G_i = sum_k c_k A_k + R,   c_k = <G_i, A_k>_F = u_k^T G_i v_k,   <R, A_k>_F = 0        (A_k are orthonormal)
     omega_k = |c_k|                                                                        eq. 11
 
-HoPA, eq. 14: L_mod = -(1/b) sum_i log p_1 depends on sigma only, and dsigma_k = <A_k, dZ>. Therefore R = 0 and
+An objective *excites* mode k if omega_k > 0.
 
-    c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2        so omega_k = 0 for k >= 2 is false for the softmax
+**HoPA, eq. 14.** The term L_mod = -(1/b) sum_i log p_1 depends only on the singular values, and dsigma_k = <A_k, dZ>.
+Therefore R = 0 and
 
-Where sigma_k = 0 it has no derivative; the library takes c_k = 0. For the single-mode L_mod = -sigma_1, c_1 = -1 and
-all other c_k are 0. L_ins depends on v_1 only, and v_1 does not change if only singular values change, so L_ins
-contributes to R but not to c (own derivation).
+    c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2
 
-Pairwise objectives, appendix A.2 (own derivation of eq. 22-30): with e_mn,ij = dL/ds_mn,ij and s_mn,ij = z_m,i . z_n,j,
+With the softmax, the statement "omega_k = 0 for k >= 2" is therefore false. At sigma_k = 0, sigma_k has no derivative;
+the library sets c_k = 0 there. For the single-mode term L_mod = -sigma_1, c_1 = -1 and all other c_k are 0. The term
+L_ins depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to R but
+not to c_k (own derivation).
+
+**Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
+instance i, s_mn,ij = z_m,i . z_n,j and e_mn,ij = dL/ds_mn,ij. Then
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
         = b sigma_k sum_{m != n} u_k,m e_mn,ii u_k,n  +  the terms of the other instances j != i
 
-because z_n,i . v_k = sigma_k u_k,n. In general neither part vanishes for k >= 2: the full spectrum is excited.
+because z_n,i . v_k = sigma_k u_k,n. In general, neither part vanishes for k >= 2, so all modes are excited.
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """
@@ -40,7 +45,7 @@ _VANISHING = (8 * torch.finfo(torch.float64).eps) ** 0.5  # `models.spectrum` cl
 
 @dataclass(frozen=True)
 class ModeGradients:
-    """The gradient of every instance, decomposed by mode: G_i = sum_k c_k A_k + R."""
+    """The gradient of every instance, decomposed as G_i = sum_k c_k A_k + R; see the module docstring."""
 
     total: Float[Tensor, "b M d"]  # G_i
     coefficients: Float[Tensor, "b K"]  # c_k, with sign
@@ -48,11 +53,14 @@ class ModeGradients:
 
     @property
     def omega(self) -> Float[Tensor, "b K"]:
-        """The coefficients of eq. 11 and 14, |c_k|."""
+        """Absolute values of the coefficients, omega_k = |c_k| (eq. 11)."""
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
-        """Return the shares of sum_i ||G_i||^2 that are in each mode and in the rest; they sum to 1."""
+        """Return the share of sum_i ||G_i||^2 in each mode, and the share in the rest R.
+
+        The shares sum to 1, or are all 0 if the gradient is 0.
+        """
         by_mode, rest = self.coefficients.square().sum(0), float(self.rest.square().sum())
         whole = float(by_mode.sum()) + rest
         return (by_mode / whole, rest / whole) if whole > 0 else (torch.zeros_like(by_mode), 0.0)
@@ -61,13 +69,13 @@ class ModeGradients:
 def mode_gradients(
     objective: Objective, embeddings: Float[Tensor, "b M d"], targets: Float[Tensor, "b b"], decomposed: Modes
 ) -> ModeGradients:
-    """Return the gradient with respect to the embeddings, by mode.
+    """Return the gradient with respect to the embeddings, decomposed by mode.
 
     Args:
         objective: the loss, as a function of embeddings (`Objective.embedding_loss`).
         embeddings: unit embeddings of the batch, one matrix Z_i per instance.
         targets: target similarities of the batch.
-        decomposed: the modes of the embeddings.
+        decomposed: the modes of `embeddings`.
     """
     with torch.enable_grad():
         leaf = embeddings.detach().transpose(0, 1).contiguous().requires_grad_()
@@ -78,7 +86,7 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 gives for a HoPA objective; None for other objectives."""
+    """Return the coefficients c_k that eq. 14 predicts for a HoPA objective; None for other objectives."""
     if not isinstance(objective, Hopa):
         return None
     sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]

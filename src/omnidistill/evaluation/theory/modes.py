@@ -3,12 +3,16 @@
 The embeddings of an instance are the rows of Z (M x d). With the thin SVD of Z and K = min(M, d),
 
     Z = sum_k sigma_k A_k,   A_k = u_k v_k^T,   sigma_1 >= sigma_2 >= ...     mode k is the pair (sigma_k, A_k)
-    p_k = softmax(sigma / tau)_k                                             share of mode k in L_mod
+    p_k = softmax(sigma / tau)_k                                             share of mode k; sums to 1 over k
     eps_k = ||A_k^syn - A_k^real||_F                                         distance between two modes, at most 2
 
-A_k does not depend on the sign of the singular vectors, and neither does eps_k. eps_k is computed without cancellation
-(own derivation): choose signs such that u^syn . u^real >= 0, and let a = ||u^syn - u^real||^2 and c = ||v^syn -
-v^real||^2. Then eps_k^2 = 2 - 2 (u^syn . u^real)(v^syn . v^real) = 2 - 2 (1 - a/2)(1 - c/2) = a + c - a c / 2.
+The shares p_k occur in the loss term L_mod of HoPA (see `mode_gradients`). A_k does not depend on the sign of the
+singular vectors, and neither does eps_k.
+
+To avoid cancellation, eps_k is computed from differences of singular vectors (own derivation). Choose the signs such
+that u^syn . u^real >= 0, and let a = ||u^syn - u^real||^2 and c = ||v^syn - v^real||^2. Then
+
+    eps_k^2 = 2 - 2 (u^syn . u^real)(v^syn . v^real) = 2 - 2 (1 - a/2)(1 - c/2) = a + c - a c / 2
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """
@@ -31,7 +35,7 @@ class Modes:
     right: Float[Tensor, "b K d"]  # v_k in row k
 
     def shares(self, tau: float) -> Float[Tensor, "b K"]:
-        """Return p = softmax(sigma / tau), over the K modes."""
+        """Return the share p_k of each mode, softmax(sigma / tau). The shares of an instance sum to 1."""
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
@@ -39,7 +43,7 @@ class Modes:
         return ((self.left.mT @ gradient) * self.right).sum(-1)
 
     def combined(self, coefficients: Float[Tensor, "b K"]) -> Float[Tensor, "b M d"]:
-        """Return sum_k c_k A_k."""
+        """Return the matrix sum_k c_k A_k of each instance, for given coefficients c_k."""
         return (self.left * coefficients.unsqueeze(-2)) @ self.right
 
 
@@ -50,7 +54,10 @@ def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
 
 
 def mode_distances(first: Modes, second: Modes) -> Float[Tensor, "b K"]:
-    """Return eps_k = ||A_k - A'_k||_F for every instance and mode; see the module docstring."""
+    """Return the distance eps_k between the k-th modes of two instances, for every pair of instances and every k.
+
+    Instances are paired by position. The module docstring defines eps_k.
+    """
     signs = torch.where((first.left * second.left).sum(-2) < 0, -1.0, 1.0).to(first.sigma.dtype)
     turned = (first.left - signs.unsqueeze(-2) * second.left).square().sum(-2)
     moved = (first.right - signs.unsqueeze(-1) * second.right).square().sum(-1)

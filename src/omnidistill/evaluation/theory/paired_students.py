@@ -1,10 +1,12 @@
-"""Two students that differ only in their rows, and what the theory says about them, step by step.
+"""Two students that differ only in their rows, and measurements on them at every step.
 
-Both start from the same heads and take the same SGD steps (mini-batches, step sizes). One trains on the synthetic rows
-with their target similarities. The other trains on real rows, one for each synthetic row, with the targets of rows in
-the same group. Gradients of both row sets are compared at the heads of the first student (Lemma 1; see `error_growth`).
+Both students start from the same heads, and use the same mini-batches and step sizes. The *synthetic student* trains on
+the synthetic rows with their target similarities. The *real student* trains on one real row for each synthetic row; its
+targets match rows of the same group. As in Lemma 1 (see `error_growth`), the gradients on synthetic and on real rows
+are compared at the heads of the synthetic student.
 
-Everything is computed in float64 on the CPU. Shapes: T steps, N rows, b mini-batch, M modalities, d embedding width.
+Everything is computed in float64 on the CPU. Shapes: T steps, N rows, b rows per mini-batch, M modalities, d embedding
+width.
 """
 
 from __future__ import annotations
@@ -31,17 +33,22 @@ Targets = Callable[[Int[Tensor, " b"]], Float[Tensor, "b b"]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to train on, in float64: features {modality: N x p_m} and target similarities of mini-batches."""
+    """Rows to train on, in float64.
+
+    Attributes:
+        features: features {modality: N x p_m}.
+        targets: function from the row numbers of a mini-batch to its target similarities (b x b).
+    """
 
     features: Mapping[str, Float[Tensor, "N _"]]
     targets: Targets
 
     def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the batch of these rows at certain heads."""
+        """Return the batch of the rows with these numbers, evaluated at the given heads."""
         return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
 
     def taken(self, indices: Int[Tensor, " b"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Return the features of these rows."""
+        """Return the features {modality: b x p_m} of the rows with these numbers."""
         return {name: x[indices] for name, x in self.features.items()}
 
 
@@ -56,7 +63,7 @@ class PairedStudents:
         real: one real row for each synthetic row.
         batches: row numbers of each step (T x b).
         step_sizes: step sizes of each step, one per modality (T x M).
-        tau: temperature of p_k.
+        tau: temperature of the softmax that defines the shares p_k (see `modes`).
     """
 
     objective: Objective
@@ -68,9 +75,9 @@ class PairedStudents:
     tau: float
 
     def steps(self, generator: torch.Generator) -> Iterator[tuple[TheoryStep | None, Heads, Heads]]:
-        """Yield (measurements, heads of the set's student, heads of the real rows' student) before every step.
+        """Yield (measurements, heads of the synthetic student, heads of the real student) before every step.
 
-        After the last step, the heads are yielded with None.
+        After the last step, yield the final heads, with None instead of measurements.
 
         Args:
             generator: random generator for the power iteration.
@@ -89,7 +96,12 @@ class PairedStudents:
         yield None, ours, theirs
 
     def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
-        """Return every instance at the heads of the set's student; `ids` are the ids of the real rows."""
+        """Return the modes of every synthetic row and of its real row.
+
+        Args:
+            heads: heads that embed both kinds of rows.
+            ids: ids of the real rows, one per synthetic row.
+        """
         everything = torch.arange(len(ids), device="cpu")
         synthetic = self.synthetic.batch(self.objective, heads, everything)
         real = _modes(heads, self.real.features)
@@ -111,7 +123,7 @@ class PairedStudents:
     def _measured(
         self, number: int, indices: Int[Tensor, " b"], ours: Heads, theirs: Heads, generator: torch.Generator
     ) -> tuple[TheoryStep, Heads, Heads]:
-        """Return the measurements, the gradient of the set's student, and that of the real rows' student."""
+        """Return (measurements, gradient of the synthetic student, gradient of the real student) before a step."""
         synthetic = self.synthetic.batch(self.objective, ours, indices)
         real = self.real.batch(self.objective, ours, indices)
         rows, targets = self.real.taken(indices), self.real.targets(indices)
@@ -156,7 +168,10 @@ class PairedStudents:
         )
 
     def _eq_14(self, batches: Sequence[Batch]) -> float | None:
-        """Return the largest difference of the measured coefficients from those of eq. 14."""
+        """Return the largest difference between the measured coefficients c_k and those of eq. 14.
+
+        Return None if eq. 14 does not apply to the objective.
+        """
         violations = []
         for batch in batches:
             predicted = predicted_coefficients(self.objective, batch.modes)

@@ -1,7 +1,7 @@
-"""What `diagnose` measures: the content of theory.json.
+"""The content of theory.json: all measurements of `diagnose`.
 
-Symbols and equations are those of `modes`, `mode_gradients`, `discrepancy` and `error_growth`. Lists over modes start
-with k = 1. Bounds that exceed the range of float64 are None.
+The modules `modes`, `mode_gradients`, `discrepancy` and `error_growth` define the symbols and cite the equations. Lists
+over modes start with k = 1. Bounds that exceed the range of float64 are None.
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ SCHEMA = 1
 
 
 class SpectrumMeans(JsonContent):
-    """Means over the instances of a batch, by mode: sigma_k and p_k = softmax(sigma / tau)_k."""
+    """Spectrum of a batch: means over its instances, in lists over the modes k.
+
+    Attributes:
+        sigma: mean of the singular values sigma_k.
+        shares: mean of the shares p_k = softmax(sigma / tau)_k.
+    """
 
     sigma: Sequence[float]
     shares: Sequence[float]
 
 
 class Terms(JsonContent):
-    """The terms of the complete bound on Delta.
+    """The terms of the complete bound on the discrepancy Delta; the module `discrepancy` defines all symbols.
 
     Attributes:
         modes: C_J (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        modes_real: the same with the omega_k of the real instances; not part of the complete bound.
+        modes_real: the same terms with the omega_k of the real instances; not part of the complete bound.
         coefficients: C_J (1/b) sum_i ||c - c'||.
         rest: C_J (1/b) sum_i ||R - R'||.
         jacobian: (1/b) sum_i ||(J - J')^T G'||.
@@ -40,36 +45,39 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10, for whichever omega_k give the larger sum."""
+        """The right side of eq. 10: the larger of the sums with the omega_k of synthetic and of real instances."""
         return max(sum(self.modes), sum(self.modes_real))
 
     @property
     def total(self) -> float:
-        """The complete bound on Delta."""
+        """The complete bound on Delta: the sum of its terms."""
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
 
 class TheoryStep(JsonContent):
-    """Measurements before one step of the students.
+    """Measurements before one step of the two students.
+
+    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. The modules `discrepancy`
+    and `error_growth` define the symbols.
 
     Attributes:
-        step: number of steps done before.
+        step: number of steps that the students have already taken.
         step_size: eta, the largest step size of this step.
         distance: e = ||theta^real - theta^syn||, the left side of Lemma 1 and Theorem 1.
-        discrepancy: Delta = ||g^real - g^syn|| at the heads of the student of the set.
-        lipschitz: largest spectral norm of the Hessian between the two students, on real rows.
-        secant: ||g^real(theta^real) - g^real(theta^syn)|| / e, which Lemma 1 needs L to exceed; None if e = 0.
+        discrepancy: Delta = ||g^real - g^syn|| at the heads of the synthetic student.
+        lipschitz: L, the largest spectral norm of the Hessian on real rows, between the heads of the two students.
+        secant: ||g^real(theta^real) - g^real(theta^syn)|| / e; Lemma 1 requires L >= secant. None if e = 0.
         jacobian_norm: C_J of this step.
-        synthetic: spectrum of the synthetic batch at the heads of the student of the set.
+        synthetic: spectrum of the synthetic batch at the heads of the synthetic student.
         real: spectrum of the real batch at the same heads.
-        real_student: spectrum of the real batch at the heads of the student of real rows.
-        omega, omega_real: mean of omega_k over the synthetic and over the real batch.
-        predicted: mean over the synthetic batch of the omega_k of eq. 14; None if the objective is not HoPA.
+        real_student: spectrum of the real batch at the heads of the real student.
+        omega, omega_real: mean of omega_k over the synthetic batch, and over the real batch.
+        predicted: mean of the omega_k that eq. 14 predicts on the synthetic batch; None if the objective is not HoPA.
         eps: mean of eps_k over the batch.
         terms: terms of the complete bound on Delta, with the C_J of this step.
         single_mode: C_J (1/b) sum_i eps_1, the right side of eq. 10 for L_mod = -sigma_1.
-        lemma_2, lemma_3, eq_14: largest violation of each identity in both batches; `eq_14` is None if the objective
-            is not HoPA.
+        lemma_2, lemma_3, eq_14: largest difference between the two sides of each identity, over both batches. `eq_14`
+            is None if the objective is not HoPA.
     """
 
     step: int
@@ -94,7 +102,15 @@ class TheoryStep(JsonContent):
 
 
 class InstanceModes(JsonContent):
-    """One instance: sigma_k, p_k and omega_k of the synthetic row, sigma_k and p_k of its real row, and eps_k."""
+    """Modes of a synthetic row and of the real row that is assigned to it, in lists over the modes k.
+
+    Attributes:
+        row: number of the synthetic row.
+        real_id: id of the real row.
+        sigma, shares, omega: sigma_k, p_k and omega_k of the synthetic row.
+        real_sigma, real_shares: sigma_k and p_k of the real row.
+        eps: distance eps_k between the k-th modes of the two rows.
+    """
 
     row: int
     real_id: str
@@ -107,14 +123,14 @@ class InstanceModes(JsonContent):
 
 
 class Excitation(JsonContent):
-    """Which modes an objective excites on the synthetic rows.
+    """How strongly an objective excites each mode on the synthetic rows; see `mode_gradients`.
 
     Attributes:
         objective: title of the objective.
-        step: number of steps done before.
+        step: number of steps that the student has already taken.
         omega: mean of omega_k over the instances.
         energy: share of sum_i ||G_i||^2 in each mode.
-        rest: share of sum_i ||G_i||^2 in no mode.
+        rest: share of sum_i ||G_i||^2 outside all modes.
     """
 
     objective: str
@@ -125,15 +141,18 @@ class Excitation(JsonContent):
 
 
 class Bounds(JsonContent):
-    """Bounds on the distance of the two students after each number of steps, from 0 to T.
+    """The distance between the two students after 0, 1, ..., T steps, and upper bounds on it.
+
+    The modules `error_growth` and `discrepancy` define the symbols.
 
     Attributes:
-        distance: e_t, which is bounded.
-        lemma_1: Lemma 1 with the largest L of all steps (paper).
-        lemma_1_local: Lemma 1 with the L of each step.
-        theorem_1: Theorem 1 with the largest L and C_J of all steps (paper).
-        theorem_1_single: the same for L_mod = -sigma_1: only mode 1 counts, with omega_1 = 1 (eq. 13).
-        theorem_1_complete: Theorem 1 with the complete bound on Delta and the L and C_J of each step.
+        distance: the measured distance e_t.
+        lemma_1: bound of Lemma 1 with the largest L of all steps, as in the paper.
+        lemma_1_local: bound of Lemma 1 with the L of each step.
+        theorem_1: bound of Theorem 1 with the largest L and C_J of all steps, as in the paper.
+        theorem_1_single: bound of Theorem 1 for the objective L_mod = -sigma_1 (eq. 13). Only mode 1 counts, with
+            omega_1 = 1.
+        theorem_1_complete: bound of Theorem 1 with the complete bound on Delta, and with the L and C_J of each step.
     """
 
     distance: Sequence[float]
@@ -152,8 +171,8 @@ class TheoryContent(JsonContent):
         data: name of the dataset.
         method: name of the method.
         objective: title of the student's objective.
-        spectral: whether the objective is HoPA, whose gradient eq. 14 predicts.
-        tau: temperature of p_k.
+        spectral: whether the objective is HoPA, for which eq. 14 predicts the gradient.
+        tau: temperature of the softmax that defines the shares p_k.
         modalities: names of the modalities.
         rows: number of synthetic rows N.
         batch_size: rows per step b.
@@ -161,9 +180,9 @@ class TheoryContent(JsonContent):
         real_rows: how a real row was assigned to each synthetic row.
         seed: seed of the mini-batches and of the power iteration.
         steps: one record per step.
-        bounds: bounds on the distance of the students.
-        instances: all instances before the first and after the last step, {"start": ..., "end": ...}.
-        excitation: which modes each objective excites, before the first and after the last step.
+        bounds: distances between the students, and their bounds.
+        instances: modes of all rows, before the first step ("start") and after the last step ("end").
+        excitation: how strongly each objective excites each mode, before the first step and after the last step.
         versions: versions of the packages that were used.
         command: the command line, if there was one.
     """
@@ -195,6 +214,14 @@ class TheoryContent(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> TheoryContent:
-        """Create the content from that of a theory.json. Raises InputError if a field is missing or invalid."""
+        """Create the content from the JSON object in a file theory.json.
+
+        Args:
+            tree: the JSON object.
+            where: path of the file, quoted in error messages.
+
+        Raises:
+            InputError: a field is missing or invalid.
+        """
         cls.require_schema(tree, SCHEMA, where)
         return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

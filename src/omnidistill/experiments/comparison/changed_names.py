@@ -1,7 +1,7 @@
-"""Comparisons of version 0.1 whose names now stand for other tables, and under which names they are found.
+"""Comparisons that were renamed since version 0.1.
 
-Version 0.1 numbered its tables after those of the HoPA paper, with our settings and partly with other contents. Now
-`paper-table-N` is table N as printed. The tables of 0.1 have names of their own.
+In version 0.1, `paper-table-N` was named after table N of the HoPA paper, but had our own settings and sometimes other
+contents. Now `paper-table-N` is table N as printed, and the comparisons of version 0.1 have the names in `NEW_NAMES`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _OTHER_CONTENT = ("paper-table-6", "paper-table-10")
 
 
 def note_changed_name(preset: str, progress: Progress) -> None:
-    """Show one line if version 0.1 used this name for a comparison of something else."""
+    """Show the new name of a comparison if version 0.1 used `preset` for a comparison with other contents."""
     if preset in _OTHER_CONTENT:
         progress.note(f"{preset} is the table of the paper; what 0.1 called {preset} is now {NEW_NAMES[preset][0]}")
 
 
 def require_same_table(path: Path, methods: Collection[str]) -> None:
-    """Check that a stored table is not one of version 0.1 whose name now stands for another table.
+    """Check that a stored table is not a table of version 0.1 whose name now stands for another table.
 
     Args:
         path: the JSON file of the table; it may be missing.

@@ -20,7 +20,7 @@ class BenchmarkLayout:
 
     Attributes:
         name: name in presets, as in `paper/hopa-NAME-100`, and of the option of the command `paper`.
-        title: name in texts.
+        title: name in tables and messages, such as "MSR-VTT".
         recipe: name of the recipe that builds its manifest.
     """
 
@@ -66,7 +66,15 @@ USUAL_BENCHMARK = "msrvtt"
 
 
 def require_benchmark(name: str, where: str) -> str:
-    """Return the name of a dataset. Raises InputError if it is unknown; `where` names its source."""
+    """Check that a dataset of the paper has this name, and return the name.
+
+    Args:
+        name: name of the dataset.
+        where: option or setting that contains the name, quoted in the error message.
+
+    Raises:
+        InputError: the name is unknown.
+    """
     if name not in BENCHMARKS:
         hint = nearest(str(name), BENCHMARKS)
         raise InputError(f"{where}: unknown benchmark '{name}'; choose from {', '.join(BENCHMARKS)}{hint}")

@@ -1,4 +1,7 @@
-"""Crossed tables: recall of every set with every recipe and model, with changed recipes, and with mismatched pairs."""
+"""Crossed tables: the recall for every combination of set, recipe and model.
+
+Further tables show the recall with changed recipes and with mismatched training pairs.
+"""
 
 from omnidistill.experiments.crossed.crossed_result import CrossedTable
 from omnidistill.experiments.crossed.crossed_settings import CrossedSettings, SetEntry

@@ -150,9 +150,10 @@ def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
 
 
 def _canonical(recipe: str, model: Model, config: RunConfig) -> Model:
-    """Return the model that represents all models with the same result.
+    """Return the model in whose name the result is stored.
 
-    If the recipe does not use initial heads, all linear heads of the same width have the same result.
+    If the recipe does not use initial heads, all linear heads of the same width have the same result. One model of the
+    kind "any" then stands for all of them.
     """
     independent = recipe == "anchor" or (recipe == "own" and _is_anchor(config))
     return Model.any_start(model.width(config.heads.width)) if independent and not model.is_network else model
@@ -167,8 +168,8 @@ def _control(
 ) -> Work | None:
     """Return the work item that trains on random rows by the same recipe.
 
-    Random rows have no anchors of their own. If the set's own recipe is "anchor", random rows are therefore trained by
-    the recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
+    Random rows have no anchors of their own. If the set's own recipe is "anchor", the work item therefore uses the
+    recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
     """
     random = settings.control(entry)
     if random is None:
@@ -179,7 +180,7 @@ def _control(
 
 
 def _taught(settings: CrossedSettings) -> list[PlannedCell]:
-    """Return the cells of networks that learn the heads of a baseline."""
+    """Return the cells in which networks learn from teachers, that is, from the heads of a baseline."""
     cells = []
     for teacher in settings.teachers:
         random = settings.control(teacher)

@@ -20,7 +20,7 @@ class CrossedTable:
 
     Attributes:
         content: all measurements; the content of crossed.json.
-        failures: error message of each unit of work that failed, by its title.
+        failures: {title of a work item: error message} for all work items that failed.
         folder: the folder of the table; None if nothing was stored.
     """
 
@@ -45,7 +45,7 @@ class CrossedTable:
         return None if self.folder is None else self.folder / f"{self.content.name}{suffix}"
 
     def save(self, folder: str | Path) -> CrossedTable:
-        """Write the table as .json, .md and .html, and return it with this folder."""
+        """Write the table to a folder as .json, .md and .html. Return a copy whose `folder` is this folder."""
         saved = replace(self, folder=Path(folder))
         contents = {".json": json.dumps(self.to_json(), indent=1, allow_nan=False), ".md": to_markdown(self.content)}
         for suffix, text in {**contents, ".html": self.page()}.items():

@@ -61,7 +61,7 @@ class SetEntry(Settings):
 
 
 class TeacherEntry(Settings):
-    """Heads that teach networks: a baseline that stores heads in the bytes of a set."""
+    """A teacher: heads from which networks learn. A baseline computes these heads within a size budget."""
 
     baseline: str
     """Name of the baseline."""
@@ -145,7 +145,10 @@ class CrossedSettings(Settings):
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the set of random rows of the same size; None if there is none, or if `entry` itself is random."""
+        """Return the entry for random rows of the same size, with which `entry` is compared.
+
+        Return None if there is no such entry, or if `entry` itself stands for random rows.
+        """
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
         return same[0] if same and same[0] != entry else None
 

@@ -20,8 +20,8 @@ def mismatched(data: FeatureSet, share: float, seed: int) -> FeatureSet:
 
     Args:
         data: the data, with a split "train".
-        share: share of the training groups to mismatch, in [0, 1]. If this is fewer than two groups, the data are
-            returned unchanged.
+        share: share of the training groups to mismatch, in [0, 1]. If the share amounts to fewer than two groups, the
+            data are returned unchanged.
         seed: seed for the choice of groups.
 
     Raises:

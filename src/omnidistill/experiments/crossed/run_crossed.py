@@ -95,7 +95,10 @@ def crossed(
     configs = {entry.name: resolve_size(chosen.config(entry), features) for entry in chosen.sets}
     separate = next((name for name, each in configs.items() if not each.joint), None)
     if separate is not None:
-        raise InputError(f"set '{separate}': has one set per pair of modalities; a crossed table needs joint sets")
+        raise InputError(
+            f"set '{separate}': has one set per pair of modalities, but a crossed table needs one set of all "
+            "modalities; omit it, or use another preset"
+        )
     works, cells = plan(chosen, configs)
     if not cells:
         raise InputError(

@@ -3,7 +3,7 @@
     own       the recipe of the set, unchanged or with one change (learning rate, steps, ...)
     sgd       SGD on InfoNCE; step size and number of steps are chosen
     anchor    ridge regression to anchors; one ridge for all modalities is chosen
-    stacked   the same, stacked on the initial heads and cut to their width; ridge and weight are chosen
+    stacked   heads of "anchor", stacked on the initial heads and cut to their width; ridge and weight are chosen
     map       regression of networks to the heads of "anchor"; the ridge is chosen
 
 Shapes: N rows, p_m feature width, d embedding width, b rows per step.
@@ -125,7 +125,10 @@ def by_sgd(
 
 
 def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
-    """Return the set with the objective InfoNCE and the recipe "sgd", with placeholders for step sizes and steps."""
+    """Return the set with the objective InfoNCE and the recipe "sgd".
+
+    The step sizes and the number of steps in the recipe are placeholders, because both are chosen later on validation.
+    """
     grouped = isinstance(distilled.spec.similarity, SharedGroups)
     recipe = Sgd(
         step_sizes=(1.0,) * len(distilled.modalities), num_steps=1, batch_size=min(_USUAL_BATCH, len(distilled))
@@ -144,9 +147,9 @@ def by_anchors(
 
 
 def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
-    """Stack the heads of the recipe "anchor" on the initial heads, and cut the result to their width.
+    """Stack the heads of "anchor" on the initial heads, and cut the stacked heads to the width of the initial heads.
 
-    Ridge and weight are chosen on validation.
+    The ridge of "anchor" and the weight of its heads in the stack are chosen on validation.
     """
     width = len(next(iter(start.values())))
     recipe, _ = _best_anchor(distilled, start, None, validation, settings)
@@ -161,7 +164,7 @@ def by_map(
 ) -> Trained:
     """Train networks by regression to the heads of the recipe "anchor".
 
-    The ridge is chosen by the validation score of these heads.
+    The ridge of "anchor" is the one whose heads have the best validation score.
     """
     anchor, heads = _best_anchor(distilled, validation.features, width, validation, settings)
     networks, rows = copy.deepcopy(start), _rows_like(distilled, validation.features).rows
@@ -210,7 +213,7 @@ def is_networks(start: Heads | Networks) -> TypeGuard[Networks]:
 
 
 def start_heads(start: Heads | Networks) -> Heads:
-    """Return the heads of a linear model. This narrows their type for type checkers."""
+    """Return the initial heads of a linear model. This function narrows the type for type checkers."""
     return {name: each for name, each in start.items() if isinstance(each, torch.Tensor)}
 
 
@@ -251,12 +254,17 @@ def _best_anchor(
     validation: FeatureSet,
     settings: CrossedSettings,
 ) -> tuple[Anchor, Heads]:
-    """Return the recipe "anchor" with the ridge that has the best validation score, and its heads.
+    """Return the recipe "anchor" with the ridge that has the best validation score, and the heads that it computes.
 
-    Only rows that were made for this recipe have a meaningful order. All other rows have random anchors, so that each
-    of them counts, even if the heads are narrower than the number of rows.
+    Only sets that were distilled for this recipe have rows in a meaningful order. For all other sets,
+    `unordered_to_width` reduces the heads to random anchors, so that every row contributes.
 
-    The computation runs on the device of the tensors in `like`.
+    Args:
+        distilled: the set.
+        like: tensors on the device to compute on.
+        width: output width of the heads; None means one output per row of the set.
+        validation: data on which the candidate ridges are scored.
+        settings: settings of the crossed table, with the candidate ridges.
     """
     rows = _rows_like(distilled, like)
     tried = []

@@ -153,7 +153,7 @@ class Worker:
         return [outputs], chosen
 
     def _taught(self, teacher: TeacherEntry, start: Networks) -> tuple[list[Outputs], dict[str, Json]]:
-        """Fit the heads of a baseline that takes the bytes of a set, and train networks by regression to them."""
+        """Fit the heads of a teacher within its size budget, and train networks by regression to these heads."""
         data, settings, baseline = self.data, self.settings, baselines.build(teacher.baseline)
         budget, own = parse_budget(teacher.size, training_bytes(data)), dict(self.own)
         group, seed = Group((), budget), settings.seed

@@ -1,4 +1,7 @@
-"""Measure the theory of HoPA on a run: train its student again, step by step, next to a student of real rows."""
+"""Compare the theory of HoPA with measurements on a run.
+
+The student of the run is trained again, step by step, together with a second student that trains on real rows.
+"""
 
 from __future__ import annotations
 
@@ -49,19 +52,20 @@ def diagnose(
     arguments give the same files.
 
     Args:
-        result: what `distill` returned, a run, or the Path of its folder.
+        result: the result of `distill`, a run, or the Path of a run folder.
         data: the data of the run; None loads them from the recorded location.
         real_rows: which training row is compared with each synthetic row: "initial" (the row from which it was
             initialised), "nearest" or "random".
         num_steps: number of steps; None measures all steps of the recipe, but at most 64.
-        seed: seed of the mini-batches (unless the recipe fixes them), of random real rows and of the power iteration.
-        folder: output folder; None writes to RUN/theory, or nowhere if the run has no folder.
+        seed: seed of the mini-batches (unless the recipe fixes them), of random real rows, and of the power iteration
+            that estimates Lipschitz constants.
+        folder: output folder; None writes to RUN/theory, or writes nothing if the run has no folder.
         force: whether to replace the files of an earlier diagnosis.
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in theory.json.
 
     Returns:
-        The diagnosis. With a folder, it is saved there.
+        The diagnosis, which is also saved if there is an output folder.
 
     Raises:
         InputError: the run is not finished, has several sets, or has no trajectory of plain SGD steps; the data are
@@ -118,7 +122,11 @@ def _place(result: DistillResult, folder: str | Path | None) -> Path | None:
 
 
 def _set_with_steps(result: DistillResult) -> tuple[DistilledSet, Sgd]:
-    """Return the set and its recipe. Raises InputError if they define no single trajectory of plain SGD steps."""
+    """Return the set of a run and its recipe.
+
+    Raises:
+        InputError: the run has several sets, or the recipe does not consist of plain SGD steps.
+    """
     where = str(result.folder or "result")
     if len(result.sets) > 1:
         raise InputError(
@@ -161,7 +169,10 @@ def _students(
     num_steps: int,
     seed: int,
 ) -> PairedStudents:
-    """Return the two students: on the set, and on the assigned training rows with targets by group."""
+    """Return the two students: one trains on the set, the other on the assigned training rows.
+
+    For the training rows, the target similarities match rows of the same group.
+    """
     codes = train.group_codes.cpu()[assigned]
     synthetic, objective = distilled.rows(), distilled.objective
     sizes = torch.tensor(recipe.step_sizes, dtype=torch.float64, device="cpu").repeat(num_steps, 1)

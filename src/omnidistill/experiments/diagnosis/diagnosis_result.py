@@ -28,7 +28,7 @@ NAME = "theory"
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """The theory of HoPA, measured on a run.
+    """The result of `diagnose`: measurements on a run that are compared with the theory of HoPA.
 
     Attributes:
         content: all measurements; the content of theory.json.
@@ -39,7 +39,7 @@ class Diagnosis:
     folder: Path | None = None
 
     def summary(self) -> str:
-        """Return what holds on these data and how loose the bounds are, in plain words."""
+        """Return a summary in plain words: which statements hold on these data, and how loose the bounds are."""
         return summary_text(self.content)
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Diagnosis:
         return render_theory(self.content)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Diagnosis:
-        """Write all files, and return the diagnosis with this folder.
+        """Write all files to a folder, and return a copy of the diagnosis whose `folder` is this folder.
 
         Args:
             folder: output folder; created if missing.
@@ -83,6 +83,6 @@ def refuse_to_overwrite(folder: Path, names: Mapping[str, object], force: bool) 
     existing = sorted(name for name in names if (folder / name).exists())
     if existing and not force:
         raise InputError(
-            f"{folder / existing[0]}: already exists; replace it with {argument('force', True)}, or choose another "
+            f"{folder / existing[0]}: already exists; use {argument('force', True)} to replace it, or choose another "
             f"folder with {argument('folder')}"
         )

@@ -4,7 +4,8 @@
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The bounds hold for any assignment. Pairs that are alike make the spectral distances eps_k small.
+The bounds hold for any assignment. If the two rows of a pair are similar, the distances eps_k between their modes are
+small.
 
 Shapes: N synthetic rows, n training rows, p_m feature width.
 """
@@ -26,7 +27,7 @@ REAL_ROWS = ("initial", "nearest", "random")
 
 
 def check_real_rows(name: str) -> None:
-    """Raise InputError if there is no such assignment."""
+    """Raise InputError if `name` is not the name of an assignment."""
     if name not in REAL_ROWS:
         raise InputError(
             f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, REAL_ROWS)} "

@@ -11,9 +11,15 @@ from omnidistill.report.run_table import human_bytes
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: its name, number of steps, unit of the steps, seconds, and bytes of the tensors that stay on disk.
+    """A stage of a command and its estimated cost.
 
-    `about` tells whether `steps` is only a typical number, because validation decides the actual one.
+    Attributes:
+        name: name of the stage.
+        steps: number of steps.
+        unit: unit of the steps, in the plural.
+        seconds: duration.
+        bytes: size of the tensors that the stage leaves on disk.
+        about: whether `steps` is only a typical number, because validation decides the actual number.
     """
 
     name: str
@@ -36,11 +42,11 @@ class CostEstimate:
 
     Attributes:
         stages: the stages, in the order in which they run.
-        rows: number of rows.
+        rows: number of rows of the data; `what` describes these rows.
         peak_bytes: peak memory; None if the system does not report it.
         notes: further remarks, one line each.
         elapsed: seconds from start to end if stages run in parallel; None if they run one after the other.
-        what: description of the rows.
+        what: description of the rows, such as "training rows".
     """
 
     stages: tuple[Stage, ...]
@@ -61,7 +67,7 @@ class CostEstimate:
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:
-        """Return a copy that includes the time to start the program."""
+        """Return a copy with one more stage: the start of the program, which took `seconds`."""
         elapsed = None if self.elapsed is None else self.elapsed + seconds
         return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
 

@@ -1,7 +1,8 @@
-"""Measuring with few steps: a `Progress` that records times, and a search that gets as many epochs as fit some seconds.
+"""Measure the cost of a stage with few steps.
 
-The settings of a stage are cut in two ways only. A loop gets few iterations, and of several candidate step sizes only
-the middle one is tried.
+`Recorder` records the times of all steps. `searched` runs a search for the best epoch, but stops it after several
+seconds. `with_few_steps` reduces the settings of a stage in two ways: a loop gets few iterations, and only the middle
+one of several candidate step sizes is tried.
 """
 
 from __future__ import annotations
@@ -33,11 +34,20 @@ def with_few_steps(settings: S) -> S:
 
 
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
-    """Run a search for the best epoch with a larger and larger limit, until it ends by itself or takes several seconds.
+    """Repeat a search for the best epoch with increasing limits on the number of epochs.
 
-    `run` takes a limit, first `least` and at last `most`, and returns a result and the best epoch (0: nothing is
-    searched). Returned are the last result, its seconds, and the factor for the complete search. A search whose best
-    epoch is near the limit is taken to end at the geometric mean of this limit and `most`.
+    The function returns when a search ends before its limit, reaches the limit `most`, or takes several seconds.
+
+    Args:
+        run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0
+            if there is nothing to search for.
+        least: first limit.
+        most: largest limit.
+
+    Returns:
+        The last result, its duration in seconds, and the factor by which the complete search takes longer. If the last
+        search did not end before its limit, the complete search is assumed to end at the geometric mean of this limit
+        and `most`.
     """
     limit = min(least, most)
     while True:
@@ -53,7 +63,13 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
 
 @dataclass
 class Record:
-    """A recorded stage: its label, its start, and the time and number of steps of each call of `advance`."""
+    """A recorded stage.
+
+    Attributes:
+        label: name of the stage.
+        started_at: time of its start.
+        calls: (time, number of steps) of each call of `Recorder.advance`.
+    """
 
     label: str
     started_at: float
@@ -61,17 +77,24 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Seconds from the start of the stage to the last call."""
+        """Seconds from the start of the stage to the last call of `advance`."""
         return self.calls[-1][0] - self.started_at if self.calls else 0.0
 
     @property
     def epochs(self) -> int:
-        """Number of epochs. A search calls `advance(0)` after each epoch, and `advance(1)` after each step size."""
+        """Number of epochs in the stage.
+
+        A search calls `advance(0)` after each epoch and `advance(1)` after each step size, so only the calls with 0 are
+        counted. If there are none, every call counts as an epoch.
+        """
         return sum(n == 0 for _, n in self.calls) or len(self.calls)
 
     @property
     def step_seconds(self) -> float:
-        """Median seconds between two calls. The first call is left out, because it also includes one-time work."""
+        """Median time between two calls of `advance`, in seconds.
+
+        The time before the first call is left out, because it also includes one-time work.
+        """
         gaps = [end - start for (start, _), (end, _) in pairwise(self.calls)]
         return median(gaps) if gaps else self.seconds
 
@@ -88,7 +111,7 @@ class Recorder(SilentProgress):
         self.stages.append(Record(label, time.monotonic()))
 
     def advance(self, n: int = 1, **fields: Any) -> None:
-        """Record the call, and show the progress."""
+        """Record the time of this call, and show the progress."""
         self.stages[-1].calls.append((time.monotonic(), n))
         self.shown.advance(n, **fields)
 

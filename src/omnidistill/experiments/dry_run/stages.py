@@ -1,4 +1,7 @@
-"""The stages of a command: each runs with few steps in memory, and its seconds and bytes are scaled to all steps."""
+"""Estimate the cost of each stage of a command.
+
+A stage runs with few steps in memory. Its seconds and bytes are then scaled to all steps.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the stage that pre-trains the initial heads. A dry run trains them completely, because this is fast."""
+    """Return the measured cost of pre-training the initial heads.
+
+    A dry run trains the initial heads completely, because this is fast.
+    """
     records = [record for record in recorder.stages if record.label == "heads"]
     seconds = sum((record.seconds for record in records), 0.0)
     return Stage("heads", sum(record.epochs for record in records), "epochs", seconds, size_of(heads))
@@ -38,12 +44,14 @@ def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
 
 @dataclass(frozen=True)
 class DryRunStore(MemoryStore):
-    """Trains few experts, at least one from every set of initial heads, and estimates the cost of all.
+    """Stores results in memory, trains only a few experts, and estimates the cost of training all of them.
+
+    At least one expert is trained from every set of initial heads.
 
     Attributes:
-        shown: the display that shows the progress to the user.
-        stages: the estimated stages of the experts.
-        spent: seconds that the few experts took.
+        shown: display that shows the progress to the user.
+        stages: estimated stages of the training of all experts.
+        spent: seconds that each training of a few experts took.
     """
 
     shown: Progress = field(default_factory=SilentProgress)
@@ -81,7 +89,13 @@ class DryRunStore(MemoryStore):
 
 
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
-    """Return the stage of a method that took `seconds` with few steps."""
+    """Estimate the stage in which a method distils a set, from a run with few steps.
+
+    Args:
+        config: settings of the complete run.
+        recorder: the recorded stages of the run with few steps.
+        seconds: duration of the run with few steps.
+    """
     method = config.distill
     iterations, few = (getattr(each, "iterations", None) for each in (method, with_few_steps(method)))
     records = [record for record in recorder.stages if record.label != "heads" and record.calls]
@@ -93,7 +107,10 @@ def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage
 
 
 def sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[Cell]) -> Stage:
-    """Return the stage of sets that differ only in their seed. Only the first is distilled, with few steps."""
+    """Estimate the stage that distils sets which differ only in their seed.
+
+    Only the first set is distilled, with few steps. Its cost is scaled to all steps and to the number of sets.
+    """
     first, count, recorder, spent = cells[0], len(cells), Recorder(store.shown), sum(store.spent)
     small = first.config.evolve(distill=with_few_steps(first.config.distill))
     few, started_at = replace(first, config=small), time.monotonic()
@@ -105,7 +122,11 @@ def sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[C
 
 
 def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
-    """Return the stage of a baseline. It is fitted with one of the candidate step sizes and with two runs."""
+    """Estimate the stage that fits a baseline.
+
+    The baseline is fitted with only one of the candidate step sizes and with two runs. The cost is then scaled to all
+    step sizes and runs.
+    """
     seeds, longest, own = cell.evaluate.num_seeds, cell.evaluate.max_epochs, with_few_steps(cell.baseline)
 
     def fit(limit: int) -> tuple[Mapping[str, Tensor], int]:

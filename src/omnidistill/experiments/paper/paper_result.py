@@ -48,7 +48,7 @@ class PaperTables:
         return None if self.folder is None else self.folder / f"{NAME}{suffix}"
 
     def save(self, folder: str | Path) -> PaperTables:
-        """Write the tables as .json, .md and .html, and return them with this folder."""
+        """Write the tables to a folder as .json, .md and .html. Return a copy whose `folder` is this folder."""
         saved = replace(self, folder=Path(folder))
         contents = {".json": json.dumps(self.to_json(), indent=1, allow_nan=False), ".md": to_markdown(self.content)}
         for suffix, text in {**contents, ".html": self.page()}.items():

@@ -17,7 +17,7 @@ class PaperTable:
     Attributes:
         number: its number in the paper; "figure-2" for the figure.
         title: what it shows.
-        benchmark: name of the only dataset that it is about; None if it is about every dataset.
+        benchmark: name of its dataset; None if the table is computed on every given dataset.
     """
 
     number: str
@@ -26,12 +26,12 @@ class PaperTable:
 
     @property
     def preset(self) -> str:
-        """Name of the comparison."""
+        """Name of the preset with the comparison, such as "paper-table-5"."""
         return f"paper-{self.number}" if self.number.startswith("figure") else f"paper-table-{self.number}"
 
     @property
     def name(self) -> str:
-        """Name in texts."""
+        """Name in titles and messages, such as "table 5"."""
         return self.number.replace("-", " ") if self.number.startswith("figure") else f"table {self.number}"
 
 
@@ -65,12 +65,12 @@ class PlannedTable:
 
     @property
     def title(self) -> str:
-        """Table and dataset, as shown in texts."""
+        """Title of the table, such as "table 5 on MSR-VTT"."""
         return f"{self.table.name} on {self.benchmark.title}"
 
 
 def plan_tables(requested: Sequence[str] | None, given: Collection[str]) -> list[PlannedTable]:
-    """Return the tables to compute, in the order of the paper; within a table, in the order of the datasets.
+    """Return the tables to compute, in the order of the paper, with one entry per table and dataset.
 
     Args:
         requested: numbers of tables; None requests all tables of the given datasets.

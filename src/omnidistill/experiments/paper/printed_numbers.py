@@ -2,8 +2,8 @@
 
     gain retained = (row - zero) / (full - zero)
 
-`zero` is the recall of the initial heads where the paper prints it (VGGSound-S, table 4), and otherwise that of 100
-random rows. `full` is the recall after training on all rows. Both are of the same dataset.
+`zero` is the recall of the initial heads if the paper prints it (VGGSound-S, table 4), and otherwise the recall after
+training on 100 random rows. `full` is the recall after training on all rows. All three are on the same dataset.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PrintedNumber(JsonContent):
 
 @cache
 def printed_numbers() -> tuple[PrintedNumber, ...]:
-    """Return all printed numbers."""
+    """Return all stored rows of the tables in the HoPA paper."""
     where = "printed/hopa.toml"
     tree: dict[str, Any] = read_toml(packaged_files("printed")["hopa"], where)
     return tuple(PrintedNumber.from_json(each, where) for each in tree["number"])
@@ -62,20 +62,28 @@ def printed(table: str, benchmark: str, row: str, size: int | None) -> PrintedNu
 
 
 def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
-    """Return gain retained by level, computed from printed recall in %; levels without a reference are omitted."""
+    """Return {recall level: gain retained}, computed from printed recall.
+
+    Args:
+        recall: printed recall of a row, in %.
+        benchmark: name of the dataset.
+
+    Returns:
+        The gain as a fraction, without the levels for which the paper does not print `zero` or `full`.
+    """
     zero, full = printed_references(benchmark)
     levels = [level for level in recall if level in zero and level in full]
     return {level: (recall[level] - zero[level]) / (full[level] - zero[level]) for level in levels}
 
 
 def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
-    """Return the printed recall of the zero point of the gain, and after training on all rows."""
+    """Return the printed recalls `zero` and `full` of a dataset; the module docstring defines both."""
     named = {each.row: each.recall for each in printed_numbers() if each.benchmark == benchmark}
     return named.get("zero-shot", named["random"]), named["full"]
 
 
 def reference_note(benchmark: str) -> str:
-    """Return a sentence that says from which printed rows the gain of the paper is computed."""
+    """Return a sentence that names the printed rows from which the gain of the paper is computed."""
     title = BENCHMARKS[benchmark].title
     rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}
     zero = rows.get("zero-shot", rows["random"])

@@ -78,8 +78,9 @@ def paper(
 ) -> PaperTables:
     """Compute the tables of the HoPA paper on given features, and show them next to the printed numbers.
 
-    All tables have published settings and the published evaluation protocol. If a method fails, it is listed in
-    `failures`, and the others continue. With a folder, finished sets are reused by the next call.
+    Every table uses the published settings and the published evaluation protocol. If a method fails, the others
+    continue, and the `failures` of the result contain its error. If `folder` is given, the next call reuses finished
+    sets.
 
     Args:
         msrvtt, vggsound, didemo: features of each dataset, with the modalities video, audio and text and the splits
@@ -90,11 +91,13 @@ def paper(
         sizes: numbers of synthetic rows, from 100, 200 and 500 (default: all).
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
-        settings: settings in the format that `distill` accepts. Each applies to every method that has it.
+        settings: settings to change, in the format that `distill` accepts. Each one applies to every method that has a
+            setting of this name.
         heads: initial heads of every student, such as those of ImageBind; None pre-trains them on the split `heads`.
-        folder: folder of the tables; None keeps everything in memory, and tables then share nothing.
+        folder: output folder, in which the tables share heads, experts and sets. None keeps everything in memory; every
+            table then computes its own.
         resume: whether to continue in a folder that already contains tables.
-        engine: where cells run: "local", "ray", "ray:ADDRESS"; the results are the same.
+        engine: where methods and baselines run: "local", "ray" or "ray:ADDRESS". The results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the tables.
@@ -137,7 +140,7 @@ def paper(
 def _result(
     sections: Mapping[Key, PaperSection], command: str, failures: Mapping[str, str], root: Path | None
 ) -> PaperTables:
-    """Return the finished tables; with a folder, they are saved there."""
+    """Return the finished tables. If `root` is given, also save them in this folder."""
     result = PaperTables(content_of(sections.values(), command), dict(failures))
     return result if root is None else result.save(root)
 
@@ -149,7 +152,11 @@ def _numbers(tables: Sequence[str | int] | str | int | None) -> list[str] | None
 
 
 def _checked(given: Mapping[str, Data]) -> dict[str, FeatureSet]:
-    """Return the features of every dataset. Raises InputError if they do not have its layout."""
+    """Return the features of every dataset.
+
+    Raises:
+        InputError: features do not have the modalities and splits of their dataset.
+    """
     features = {}
     for name, data in given.items():
         features[name] = opened(data)
@@ -164,7 +171,12 @@ def _jobs(
     settings: Sequence[str],
     choices: Mapping[str, Any],
 ) -> Iterator[_Job]:
-    """Yield the tables with their settings. All inputs are checked when the last one is yielded."""
+    """Yield every table to compute, with its settings and data.
+
+    Raises:
+        InputError: a setting is invalid, or a table cannot be computed from the data. If no method has one of the
+            settings, the error is raised only after the last table.
+    """
     used: set[str] = set()
     known: set[str] = set()
     for each in planned:
@@ -187,7 +199,7 @@ def _jobs(
 
 
 def _open_folder(root: Path, resume: bool) -> dict[Key, PaperSection]:
-    """Return the tables in the folder; it may be empty.
+    """Return the tables that are stored in a folder, or an empty dict if the folder is empty.
 
     Raises:
         InputError: the folder contains something else, or contains tables and `resume` is False.

@@ -34,9 +34,9 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of head
 
 
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the heads of one modality, see equation (1) of the module docstring.
+    """Return the heads of one modality by equation (1) of the module docstring.
 
-    The result is differentiable with respect to rows and ridge.
+    The result is differentiable with respect to `rows` and `ridge`.
 
     Args:
         rows: the rows X_m, which must not all be zero.
@@ -51,7 +51,7 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 def anchor_maps(
     rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads of all modalities, see equation (1) of the module docstring.
+    """Return the heads of all modalities by equation (1) of the module docstring.
 
     Args:
         rows: the rows X_m.
@@ -86,10 +86,11 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
 
 
 def unordered_to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return heads with another output width d, for rows whose order has no meaning.
+    """Return heads with another output width d, for a set whose rows have no meaningful order.
 
-    The outputs are multiplied by a fixed random matrix with orthonormal rows (d x N, d <= N), so that every row of the
-    set counts equally. The result is the ridge regression from the rows to random anchors. For d > N, see `to_width`.
+    For d <= N, the outputs are multiplied by a fixed random matrix with orthonormal rows (d x N). Every row of the set
+    then contributes equally to the result, which is the ridge regression from the rows to random anchors. For d > N,
+    the result is that of `to_width`.
     """
     size = len(next(iter(heads.values())))
     if width >= size:
@@ -106,16 +107,20 @@ def _orthonormal(rows: int, columns: int) -> Float64[Tensor, "_ _"]:
 
 
 def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:
-    """Return the rows X_m = (W_m^+)^T, for which `anchor_maps` with ridges near zero returns the given heads W_m."""
+    """Return rows from which `anchor_maps` with ridges near zero computes the given heads W_m.
+
+    The rows are X_m = (W_m^+)^T, where W_m^+ is the pseudo-inverse.
+    """
     return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
 
 
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
     """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
-    These directions are the eigenvectors of the symmetrised cross-covariance of the outputs, sum_{m<n} W_m C_mn W_n^T +
-    transpose, in descending order of the eigenvalues. The sign of each column is chosen so that the entry with the
-    largest absolute value is positive.
+    These directions are the eigenvectors of sum_{m<n} (W_m C_mn W_n^T + W_n C_mn^T W_m^T), in descending order of the
+    eigenvalues. The sum is the symmetrised cross-covariance of the outputs, and C_mn is the cross-covariance of the
+    features of modalities m and n. The sign of each column is chosen so that the entry with the largest absolute value
+    is positive.
     """
     blocks = []
     for m, n in combinations(heads, 2):
@@ -126,7 +131,11 @@ def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments)
 
 
 def canonical_basis_of_outputs(outputs: Mapping[str, Float[Tensor, "n k"]]) -> Float64[Tensor, "k k"]:
-    """Return the canonical directions of outputs; see `canonical_basis`. Row i of all modalities must be a pair."""
+    """Return the canonical directions of given outputs as the columns of a matrix; see `canonical_basis`.
+
+    Args:
+        outputs: outputs {modality: n x k}. The rows with the same number are paired.
+    """
     centred = [y.double() - y.double().mean(0) for y in outputs.values()]
     total = torch.stack(centred).sum(0)
     covariance = total.mT @ total - torch.stack([y.mT @ y for y in centred]).sum(0)

@@ -35,7 +35,7 @@ from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRo
 
 @recipes.register("map")
 class MapRegression(Recipe):
-    """Regression of any torch modules to the heads of `anchor`, on mixtures of rows and noise."""
+    """Trains any torch modules by regression to the heads of the recipe "anchor", on mixtures of rows and noise."""
 
     per_modality: ClassVar[str | None] = "ridges"
 
@@ -53,9 +53,10 @@ class MapRegression(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train linear heads, starting from `start`, by the same regression; yield them at every checkpoint.
+        """Train linear heads, starting from `start`, and yield (number of steps, heads) at every checkpoint.
 
-        After `num_steps` steps the learning rate is zero, so later checkpoints have the same heads.
+        The regression is the same as for modules. Training ends after `num_steps` steps, so all later checkpoints have
+        the same heads.
         """
         runs = [_linear(start) for _ in range(num_runs)]
         heads = self._heads(data, width=len(next(iter(start.values()))))
@@ -69,7 +70,7 @@ class MapRegression(Recipe):
             yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place. The heads that they learn are first converted to the modules' output width."""
+        """Train the modules in place by regression to the heads of "anchor", converted to the modules' output width."""
         width = check_modules(modules, {name: x.shape[1] for name, x in data.rows.items()})
         for _ in self._steps(modules, self._heads(data, width), data.rows, seed=seed):
             pass
@@ -82,12 +83,12 @@ class MapRegression(Recipe):
         *,
         seed: int,
     ) -> None:
-        """Train the modules in place by regression to given heads instead of the heads of "anchor".
+        """Train the modules in place by regression to given heads, instead of to the heads of "anchor".
 
         Args:
             modules: one module per modality, on the device of the heads.
-            heads: heads {modality: k x p_m}; they are converted to the modules' output width.
-            rows: rows {modality: N x p_m}, which are mixed with noise; None: all inputs are noise with r = 1.
+            heads: target heads {modality: k x p_m}. They are converted to the output width of the modules.
+            rows: rows {modality: N x p_m} that are mixed with noise. With None, all inputs are standard normal noise.
             seed: seed for mixtures and noise.
         """
         width = check_modules(modules, {name: matrix.shape[1] for name, matrix in heads.items()})
