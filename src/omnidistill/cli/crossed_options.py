@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 
 from omnidistill.cli.options import names, set_of
-from omnidistill.cli.output import progress, typed_command
+from omnidistill.cli.output import print_saved_tables, progress, typed_command
 from omnidistill.cli.parser import Parser
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
@@ -82,14 +80,7 @@ def run_crossed(options: argparse.Namespace) -> int:
         progress=progress(),
         command=typed_command(),
     )
-    if options.json:
-        print(json.dumps(result.to_json(), allow_nan=False))
-    else:
-        print(result.table())
-        print(f"\ntable  {result.file('.md')} (also .json)\npage   {result.file('.html')}")
-    for work, error in result.failures.items():
-        print(f"omnidistill: {work}: {error}", file=sys.stderr)
-    return 1 if result.failures else 0
+    return print_saved_tables(options, result)
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnidistill.experiments.dry_run import CostEstimate
+    from omnidistill.experiments.saved_tables import SavedTables
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
@@ -25,6 +26,18 @@ def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstim
     seconds = time.process_time()
     cost = estimate().after_start(seconds)
     print_result(options, cost.content(), cost.lines())
+
+
+def print_saved_tables(options: argparse.Namespace, tables: SavedTables[Any]) -> int:
+    """Print tables and the paths of their files, or their content as JSON; return 1 if something failed, else 0."""
+    if options.json:
+        print(json.dumps(tables.to_json(), allow_nan=False))
+    else:
+        print(tables.table())
+        print(f"\ntables {tables.file('.md')} (also .json)\npage   {tables.file('.html')}")
+    for name, error in tables.failures.items():
+        print(f"omnidistill: {name}: {error}", file=sys.stderr)
+    return 1 if tables.failures else 0
 
 
 def print_note(options: argparse.Namespace, line: str) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_device, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import progress, typed_command
+from omnidistill.cli.output import print_saved_tables, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _DATASETS = {"msrvtt": "MSR-VTT", "vggsound": "VGGSound-S", "didemo": "DiDeMo"}
@@ -87,11 +85,4 @@ def run(options: argparse.Namespace) -> int:
         progress=progress(),
         command=typed_command(),
     )
-    if options.json:
-        print(json.dumps(result.to_json(), allow_nan=False))
-    else:
-        print(result.table())
-        print(f"\ntables {result.file('.md')} (also .json)\npage   {result.file('.html')}")
-    for cell, error in result.failures.items():
-        print(f"omnidistill: {cell}: {error}", file=sys.stderr)
-    return 1 if result.failures else 0
+    return print_saved_tables(options, result)
