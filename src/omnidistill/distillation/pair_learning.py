@@ -1,17 +1,20 @@
 """Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
 
-    min over theta  sum over directions  1/2 [ CE(cos(f(x_i), y_j) / tau) + CE(cos(f(x_j), y_i) / tau) ]
+    min over theta    sum over directions  CE(v_1, ..., v_2b)
+    v                 the b mapped source vectors f(x_i), then the b target vectors y_i of the same items, normalised
 
-f is the map of a direction, (x_i, y_i) are the vectors of item i in the source and the target space, and CE is the
-cross-entropy whose correct class is j = i. theta are the latent tensors of a storage. They are rounded as they will be
-stored, and the derivative of rounding is replaced by that of the identity. Each subclass of `LearnableMaps` defines how
-the maps depend on theta:
+f is the map of a direction. CE is the cross-entropy of 2 b classifications with logits v_i . v_j / tau, j != i: the
+correct class of a mapped vector is the target vector of its item, and vice versa. The negatives are all other mapped
+and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent: Chen et al. 2020,
+arXiv 2002.05709).
+
+theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
+replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
 
     PairRows        M = R^T (R R^T + lambda s I)^-1 Q     one set of rows for both directions
     FactoredMaps    M = L^T R                             separate factors for each direction
 
-The loss is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) in the symmetric form of CLIP (Radford et al. 2021,
-arXiv 2103.00020). The gradient of the solve is exact.
+The gradient of the solve is exact.
 
 Shapes: b pairs per batch, N rows or rank, p and q widths of the old and the new space.
 """
@@ -104,7 +107,7 @@ class PairRows(LearnableMaps):
 
     @staticmethod
     def start(rows: Mapping[str, Float[Tensor, "N _"]], ridge: float, storage: Storage, frame: Frame) -> PairRows:
-        """Return rows as a starting point, each scaled to a root mean square of 1.
+        """Return rows as a starting point.
 
         Args:
             rows: centred rows "old" and "new".
@@ -112,9 +115,8 @@ class PairRows(LearnableMaps):
             storage: how the rows are rounded.
             frame: means of both spaces.
         """
-        scaled = {name: torch.nn.functional.normalize(x, dim=1) * x.shape[1] ** 0.5 for name, x in rows.items()}
-        log_ridges = torch.full((2,), ridge, device=scaled["old"].device).log()
-        return PairRows(storage.init(scaled), log_ridges, storage, frame)
+        log_ridges = torch.full((2,), ridge, device=rows["old"].device).log()
+        return PairRows(storage.init(rows), log_ridges, storage, frame)
 
     def maps(self) -> Maps:
         """Return the maps in both directions."""
@@ -239,13 +241,16 @@ def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float
 
 
 def pair_loss(maps: Maps, batch: Pairs, tau: float) -> Float[Tensor, ""]:
-    """Return the loss of the module docstring on a batch of pairs."""
+    """Return the loss of the module docstring on a batch of pairs, as the mean over the vectors."""
     normalise = torch.nn.functional.normalize
     labels = torch.arange(len(batch), device=batch.old.device)
+    itself = torch.eye(len(batch), dtype=torch.bool, device=batch.old.device)
     loss = torch.zeros((), dtype=batch.old.dtype, device=batch.old.device)
     for direction, each in maps.items():
         source, target = (batch.old, batch.new) if direction == "forward" else (batch.new, batch.old)
-        logits = normalise(each.apply(source), dim=1) @ normalise(target, dim=1).mT / tau
-        cross_entropy = torch.nn.functional.cross_entropy
-        loss = loss + (cross_entropy(logits, labels) + cross_entropy(logits.mT, labels)) / 2
+        mapped, target = normalise(each.apply(source), dim=1), normalise(target, dim=1)
+        across = mapped @ target.mT / tau
+        for logits, same in ((across, mapped), (across.mT, target)):
+            within = (same @ same.mT / tau).masked_fill(itself, -torch.inf)
+            loss = loss + torch.nn.functional.cross_entropy(torch.cat([logits, within], dim=1), labels) / 2
     return loss

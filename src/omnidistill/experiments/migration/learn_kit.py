@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.core.streams import Streams
 from omnidistill.data.pairs import Pairs
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.budget import parse_budget
@@ -26,6 +23,7 @@ from omnidistill.evaluation.migration_baselines import MapProblem
 from omnidistill.experiments.migration.kit import planned_kit_bytes
 from omnidistill.experiments.migration.migration_settings import MigrationSettings
 from omnidistill.models.storages import Storage
+from omnidistill.training.closed_form.pair_maps import PairMoments, shared_rows
 
 FEWEST_ROWS = 2
 _PER_MEAN = 3  # pairs whose mean is a row
@@ -69,7 +67,7 @@ def size_for(
         InputError: both or none of `size` and `bytes` are given, the size is outside its range, or the bytes are too
             few.
     """
-    most = min(num_train, max(widths.values()))
+    most = min(num_train, *widths.values())
     if size is not None and bytes is not None:
         raise InputError(f"{argument('size')} and {argument('bytes')}: both set the size; pass one of them")
     if size is not None:
@@ -107,11 +105,13 @@ def learn_rows(
         settings: how the rows are learned and stored.
         on_step: called after every iteration, with the validation score if it was computed.
     """
-    starts = [
-        PairRows.start(rows, ridge, settings.storage, problem.frame)
-        for rows in (mean_rows(problem.centred, size, problem.seed),)
-        for ridge in settings.ridges
-    ]
+    centred = problem.centred
+    moments = PairMoments.of(centred.old, centred.new), PairMoments.of(centred.new, centred.old)
+    starts = []
+    for cca_ridge in settings.cca_ridges:
+        old, new = shared_rows(centred.old, centred.new, moments, size, cca_ridge)
+        first = PairRows.start({"old": old, "new": new}, settings.ridges[0], settings.storage, problem.frame)
+        starts += [first.with_ridge(ridge) for ridge in settings.ridges]
     with torch.no_grad():
         score, best = max(((problem.score(each.maps()), each) for each in starts), key=lambda entry: entry[0])
     learning = PairLearning(best, problem.train, learning_settings(settings), problem.seed)
@@ -130,11 +130,3 @@ def learn_rows(
 def learning_settings(settings: MigrationSettings) -> PairLearningSettings:
     """Return the settings of the optimiser."""
     return PairLearningSettings(settings.iterations, settings.learning_rate, settings.batch_size, settings.tau)
-
-
-def mean_rows(centred: Pairs, size: int, seed: int) -> dict[str, Float[Tensor, "N _"]]:
-    """Return initial rows: means of a few random pairs, or single pairs if there are too few."""
-    order = torch.randperm(len(centred), generator=Streams(seed)["migration/start"], device="cpu")
-    per_mean = max(1, min(_PER_MEAN, len(centred) // size))
-    chosen = centred.select(order[: size * per_mean])
-    return {name: x.view(size, per_mean, -1).mean(1) for name, x in (("old", chosen.old), ("new", chosen.new))}

@@ -24,7 +24,9 @@ class MigrationSettings(Settings):
     """Pairs per iteration, or all training pairs if there are fewer."""
     tau: Positive = 0.05
     """Temperature of InfoNCE."""
-    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.1, 1.0)
+    cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 1.0)
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.01, 0.1)
     """Candidate ridges, as initial values; chosen on validation."""
     validate_every: Count = 10
     """Iterations between validations."""

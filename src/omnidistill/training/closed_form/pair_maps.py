@@ -1,15 +1,17 @@
 """Linear maps between two embedding spaces of the same items, in closed form.
 
-    set of pairs        M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
+    rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
     ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
     reduced rank        M P P^T                                                                                   (3)
     Procrustes          M = U V^T,                           C = U D V^T                                          (4)
+    shared rows         R = T^T X,  Q = T^T Y,               T = an orthonormal basis of  X W_x^T + Y W_y^T       (5)
 
 R (N x p) and Q (N x q) are paired rows, S = X^T X and C = X^T Y for centred source vectors X and target vectors Y. The
-columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. (1) and (2) are the same
-map if R = X and Q = Y; (1) needs a system of size N only. With lambda = 0, (3) is the best map of its rank (reduced-rank
-regression: Izenman 1975, "Reduced-rank regression for the multivariate linear model"). (4) is the best orthogonal map
-if p = q (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem").
+columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. If R = X and Q = Y, (1) is
+the same map as (2), but it solves a system of size n. With lambda = 0, (3) is the best map of its rank (reduced-rank
+regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966). W_x and W_y are the N leading
+directions of ridge CCA (Vinod 1976). (5) compresses the pairs to N mixtures of pairs that keep what both spaces share;
+row i of both sides is divided by the same number, the geometric mean of the root mean squares of both.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
 """
@@ -50,12 +52,10 @@ class PairMoments:
     """Second moments of centred pairs in one direction, with the eigendecomposition of the source covariance.
 
     Attributes:
-        source: S = X^T X (p x p).
         cross: C = X^T Y (p x q).
         values, vectors: eigenvalues and eigenvectors of S.
     """
 
-    source: Float64[Tensor, "p p"]
     cross: Float64[Tensor, "p q"]
     values: Float64[Tensor, " p"]
     vectors: Float64[Tensor, "p p"]
@@ -63,9 +63,8 @@ class PairMoments:
     @staticmethod
     def of(source: Float[Tensor, "n p"], target: Float[Tensor, "n q"]) -> PairMoments:
         """Return the moments of centred source and target vectors."""
-        covariance, cross = _product(source, source), _product(source, target)
-        values, vectors = torch.linalg.eigh(covariance)
-        return PairMoments(covariance, cross, values.clamp(min=0), vectors)
+        values, vectors = torch.linalg.eigh(_product(source, source))
+        return PairMoments(_product(source, target), values.clamp(min=0), vectors)
 
     def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
         """Return the ridge regression of equation (2). `ridge` is lambda > 0."""
@@ -82,6 +81,33 @@ class PairMoments:
         root = self.values.sqrt().unsqueeze(1) * (self.vectors.mT @ matrix)
         _, vectors = torch.linalg.eigh(root.mT @ root)
         return vectors[:, -rank:].flip(1)
+
+
+def shared_rows(
+    source: Float[Tensor, "n p"],
+    target: Float[Tensor, "n q"],
+    moments: tuple[PairMoments, PairMoments],
+    size: int,
+    ridge: float,
+) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N q"]]:
+    """Return the rows of equation (5).
+
+    Args:
+        source, target: centred pairs X and Y.
+        moments: moments of the pairs from source to target, and from target to source.
+        size: number of rows N, at most n, p and q.
+        ridge: ridge of CCA, relative to the mean eigenvalue of each covariance.
+    """
+    whitening = [
+        (each.vectors / (each.values + ridge * each.values.mean()).sqrt()) @ each.vectors.mT for each in moments
+    ]
+    left, _, right = torch.linalg.svd(whitening[0] @ moments[0].cross @ whitening[1], full_matrices=False)
+    variates = source @ (whitening[0] @ left[:, :size]).to(source)
+    variates += target @ (whitening[1] @ right[:size].mT).to(target)
+    basis = torch.linalg.qr(variates.to(left)).Q.to(source)
+    rows, paired = basis.mT @ source, basis.mT @ target
+    lengths = (rows.square().mean(1) * paired.square().mean(1)).pow(0.25).clamp_min(torch.finfo(rows.dtype).tiny)
+    return rows / lengths.unsqueeze(1), paired / lengths.unsqueeze(1)
 
 
 def _product(left: Float[Tensor, "n _"], right: Float[Tensor, "n _"]) -> Float64[Tensor, "_ _"]:
