@@ -189,8 +189,8 @@ class PairLearningSettings:
 
     iterations: int
     learning_rate: float
-    batch_size: int = 600
-    tau: float = 0.05
+    batch_size: int
+    tau: float
 
 
 class PairLearning(Generic[L]):

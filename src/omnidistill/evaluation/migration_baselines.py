@@ -2,7 +2,7 @@
 
     ridge, all pairs           ridge regression on all training pairs; one dense matrix per direction
     Procrustes, all pairs      the orthogonal map of all training pairs; one dense matrix for both directions
-    random pairs               ridge regression on N random training pairs, like the kit from its N rows; mean of 3 draws
+    random pairs               ridge regression on N random training pairs, of the size of the kit; mean of 3 draws
     reduced rank               the best map of rank r for the ridge regression on all pairs, in the bytes of the kit
     InfoNCE, low rank          the same factors, learned by the loss of the kit with the same rounding and steps
 
@@ -34,7 +34,7 @@ from omnidistill.distillation.pair_learning import (
     PairLearningSettings,
     row_maps,
 )
-from omnidistill.evaluation.migration_scores import Recalls, Task, mean_recall, recalls_of
+from omnidistill.evaluation.migration_scores import Recalls, mean_recall, recalls_of
 from omnidistill.io.artifacts import artifact_bytes
 from omnidistill.models.affine_map import AffineMap
 from omnidistill.models.storages import Storage
@@ -48,7 +48,6 @@ VALIDATE_EVERY = 10
 """Iterations between validations of learned maps."""
 
 _NUM_DRAWS = 3
-_CHOICE: tuple[Task, ...] = ("queries", "gallery")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ class MapProblem:
 
     def scores(self, maps: Maps, direction: Direction) -> Recalls:
         """Return the recalls of one direction on validation."""
-        return recalls_of(maps[direction], oriented(self.validation, direction), self.seed, _CHOICE)
+        return recalls_of(maps[direction], oriented(self.validation, direction), self.seed)
 
     @property
     def centred(self) -> Pairs:
@@ -242,7 +241,7 @@ def _rank(
     other_tensors: Mapping[str, Tensor],
 ) -> tuple[int, int]:
     """Return the largest rank whose factors fit into the budget, and the size in bytes."""
-    widths = {}
+    widths: dict[str, int] = {}
     for each in directions:
         source, target = fitted.matrices[each].shape
         widths |= {f"{each}-left": source, f"{each}-right": target}

@@ -30,34 +30,27 @@ from omnidistill.models.affine_map import AffineMap
 Task = Literal["queries", "gallery", "mixed"]
 """A search task; the module docstring defines the three tasks."""
 
-TASKS: tuple[Task, ...] = ("queries", "gallery", "mixed")
-
 Recalls = dict[Task, dict[int, float]]
 """{task: {K: recall at K, as a fraction}}."""
 
 _CHUNK_QUERIES = 1024
 
 
-def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0, tasks: tuple[Task, ...] = TASKS) -> Recalls:
+def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0) -> Recalls:
     """Return the recall of a map from `pairs.old` to `pairs.new` in every task.
 
     Args:
         mapping: the map; for the reverse direction, pass `pairs.reversed()`.
         pairs: held-out pairs.
         seed: seed for the half of the items that is mapped in the task "mixed".
-        tasks: the tasks to compute.
     """
-    mapped = torch.cat([mapping.apply(x) for x in pairs.old.split(_CHUNK_QUERIES)])
-    target = pairs.new
-    results: Recalls = {}
-    if "queries" in tasks:
-        results["queries"] = recall_of_items(mapped, target)
-    if "gallery" in tasks:
-        results["gallery"] = recall_of_items(target, mapped)
-    if "mixed" in tasks:
-        held = mapped_half(len(pairs), seed).to(target.device).unsqueeze(1)
-        results["mixed"] = recall_of_items(torch.where(held, target, mapped), torch.where(held, mapped, target))
-    return results
+    mapped, target = torch.cat([mapping.apply(x) for x in torch.split(pairs.old, _CHUNK_QUERIES)]), pairs.new
+    held = mapped_half(len(pairs), seed).to(target.device).unsqueeze(1)
+    return {
+        "queries": recall_of_items(mapped, target),
+        "gallery": recall_of_items(target, mapped),
+        "mixed": recall_of_items(torch.where(held, target, mapped), torch.where(held, mapped, target)),
+    }
 
 
 def recall_of_items(queries: Float[Tensor, "n q"], gallery: Float[Tensor, "n q"]) -> dict[int, float]:

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from omnidistill.report.migration_content import MigrationContent, MigrationRow
 from omnidistill.report.run_table import ABSENT, human_bytes
 
+_MIXED = (
+    "A query is a hit if its own item is found. In the mixed index, a random half of the items have a mapped vector, "
+    "and the others a vector of the target encoder; each item is searched with its other vector."
+)
+_LOW_RANK = (
+    'Low-rank maps have the bytes of the kit: "both ways" shares them between both directions, "one way" spends all on '
+    "the forward map. Maps of all pairs and random pairs are stored in float32."
+)
 _DIRECTIONS = {"forward": ("old", "new"), "reverse": ("new", "old")}
 
 
@@ -67,15 +75,13 @@ def migration_notes(content: MigrationContent) -> list[str]:
     }[content.split_by]
     kit = content.rows[0]
     share = "" if kit.bytes is None else f", {100 * kit.bytes / content.training_bytes:.2f} % of the training pairs"
+    files = f"The kit stores {kit.size} rows per side ({content.storage}) in {_bytes(kit)}{share} in float32."
     return [
         f"Old: {content.old} (width {content.widths['old']}). New: {content.new} (width {content.widths['new']}).",
         f"Pairs: {counts} ({drawn}). Validation chose all settings; test pairs were scored once.",
-        f"The kit stores {kit.size} rows per side ({content.storage}) in {_bytes(kit)}{share} in float32. All of its "
-        "files are counted, and it gives the maps of both directions.",
-        "A query is a hit if its own item is found. In the mixed index, a random half of the items have a mapped vector "
-        "and the others a vector of the target encoder; each item is searched with its other vector.",
-        'Low-rank maps have the bytes of the kit: "both ways" shares them between both directions, "one way" spends all '
-        "on the forward map. Maps of all pairs and random pairs are stored in float32.",
+        f"{files} All of its files are counted, and it gives the maps of both directions.",
+        _MIXED,
+        _LOW_RANK,
     ]
 
 

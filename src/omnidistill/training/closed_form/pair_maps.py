@@ -69,12 +69,14 @@ class PairMoments:
     def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
         """Return the ridge regression of equation (2). `ridge` is lambda > 0."""
         penalty = ridge * self.values.mean()
-        return self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
+        matrix: Tensor = self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
+        return matrix
 
     def procrustes_map(self) -> Float64[Tensor, "p q"]:
         """Return the orthogonal map of equation (4); it has orthonormal rows or columns if the widths differ."""
         left, _, right = torch.linalg.svd(self.cross, full_matrices=False)
-        return left @ right
+        matrix: Tensor = left @ right
+        return matrix
 
     def leading_outputs(self, matrix: Float64[Tensor, "p q"], rank: int) -> Float64[Tensor, "q r"]:
         """Return P of equation (3) for a map M: an orthonormal basis of its leading outputs."""
@@ -113,6 +115,6 @@ def shared_rows(
 def _product(left: Float[Tensor, "n _"], right: Float[Tensor, "n _"]) -> Float64[Tensor, "_ _"]:
     device = float64_device(left.device)
     total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64, device=device)
-    for x, y in zip(left.split(_CHUNK_ROWS), right.split(_CHUNK_ROWS), strict=True):
+    for x, y in zip(torch.split(left, _CHUNK_ROWS), torch.split(right, _CHUNK_ROWS), strict=True):
         total += (x.mT @ y).to(device, torch.float64)
     return total
