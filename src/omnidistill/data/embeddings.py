@@ -113,16 +113,18 @@ def open_embeddings(source: Embeddings, name: str) -> EmbeddingRows:
         x = source.detach()
         return _checked_shape(EmbeddingRows(name, (x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy()))
     try:
-        return _checked_shape(EmbeddingRows(name, np.asanyarray(source)))
+        array = np.asanyarray(source)
     except ValueError:
         raise InputError(f"{name}: the rows have different lengths; pass an array of shape (rows, width)") from None
+    return _checked_shape(EmbeddingRows(name, array))
 
 
 def _mapped(path: Path) -> np.ndarray:
     try:
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise InputError(f"{path}: not a .npy file; save the array with numpy.save")
+            magic = file.read(len(_MAGIC))
+        if magic != _MAGIC:
+            raise ValueError("it does not start like one")
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
     except OSError as error:

@@ -42,6 +42,8 @@ Direction = Literal["forward", "reverse"]
 Maps = dict[Direction, AffineMap]
 """One map per direction."""
 
+_SMALLEST_RIDGE = 1e-4
+
 L = TypeVar("L", bound="LearnableMaps")
 
 
@@ -121,7 +123,12 @@ class PairRows(LearnableMaps):
     def maps(self) -> Maps:
         """Return the maps in both directions."""
         rows = self.storage.expand(self.latent)
-        return row_maps(rows["old"], rows["new"], self.log_ridges.exp(), self.frame)
+        return row_maps(rows["old"], rows["new"], self.ridges, self.frame)
+
+    @property
+    def ridges(self) -> Float[Tensor, "2"]:
+        """Ridges of both directions; not so small that the systems become singular in float32."""
+        return self.log_ridges.exp().clamp(min=_SMALLEST_RIDGE)
 
     def with_ridge(self, ridge: float) -> PairRows:
         """Return a copy that uses the same ridge in both directions."""

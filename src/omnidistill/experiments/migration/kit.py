@@ -202,7 +202,7 @@ def kit_of(learned: PairRows, means: Preprocessing) -> Kit:
     """Return the kit that stores learned rows, on the CPU."""
     latent = {name: x.detach().cpu() for name, x in learned.latent.items()}
     widths = {name: x.shape[1] for name, x in latent.items()}
-    ridges = learned.log_ridges.detach().exp().float().cpu()
+    ridges = learned.ridges.detach().float().cpu()
     stored = learned.storage.store(latent)
     return Kit(widths, len(latent["old"]), learned.storage, stored, ridges, means, learned.frame.unit)
 

@@ -34,7 +34,13 @@ def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
     """Return the means of both sides as they are stored, and the frame with these means.
 
     A side has unit vectors if the lengths of all its training vectors are 1.
+
+    Raises:
+        InputError: all training vectors of a side are equal.
     """
+    for name, x in (("old", train.old), ("new", train.new)):
+        if bool((x == x[:1]).all()):
+            raise InputError(f"{name}: all training vectors are equal, so they cannot be mapped; check the array")
     means = Preprocessing.fit({"old": train.old, "new": train.new}, standardise=False, centre=True)
     unit = tuple(bool(((x.norm(dim=1) - 1).abs() < _UNIT_TOLERANCE).all()) for x in (train.old, train.new))
     device = train.old.device
