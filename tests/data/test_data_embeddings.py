@@ -93,7 +93,7 @@ def test_damaged_files(cut: int, tmp_path: Path) -> None:
 
 def test_files_with_objects_are_not_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[object()]], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="not a complete .npy file of numbers"):
+    with pytest.raises(InputError, match=r"not a complete \.npy file of numbers"):
         open_embeddings(tmp_path / "x.npy", "x")
     with pytest.raises(InputError, match="cannot be read"):
         open_embeddings(tmp_path / "missing.npy", "x")

@@ -25,7 +25,9 @@ def test_recall_is_that_of_sorting() -> None:
     queries, gallery = drawn(1500, 4, 0), drawn(1500, 4, 1)
     queries = queries + 2 * gallery
     for k, value in recall_of_items(queries, gallery).items():
-        assert value == pytest.approx(recall_by_sorting(queries.double().numpy(), gallery.double().numpy(), k), abs=1e-3)
+        assert value == pytest.approx(
+            recall_by_sorting(queries.double().numpy(), gallery.double().numpy(), k), abs=1e-3
+        )
         assert 0.01 < value < 1
 
 

@@ -126,7 +126,7 @@ class PairRows(LearnableMaps):
         return row_maps(rows["old"], rows["new"], self.ridges, self.frame)
 
     @property
-    def ridges(self) -> Float[Tensor, "2"]:
+    def ridges(self) -> Float[Tensor, 2]:
         """Ridges of both directions; not so small that the systems become singular in float32."""
         return self.log_ridges.exp().clamp(min=_SMALLEST_RIDGE)
 
