@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -93,10 +94,16 @@ class MapProblem:
         """Return the recalls of one direction on validation."""
         return recalls_of(maps[direction], oriented(self.validation, direction), self.seed)
 
-    @property
+    @cached_property
     def centred(self) -> Pairs:
         """The training pairs after subtracting the means."""
         return self.train.centred(*self.frame.means)
+
+    @cached_property
+    def moments(self) -> dict[Direction, PairMoments]:
+        """Moments of the centred training pairs in each direction."""
+        pairs = {each: oriented(self.centred, each) for each in DIRECTIONS}
+        return {each: PairMoments.of(x.old, x.new) for each, x in pairs.items()}
 
 
 def oriented(pairs: Pairs, direction: Direction) -> Pairs:
@@ -117,9 +124,7 @@ class AllPairs:
     def __init__(self, problem: MapProblem) -> None:
         started_at = time.monotonic()
         self.problem = problem
-        centred = problem.centred
-        pairs = {each: oriented(centred, each) for each in DIRECTIONS}
-        self._moments = {each: PairMoments.of(x.old, x.new) for each, x in pairs.items()}
+        self._moments = problem.moments
         self.ridges: dict[Direction, float] = {}
         self.matrices: dict[Direction, Float[Tensor, "_ _"]] = {}
         for each in DIRECTIONS:

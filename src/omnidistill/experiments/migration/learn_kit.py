@@ -1,8 +1,8 @@
 """Learn the rows of a migration kit, and find how many rows fit into a size.
 
-The rows start in closed form, from pairs or from means of pairs. They are then learned by InfoNCE for both maps
-(`distillation.pair_learning`). Validation chooses the start, the initial ridge, and the iteration whose rows are
-returned.
+The rows start in closed form, as mixtures of training pairs (`shared_rows` in `training.closed_form.pair_maps`). They
+are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
+initial ridges of the maps, and the iteration whose rows are returned.
 
 Shapes: N rows, n training pairs, p and q widths of the old and the new space.
 """
@@ -23,7 +23,7 @@ from omnidistill.evaluation.migration_baselines import MapProblem
 from omnidistill.experiments.migration.kit import planned_kit_bytes
 from omnidistill.experiments.migration.migration_settings import MigrationSettings
 from omnidistill.models.storages import Storage
-from omnidistill.training.closed_form.pair_maps import PairMoments, shared_rows
+from omnidistill.training.closed_form.pair_maps import shared_rows
 
 FEWEST_ROWS = 2
 _PER_MEAN = 3  # pairs whose mean is a row
@@ -111,8 +111,7 @@ def learn_rows(
         settings: how the rows are learned and stored.
         on_step: called after every iteration, with the validation score if it was computed.
     """
-    centred = problem.centred
-    moments = PairMoments.of(centred.old, centred.new), PairMoments.of(centred.new, centred.old)
+    centred, moments = problem.centred, (problem.moments["forward"], problem.moments["reverse"])
     starts = []
     for cca_ridge in settings.cca_ridges:
         old, new = shared_rows(centred.old, centred.new, moments, size, cca_ridge)
