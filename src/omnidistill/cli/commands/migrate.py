@@ -65,7 +65,7 @@ def add(group: CommandGroup) -> None:
         "average)",
     )
     parser.add_argument(
-        "--iterations", type=int, metavar="N", help="iterations of learning; 0: closed form only (default: 40)"
+        "--iterations", type=int, metavar="N", help="iterations of learning; 0: closed form only (default: 80)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of splits and learning (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace an existing kit")

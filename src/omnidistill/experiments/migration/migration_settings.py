@@ -16,13 +16,13 @@ class MigrationSettings(Settings):
 
     storage: AnyStorage = CodedStorage(bits=3.0)
     """How the rows are stored."""
-    iterations: Annotated[int, Field(ge=0)] = 40
+    iterations: Annotated[int, Field(ge=0)] = 80
     """Iterations of Adam; 0: the rows stay in their closed form."""
-    learning_rate: Positive = 0.01
+    learning_rate: Positive = 0.02
     """Learning rate of Adam, relative to the root mean square of the rows."""
     batch_size: Annotated[int, Field(ge=2)] = 400
     """Pairs per iteration, or all training pairs if there are fewer."""
-    tau: Positive = 0.02
+    tau: Positive = 0.05
     """Temperature of InfoNCE."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 1.0)
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""

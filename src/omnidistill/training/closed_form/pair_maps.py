@@ -82,7 +82,8 @@ class PairMoments:
         """Return P of equation (3) for a map M: an orthonormal basis of its leading outputs."""
         root = self.values.sqrt().unsqueeze(1) * (self.vectors.mT @ matrix)
         _, vectors = torch.linalg.eigh(root.mT @ root)
-        return vectors[:, -rank:].flip(1)
+        leading: Tensor = vectors[:, -rank:].flip(1)
+        return leading
 
 
 def shared_rows(
