@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from migration_problems import planted
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.distillation.pair_learning import Frame, PairLearningSettings
 from omnidistill.evaluation.migration_baselines import (
     RIDGES,

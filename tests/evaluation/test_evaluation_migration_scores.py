@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.evaluation.migration_scores import mapped_half, mean_recall, recall_of_items, recalls_of
 from omnidistill.models.affine_map import AffineMap
 

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.streams import Streams
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.models.affine_map import AffineMap
 from omnidistill.models.storages import Storage
 from omnidistill.training.closed_form.pair_maps import solved_rows

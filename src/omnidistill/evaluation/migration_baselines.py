@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.streams import Streams
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.distillation.pair_learning import (
     Direction,
     FactoredMaps,

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnidistill.core.streams import Streams
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.evaluation.directions import RECALL_AT
 from omnidistill.evaluation.ranking import Ranking
 from omnidistill.models.affine_map import AffineMap

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.data.embeddings import EmbeddingRows
+from omnidistill.data.embedding_rows import EmbeddingRows
 from omnidistill.io.artifacts.files import making, replace
 from omnidistill.models.affine_map import AffineMap
 

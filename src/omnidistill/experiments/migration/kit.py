@@ -25,7 +25,7 @@ from torch import Tensor
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.data.embeddings import Embeddings, open_embeddings
+from omnidistill.data.embedding_rows import Embeddings, open_embeddings
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.pair_learning import Frame, Maps, PairRows, row_maps
 from omnidistill.experiments.migration.apply_map import AppliedFile, apply_to_file, apply_to_rows
@@ -195,7 +195,7 @@ class Kit:
         return kit_tensors(self.stored, self.means, self.ridges)
 
     def _meta(self) -> dict[str, Any]:
-        return kit_meta(self.widths, self.size, self.storage, self.means, self.unit)
+        return _kit_meta(self.widths, self.size, self.storage, self.means, self.unit)
 
 
 def kit_of(learned: PairRows, means: Preprocessing) -> Kit:
@@ -213,7 +213,7 @@ def planned_kit_bytes(
     """Return the size in bytes of a kit's files, computed before its rows exist."""
     ridges = torch.empty(2, device="meta")
     tensors = kit_tensors(storage.empty(widths, size), means, ridges)
-    return artifact_bytes(KIND, tensors, kit_meta(widths, size, storage, means, unit))
+    return artifact_bytes(KIND, tensors, _kit_meta(widths, size, storage, means, unit))
 
 
 def kit_tensors(stored: Mapping[str, Tensor], means: Preprocessing, ridges: Tensor) -> dict[str, Tensor]:
@@ -221,7 +221,7 @@ def kit_tensors(stored: Mapping[str, Tensor], means: Preprocessing, ridges: Tens
     return {**{f"{_ROWS}{name}": x for name, x in stored.items()}, **means.to_tensors(), _RIDGES: ridges}
 
 
-def kit_meta(
+def _kit_meta(
     widths: Mapping[str, int], size: int, storage: Storage, means: Preprocessing, unit: tuple[bool, bool]
 ) -> dict[str, Any]:
     """Return the metadata of the artifact of a kit."""

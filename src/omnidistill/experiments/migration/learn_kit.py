@@ -15,7 +15,7 @@ import torch
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.budget import parse_budget
 from omnidistill.distillation.pair_learning import Frame, PairLearning, PairLearningSettings, PairRows

@@ -13,7 +13,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.device import resolve_device
 from omnidistill.core.errors import InputError
 from omnidistill.core.threads import threads_for
-from omnidistill.data.pairs import Pairs
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.evaluation.migration_baselines import (
     AllPairs,
     MapCandidate,

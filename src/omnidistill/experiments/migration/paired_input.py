@@ -25,9 +25,9 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.data.datasets import open_reference
-from omnidistill.data.embeddings import EmbeddingRows, Embeddings, open_embeddings
+from omnidistill.data.embedding_pairs import Pairs
+from omnidistill.data.embedding_rows import EmbeddingRows, Embeddings, open_embeddings
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.data.pairs import Pairs
 
 Side = Embeddings | str
 """One side of the pairs; the module docstring explains it."""

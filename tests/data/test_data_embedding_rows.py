@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from omnidistill.core.errors import InputError
-from omnidistill.data.embeddings import open_embeddings
+from omnidistill.data.embedding_rows import open_embeddings
 
 ARRAY = np.random.default_rng(0).normal(size=(23, 5))
 
