@@ -60,7 +60,7 @@ def recall_of_items(queries: Float[Tensor, "n q"], gallery: Float[Tensor, "n q"]
     for start in range(0, len(queries), _CHUNK_QUERIES):
         scores = torch.nn.functional.normalize(queries[start : start + _CHUNK_QUERIES], dim=1) @ items.mT
         own = scores.diagonal(start).unsqueeze(1)
-        above, tied = (scores > own).sum(1).double().cpu(), (scores == own).sum(1).double().cpu() - 1
+        above, tied = (scores > own).sum(1).cpu().double(), (scores == own).sum(1).cpu().double() - 1
         ones = torch.ones_like(above)
         parts.append(Ranking(above, tied, ones, ones, ones))
     ranking = Ranking.joined(parts)

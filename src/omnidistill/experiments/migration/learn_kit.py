@@ -41,7 +41,7 @@ def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
     for name, x in (("old", train.old), ("new", train.new)):
         if bool((x == x[:1]).all()):
             raise InputError(f"{name}: all training vectors are equal, so they cannot be mapped; check the array")
-    means = Preprocessing.fit({"old": train.old, "new": train.new}, standardise=False, centre=True)
+    means = Preprocessing.fit({"old": train.old.cpu(), "new": train.new.cpu()}, standardise=False, centre=True)
     unit = tuple(bool(((x.norm(dim=1) - 1).abs() < _UNIT_TOLERANCE).all()) for x in (train.old, train.new))
     device = train.old.device
     return means, Frame((means.means["old"].to(device), means.means["new"].to(device)), (unit[0], unit[1]))
