@@ -42,7 +42,7 @@ Direction = Literal["forward", "reverse"]
 Maps = dict[Direction, AffineMap]
 """One map per direction."""
 
-_SMALLEST_RIDGE = 1e-4
+_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW = 1e-4, 1e-6
 
 L = TypeVar("L", bound="LearnableMaps")
 
@@ -103,7 +103,7 @@ class PairRows(LearnableMaps):
     """
 
     latent: dict[str, Tensor]
-    log_ridges: Float[Tensor, 2]
+    log_ridges: Float[Tensor, " 2"]
     storage: Storage
     frame: Frame
 
@@ -126,9 +126,13 @@ class PairRows(LearnableMaps):
         return row_maps(rows["old"], rows["new"], self.ridges, self.frame)
 
     @property
-    def ridges(self) -> Float[Tensor, 2]:
-        """Ridges of both directions; not so small that the systems become singular in float32."""
-        return self.log_ridges.exp().clamp(min=_SMALLEST_RIDGE)
+    def ridges(self) -> Float[Tensor, " 2"]:
+        """Ridges of both directions; not so small that the systems become singular in float32.
+
+        The largest eigenvalue of a kernel is at most N times the mean of its diagonal.
+        """
+        smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
+        return self.log_ridges.exp().clamp(min=smallest)
 
     def with_ridge(self, ridge: float) -> PairRows:
         """Return a copy that uses the same ridge in both directions."""
@@ -233,7 +237,7 @@ class PairLearning(Generic[L]):
         return float(loss.detach())
 
 
-def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float[Tensor, 2], frame: Frame) -> Maps:
+def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float[Tensor, " 2"], frame: Frame) -> Maps:
     """Return the maps in both directions that paired rows give by ridge regression; differentiable.
 
     Args:

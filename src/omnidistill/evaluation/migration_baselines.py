@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnidistill.core.device import float64_device
 from omnidistill.core.streams import Streams
 from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.distillation.pair_learning import (
@@ -174,10 +175,12 @@ def random_pairs(problem: MapProblem, size: int) -> MapCandidate:
     for _ in range(_NUM_DRAWS):
         numbers = torch.randperm(len(train), generator=generator, device="cpu")[:size]
         drawn = train.select(numbers).centred(*problem.frame.means)
-        candidates = [
-            row_maps(drawn.old, drawn.new, torch.full((2,), ridge, device=drawn.old.device), problem.frame)
-            for ridge in RIDGES[1:]  # smaller ridges make the system singular in float32
+        old, new = (x.to(float64_device(x.device), torch.float64) for x in (drawn.old, drawn.new))
+        solved = [
+            row_maps(old, new, torch.full((2,), ridge, device=old.device, dtype=old.dtype), problem.frame)
+            for ridge in RIDGES
         ]
+        candidates = [{each: maps[each].to(train.old) for each in DIRECTIONS} for maps in solved]
         best: Maps = {
             each: max((maps[each] for maps in candidates), key=lambda m: mean_recall(problem.scores({each: m}, each)))
             for each in DIRECTIONS

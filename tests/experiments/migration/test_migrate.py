@@ -84,6 +84,16 @@ def test_the_test_pairs_do_not_change_the_kit() -> None:
     np.testing.assert_array_equal(kit.apply(old), small().kit.apply(old))
 
 
+def test_copies_of_items_make_nothing_singular() -> None:
+    """Every item three times, as many rows as the smaller width, and a ridge that learning could lower to zero."""
+    old, new = (np.repeat(x, 3, axis=0) for x in planted(160))
+    settings = FEW.evolve(ridges=(1e-9,), learning_rate=0.5, iterations=6)
+    groups = [str(row // 3) for row in range(480)]
+    result = migrate(old, new, size=28, groups=groups, baselines="quick", **{**QUIET, "settings": settings})
+    assert np.isfinite(result.kit.apply(old)).all()
+    assert min(result.kit.ridges.tolist()) >= 0.99e-4
+
+
 def test_groups_are_never_divided() -> None:
     labels = [f"item {row // 4}" for row in range(500)]
     source = open_pairs(*planted(), groups=labels)

@@ -59,7 +59,7 @@ class Kit:
     size: int
     storage: Storage
     stored: Mapping[str, Tensor]
-    ridges: Float[Tensor, 2]
+    ridges: Float[Tensor, " 2"]
     means: Preprocessing
     unit: tuple[bool, bool]
 

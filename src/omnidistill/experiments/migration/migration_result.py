@@ -65,9 +65,9 @@ class Migration:
             ".json": json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n",
             ".html": self.page(),
         }
+        self.kit.save(folder, force=force)
         for suffix, text in contents.items():
             write_atomic(report_file(folder, suffix), text.encode())
-        self.kit.save(folder, force=force)
         return replace(self, folder=folder)
 
     def __repr__(self) -> str:
