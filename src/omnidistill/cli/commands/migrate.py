@@ -9,11 +9,13 @@ from omnidistill.cli.options import add_device, add_json
 from omnidistill.cli.output import print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
-_NOTES = """OLD and NEW are .npy files with one row per item, in the same order, or SET:MODALITY for one modality of a
-packed set, such as emoji:image.
-80 % of the rows are for training, 10 % choose settings, and 10 % are scored once for the report. A packed set has its
-own splits.
-KIT contains all files that a receiver needs. The report is written next to it: KIT-report.md, .json and .html."""
+_NOTES = (
+    "OLD and NEW are .npy files with one row per item, in the same order, or SET:MODALITY for one modality of a packed "
+    "set, such as emoji:image.\n"
+    "80 % of the rows are for training, 10 % choose settings, and 10 % are scored once for the report. A packed set "
+    "has its own splits.\n"
+    "KIT contains all files that a receiver needs. The report is written next to it: KIT-report.md, .json and .html."
+)
 
 
 def add(group: CommandGroup) -> None:
