@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from method_problems import task_of, tiny
+from migration_problems import FEW
+from migration_problems import planted as planted_embeddings
 from omnidistill.core.device import moved
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.streams import Streams
+from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.data.featureset import Development, FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.data.store import load_features, save_features
@@ -30,11 +33,14 @@ from omnidistill.evaluation.baselines.low_rank_heads import LowRank
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.migration_baselines import AllPairs, MapProblem, low_rank_maps, random_pairs
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import rank_runs, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.migration.kit import kit_of
+from omnidistill.experiments.migration.learn_kit import frame_of, learn_rows, learning_settings
 from omnidistill.methods import Task
 from omnidistill.methods.selectors.selector import selectors
 from omnidistill.models.heads import Heads, random_heads
@@ -255,6 +261,23 @@ def require_device(tensors: Mapping[str, Tensor], device: torch.device) -> None:
     assert {tensor.device.type for tensor in tensors.values()} == {device.type}
 
 
+def migration(device: torch.device, folder: Path) -> dict[str, Tensor]:
+    """A migration kit and all maps to compare it with."""
+    old, new = (torch.from_numpy(x) for x in planted_embeddings(160))
+    train, held = Pairs(old[:120], new[:120]).to(device), Pairs(old[120:], new[120:]).to(device)
+    means, frame = frame_of(train)
+    problem = MapProblem(train, held, frame, 0)
+    learned, score = learn_rows(problem, 8, FEW, lambda value: None)
+    require_device(learned.latent, device)
+    kit, fitted = kit_of(learned, means), AllPairs(problem)
+    low_rank = low_rank_maps(fitted, {"coded": FEW.storage}, 4000, {}, learning_settings(FEW), lambda: None)
+    candidates = [fitted.ridge(), fitted.procrustes(), random_pairs(problem, 8), *low_rank]
+    scores = {each.name: torch.tensor([problem.score(maps) for maps in each.draws]) for each in candidates}
+    mapped = kit.apply(old)
+    assert isinstance(mapped, Tensor)
+    return {"mapped": mapped, "score": torch.tensor(score), **scores}
+
+
 RUNS: dict[str, Run] = {
     "packing": packing,
     "draws": draws,
@@ -267,5 +290,6 @@ RUNS: dict[str, Run] = {
     "restarted": restarted,
     "continued": continued,
     "evaluation": evaluation,
+    "migration": migration,
 }
 """All runs by name."""

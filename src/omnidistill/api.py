@@ -24,6 +24,7 @@ from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEn
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
 from omnidistill.experiments.run import (
     DistillResult,
@@ -47,6 +48,7 @@ from omnidistill.training.recipes import Recipe, recipes
 from omnidistill.training.rollout import bptt_rollout, dual_rollout, tesla_rollout
 
 __all__ = [
+    "AppliedFile",
     "Baseline",
     "Compared",
     "ComparisonConfig",
@@ -68,9 +70,12 @@ __all__ = [
     "InfoNCE",
     "InitialHeads",
     "InputError",
+    "Kit",
     "LowRank",
     "Method",
     "MethodEntry",
+    "Migration",
+    "MigrationSettings",
     "NotFiniteError",
     "Objective",
     "OmnidistillError",
@@ -108,6 +113,7 @@ __all__ = [
     "load_features",
     "load_heads",
     "methods",
+    "migrate",
     "objectives",
     "open_run",
     "outer_objectives",

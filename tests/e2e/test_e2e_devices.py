@@ -20,7 +20,7 @@ from explicit_devices import ExplicitDevices
 from simulated_device import simulated_device
 
 TOLERANCE = 1e-3
-WITH_FLOAT64 = ("experts", "hopa", *COMPUTED, "random distill.selector.kind=craig", "evaluation")
+WITH_FLOAT64 = ("experts", "hopa", *COMPUTED, "random distill.selector.kind=craig", "evaluation", "migration")
 """Runs in which something is computed in float64."""
 
 

@@ -75,6 +75,11 @@ def main(folder: Path) -> None:
         "a page of a result in memory": lambda: od.write_report([result], folder / "page.html"),
         "a baseline that is none": lambda: od.evaluate(result, data, baselines=["ccca"], **silent),
         "load a missing folder": lambda: od.load(folder / "nothing"),
+        "pairs of other lengths": lambda: od.migrate(arrays["a"], arrays["b"][:9], **silent),
+        "embeddings as a text path": lambda: od.migrate("old.npy", arrays["b"], **silent),
+        "embeddings of strings": lambda: od.migrate(arrays["a"].astype(str), arrays["b"], **silent),
+        "unknown baselines of a migration": lambda: od.migrate(arrays["a"], arrays["b"], baselines="some", **silent),
+        "a kit that is missing": lambda: od.Kit.load("nothing"),
         "unknown engine": lambda: od.train_experts(data, **few, **silent, engine="rey"),
         "tracker without a folder": lambda: od.distill(data, **few, **silent, trackers=["tensorboard"]),
     }

@@ -38,6 +38,11 @@ TOLD = {
     "transform before fit": "not fitted yet; call fit first",
     "encode with a text": "encoders: found the string 'clip-image'; pass a list",
     "encode on a missing device": "device='cuda:99': ",
+    "pairs of other lengths": "old: has 40 rows, but new has 9; row i of both must belong to the same item",
+    "embeddings as a text path": "old: found 'old.npy'; pass an array, the Path of a .npy file, or SET:MODALITY",
+    "embeddings of strings": "old: dtype is <U32; embeddings must be real numbers",
+    "unknown baselines of a migration": "baselines='some': unknown; choose all, quick or none",
+    "a kit that is missing": "nothing: not an omnidistill artifact",
     "unknown engine": "engine='rey': engine 'rey' is not installed",
 }
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from omnidistill.cli.commands import (
+    apply,
     cite,
     compare,
     completion,
@@ -23,6 +24,7 @@ from omnidistill.cli.commands import (
     heads,
     inspect,
     manifest,
+    migrate,
     pack,
     paper,
     presets,
@@ -38,6 +40,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, experts, heads),
     "evaluation": (evaluate, compare, paper, report, diagnose),
+    "migration to another encoder": (migrate, apply),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }

@@ -140,6 +140,17 @@ def _encoder_weights(artifact: Artifact) -> Facts:
     return {name: meta[name] for name in ("model", "modality", "licence", "source", "size")}
 
 
+def _migration_kit(artifact: Artifact) -> Facts:
+    meta = artifact.meta
+    return {
+        "rows": meta["size"],
+        "widths": meta["widths"],
+        "storage": meta["storage"],
+        "unit vectors": meta["unit"],
+        "shipped bytes": artifact.bytes,
+    }
+
+
 def _plain(artifact: Artifact) -> Facts:
     return {name: value for name, value in artifact.meta.items() if not isinstance(value, dict)}
 
@@ -161,4 +172,5 @@ _DESCRIBERS: dict[str, Describer] = {
     "ranking": _result,
     "result": _result,  # of version 0.1
     "encoder": _encoder_weights,
+    "migration kit": _migration_kit,
 }

@@ -1,0 +1,120 @@
+"""The `migrate` command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_device, add_json
+from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.parser import CommandGroup
+
+_NOTES = (
+    "OLD and NEW are .npy files with one row per item, in the same order, or SET:MODALITY for one modality of a packed "
+    "set, such as emoji:image.\n"
+    "80 % of the rows are for training, 10 % choose settings, and 10 % are scored once for the report. A packed set "
+    "has its own splits.\n"
+    "KIT contains all files that a receiver needs. The report is written next to it: KIT-report.md, .json and .html."
+)
+
+
+def add(group: CommandGroup) -> None:
+    """Add the `migrate` command to a command group (a heading in the program's help)."""
+    parser = group.add_command(
+        "migrate",
+        run,
+        "make a kit that maps embeddings of an old encoder to a new one",
+        description="make a small kit that maps embeddings of an old encoder to a new encoder and back, from "
+        "embeddings of the same items; compare it with other maps",
+        main_options=("--bytes", "--size", "--groups", "--baselines"),
+        examples=(
+            "omnidistill migrate old.npy new.npy -o KIT",
+            "omnidistill migrate old.npy new.npy --bytes 200kB --groups items.txt -o KIT",
+            "omnidistill migrate SET:image SET:text --size 50 --baselines quick -o KIT",
+        ),
+        notes=_NOTES,
+    )
+    parser.add_argument("old", metavar="OLD", help="embeddings of the old encoder: a .npy file, or SET:MODALITY")
+    parser.add_argument("new", metavar="NEW", help="embeddings of the new encoder for the same items in the same order")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="KIT", help="folder of the kit")
+    parser.add_argument(
+        "--bytes",
+        metavar="B",
+        help="size of all files of the kit in bytes (200kB) or in percent of the training pairs in float32 (default: "
+        "1%%)",
+    )
+    parser.add_argument("--size", type=int, metavar="N", help="number of rows of the kit, instead of --bytes")
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="FILE",
+        help="group of every item: a text file with one group per line, or a .npy file. Items of a group are in the "
+        "same split (default: every item is a group of its own)",
+    )
+    parser.add_argument(
+        "--baselines",
+        choices=("all", "quick", "none"),
+        default="all",
+        metavar="WHICH",
+        help="maps to compare the kit with: all (the default), quick (only those in closed form) or none",
+    )
+    parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(32, 16, 8, 6, 4, 3, 2),
+        metavar="B",
+        help="store rows with this many bits per number: 32, 16, 8, 6, 4, 3 or 2 (default: entropy-coded, 3 bits on "
+        "average)",
+    )
+    parser.add_argument(
+        "--iterations", type=int, metavar="N", help="iterations of learning; 0: closed form only (default: 80)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of splits and learning (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace an existing kit")
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Make a kit, and print its report."""
+    from omnidistill.api import MigrationSettings, migrate
+    from omnidistill.models.storages import RowStorage
+
+    settings = MigrationSettings()
+    if options.bits is not None:
+        settings = settings.evolve(storage=RowStorage(bits=options.bits))
+    if options.iterations is not None:
+        settings = settings.evolve(iterations=options.iterations)
+    result = migrate(
+        _side(options.old),
+        _side(options.new),
+        size=options.size,
+        bytes=options.bytes,
+        groups=options.groups,
+        settings=settings,
+        baselines=options.baselines,
+        seed=options.seed,
+        folder=options.output,
+        force=options.force,
+        device=options.device,
+        progress=progress(),
+        command=typed_command(),
+    )
+    output = options.output
+    lines = [
+        result.table(),
+        "",
+        f"kit     {output} ({result.kit.bytes:,} bytes)",
+        f"report  {output}-report.md (also .json, .html)",
+        f"next    omnidistill apply {output} {options.old if _is_file(options.old) else 'old.npy'} -o mapped.npy",
+    ]
+    content = {**result.to_json(), "output": str(output), "bytes": result.kit.bytes}
+    print_result(options, content, lines)
+
+
+def _side(text: str) -> str | Path:
+    return Path(text) if _is_file(text) else text
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".npy") or ":" not in text or Path(text).is_file()

@@ -1,0 +1,267 @@
+"""Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
+
+    min over theta    sum over directions  CE(v_1, ..., v_2b)
+    v                 the b mapped source vectors f(x_i), then the b target vectors y_i of the same items, normalised
+
+f is the map of a direction. CE is the cross-entropy of 2 b classifications with logits v_i . v_j / tau, j != i: the
+correct class of a mapped vector is the target vector of its item, and vice versa. The negatives are all other mapped
+and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent: Chen et al. 2020,
+arXiv 2002.05709).
+
+theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
+replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
+
+    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     one set of rows for both directions
+    FactoredMaps    M = L^T R                             separate factors for each direction
+
+The gradient of the solve is exact.
+
+Shapes: b pairs per batch, N rows or rank, p and q widths of the old and the new space.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.embedding_pairs import Pairs
+from omnidistill.models.affine_map import AffineMap
+from omnidistill.models.storages import Storage
+from omnidistill.training.closed_form.pair_maps import solved_rows
+
+Direction = Literal["forward", "reverse"]
+"""From old to new, or from new to old."""
+
+Maps = dict[Direction, AffineMap]
+"""One map per direction."""
+
+_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW = 1e-4, 1e-6
+
+L = TypeVar("L", bound="LearnableMaps")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Means of both spaces, and whether their vectors have length 1; a map in either direction needs them.
+
+    Attributes:
+        means: the mean of the old and of the new vectors.
+        unit: whether the old and the new vectors have length 1.
+    """
+
+    means: tuple[Float[Tensor, " _"], Float[Tensor, " _"]]
+    unit: tuple[bool, bool]
+
+    def map(self, direction: Direction, left: Float[Tensor, "_ _"] | None, right: Float[Tensor, "_ _"]) -> AffineMap:
+        """Return the map with these factors between the spaces; `AffineMap` explains them."""
+        source, target = (0, 1) if direction == "forward" else (1, 0)
+        return AffineMap(self.means[source], left, right, self.means[target], self.unit[target])
+
+
+class LearnableMaps(ABC):
+    """Tensors from which maps are computed.
+
+    Attributes:
+        latent: latent tensors of the storage.
+        storage: how the tensors are rounded.
+        frame: means of both spaces.
+    """
+
+    latent: dict[str, Tensor]
+    storage: Storage
+    frame: Frame
+
+    @abstractmethod
+    def maps(self) -> Maps:
+        """Return the maps that the rounded tensors give; they are differentiable."""
+
+    def scalars(self) -> list[Tensor]:
+        """Return further tensors to learn, whose scale does not depend on the data."""
+        return []
+
+    @abstractmethod
+    def detached(self: L) -> L:
+        """Return a copy of the tensors, detached from the autograd graph."""
+
+
+@dataclass(frozen=True)
+class PairRows(LearnableMaps):
+    """Paired rows that give both maps by ridge regression.
+
+    Attributes:
+        latent: rows "old" (N x p) and "new" (N x q) before rounding.
+        log_ridges: logarithms of the ridges of both directions.
+        storage: how the rows are rounded.
+        frame: means of both spaces.
+    """
+
+    latent: dict[str, Tensor]
+    log_ridges: Float[Tensor, " 2"]
+    storage: Storage
+    frame: Frame
+
+    @staticmethod
+    def start(rows: Mapping[str, Float[Tensor, "N _"]], ridge: float, storage: Storage, frame: Frame) -> PairRows:
+        """Return rows as a starting point.
+
+        Args:
+            rows: centred rows "old" and "new".
+            ridge: initial ridge of both directions.
+            storage: how the rows are rounded.
+            frame: means of both spaces.
+        """
+        log_ridges = torch.full((2,), ridge, device=rows["old"].device).log()
+        return PairRows(storage.init(rows), log_ridges, storage, frame)
+
+    def maps(self) -> Maps:
+        """Return the maps in both directions."""
+        rows = self.storage.expand(self.latent)
+        return row_maps(rows["old"], rows["new"], self.ridges, self.frame)
+
+    @property
+    def ridges(self) -> Float[Tensor, " 2"]:
+        """Ridges of both directions; not so small that the systems become singular in float32.
+
+        The largest eigenvalue of a kernel is at most N times the mean of its diagonal.
+        """
+        smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
+        return self.log_ridges.exp().clamp(min=smallest)
+
+    def with_ridge(self, ridge: float) -> PairRows:
+        """Return a copy that uses the same ridge in both directions."""
+        return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
+
+    def scalars(self) -> list[Tensor]:
+        """Return the logarithms of the ridges."""
+        return [self.log_ridges]
+
+    def detached(self) -> PairRows:
+        """Return a copy of the tensors, detached from the autograd graph."""
+        latent = {name: x.detach().clone() for name, x in self.latent.items()}
+        return replace(self, latent=latent, log_ridges=self.log_ridges.detach().clone())
+
+
+@dataclass(frozen=True)
+class FactoredMaps(LearnableMaps):
+    """Low-rank maps whose factors are learned directly.
+
+    Attributes:
+        latent: the factors "DIRECTION-left" (N x source width) and "DIRECTION-right" (N x target width).
+        storage: how the factors are rounded.
+        frame: means of both spaces.
+    """
+
+    latent: dict[str, Tensor]
+    storage: Storage
+    frame: Frame
+
+    @staticmethod
+    def start(factors: Mapping[Direction, tuple[Tensor, Tensor]], storage: Storage, frame: Frame) -> FactoredMaps:
+        """Return factors as a starting point: {direction: (left, right)}."""
+        named = {
+            f"{direction}-{side}": x
+            for direction, pair in factors.items()
+            for side, x in zip(("left", "right"), pair, strict=True)
+        }
+        return FactoredMaps(storage.init(named), storage, frame)
+
+    def maps(self) -> Maps:
+        """Return the maps of the directions that have factors."""
+        x = self.storage.expand(self.latent)
+        directions: tuple[Direction, ...] = ("forward", "reverse")
+        return {
+            each: self.frame.map(each, x[f"{each}-left"], x[f"{each}-right"])
+            for each in directions
+            if f"{each}-left" in x
+        }
+
+    def detached(self) -> FactoredMaps:
+        """Return a copy of the factors, detached from the autograd graph."""
+        return replace(self, latent={name: x.detach().clone() for name, x in self.latent.items()})
+
+
+@dataclass(frozen=True)
+class PairLearningSettings:
+    """Settings of `PairLearning`.
+
+    Attributes:
+        iterations: number of iterations, over which the learning rate falls to zero along a cosine.
+        learning_rate: learning rate of Adam in the first iteration, relative to the root mean square of each tensor.
+        batch_size: pairs per iteration, or all pairs if there are fewer.
+        tau: temperature of the cosine.
+    """
+
+    iterations: int
+    learning_rate: float
+    batch_size: int
+    tau: float
+
+
+class PairLearning(Generic[L]):
+    """Adam on learnable maps.
+
+    Attributes:
+        learned: the tensors after the steps taken so far.
+    """
+
+    def __init__(self, first: L, train: Pairs, settings: PairLearningSettings, seed: int) -> None:
+        self.learned: L = first.detached()
+        self._train, self._settings = train, settings
+        rate = settings.learning_rate
+        groups = [
+            {"params": [x.requires_grad_()], "lr": rate * float(x.detach().square().mean().sqrt())}
+            for x in self.learned.latent.values()
+        ]
+        groups += [{"params": [x.requires_grad_()], "lr": rate} for x in self.learned.scalars()]
+        self._optimiser = torch.optim.Adam(groups)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(1, settings.iterations))
+        self._generator = Streams(seed)["migration/batches"]
+
+    def step(self) -> float:
+        """Take one step of the optimiser. Return the loss before the step."""
+        size, total = min(self._settings.batch_size, len(self._train)), len(self._train)
+        batch = self._train.select(torch.randperm(total, generator=self._generator, device="cpu")[:size])
+        with torch.enable_grad():
+            loss = pair_loss(self.learned.maps(), batch, self._settings.tau)
+            self._optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._schedule.step()
+        return float(loss.detach())
+
+
+def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float[Tensor, " 2"], frame: Frame) -> Maps:
+    """Return the maps in both directions that paired rows give by ridge regression; differentiable.
+
+    Args:
+        old, new: centred rows.
+        ridges: ridges of the directions "forward" and "reverse".
+        frame: means of both spaces.
+    """
+    return {
+        "forward": frame.map("forward", old, solved_rows(old, new, ridges[0])),
+        "reverse": frame.map("reverse", new, solved_rows(new, old, ridges[1])),
+    }
+
+
+def pair_loss(maps: Maps, batch: Pairs, tau: float) -> Float[Tensor, ""]:
+    """Return the loss of the module docstring on a batch of pairs, as the mean over the vectors."""
+    normalise = torch.nn.functional.normalize
+    labels = torch.arange(len(batch), device=batch.old.device)
+    itself = torch.eye(len(batch), dtype=torch.bool, device=batch.old.device)
+    loss = torch.zeros((), dtype=batch.old.dtype, device=batch.old.device)
+    for direction, each in maps.items():
+        source, target = (batch.old, batch.new) if direction == "forward" else (batch.new, batch.old)
+        mapped, target = normalise(each.apply(source), dim=1), normalise(target, dim=1)
+        across = mapped @ target.mT / tau
+        for logits, same in ((across, mapped), (across.mT, target)):
+            within = (same @ same.mT / tau).masked_fill(itself, -torch.inf)
+            loss = loss + torch.nn.functional.cross_entropy(torch.cat([logits, within], dim=1), labels) / 2
+    return loss

@@ -1,0 +1,79 @@
+"""Recall of the same item after mapping embeddings from one space to another.
+
+    queries    mapped source vectors search among target vectors       (old queries in the new index)
+    gallery    target vectors search among mapped source vectors       (new queries in the mapped old index)
+    mixed      the gallery contains the mapped source vector of a random half of the items and the target vector of the
+               other half; every item is searched with its vector that is not in the gallery
+
+Similarity is the cosine of uncentred vectors, as in an index. Every item has one vector in the gallery, and a query is
+a hit at K if the vector of its own item is among the first K. Tied items are in random order, so recall is an expected
+value (`evaluation.ranking`).
+
+Shapes: n items, q width of the target space, b queries per chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.embedding_pairs import Pairs
+from omnidistill.evaluation.directions import RECALL_AT
+from omnidistill.evaluation.ranking import Ranking
+from omnidistill.models.affine_map import AffineMap
+
+Task = Literal["queries", "gallery", "mixed"]
+"""A search task; the module docstring defines the three tasks."""
+
+Recalls = dict[Task, dict[int, float]]
+"""{task: {K: recall at K, as a fraction}}."""
+
+_CHUNK_QUERIES = 1024
+
+
+def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0) -> Recalls:
+    """Return the recall of a map from `pairs.old` to `pairs.new` in every task.
+
+    Args:
+        mapping: the map; for the reverse direction, pass `pairs.reversed()`.
+        pairs: held-out pairs.
+        seed: seed for the half of the items that is mapped in the task "mixed".
+    """
+    mapped, target = torch.cat([mapping.apply(x) for x in torch.split(pairs.old, _CHUNK_QUERIES)]), pairs.new
+    held = mapped_half(len(pairs), seed).to(target.device).unsqueeze(1)
+    return {
+        "queries": recall_of_items(mapped, target),
+        "gallery": recall_of_items(target, mapped),
+        "mixed": recall_of_items(torch.where(held, target, mapped), torch.where(held, mapped, target)),
+    }
+
+
+def recall_of_items(queries: Float[Tensor, "n q"], gallery: Float[Tensor, "n q"]) -> dict[int, float]:
+    """Return {K: recall at K} if query i searches for gallery item i by cosine."""
+    items = torch.nn.functional.normalize(gallery, dim=1)
+    parts = []
+    for start in range(0, len(queries), _CHUNK_QUERIES):
+        scores = torch.nn.functional.normalize(queries[start : start + _CHUNK_QUERIES], dim=1) @ items.mT
+        own = scores.diagonal(start).unsqueeze(1)
+        above, tied = (scores > own).sum(1).cpu().double(), (scores == own).sum(1).cpu().double() - 1
+        ones = torch.ones_like(above)
+        parts.append(Ranking(above, tied, ones, ones, ones))
+    ranking = Ranking.joined(parts)
+    return {k: float(ranking.hits(k).mean()) for k in RECALL_AT}
+
+
+def mean_recall(recalls: Mapping[Task, Mapping[int, float]]) -> float:
+    """Return the mean over tasks and cut-offs, by which validation compares maps."""
+    values = [value for each in recalls.values() for value in each.values()]
+    return sum(values) / len(values)
+
+
+def mapped_half(num_items: int, seed: int) -> Bool[Tensor, " n"]:
+    """Return which items have a mapped vector in the gallery of the task "mixed"; on the CPU."""
+    order = torch.randperm(num_items, generator=Streams(seed)["migration/mixed"], device="cpu")
+    return order < num_items // 2

@@ -1,0 +1,93 @@
+"""The result of `migrate`: the kit, its report, and the files in which they are saved.
+
+KIT/                       the kit; all files that a receiver needs
+KIT-report.md, .json, .html    the report
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.experiments.migration.kit import Kit, require_free
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.report.migration_content import MigrationContent
+from omnidistill.report.migration_page import render_migration
+from omnidistill.report.migration_table import migration_markdown
+
+SUFFIXES = (".md", ".json", ".html")
+
+
+@dataclass(frozen=True, repr=False)
+class Migration:
+    """The result of `migrate`.
+
+    Attributes:
+        kit: the kit.
+        content: the content of the report.
+        folder: folder of the kit; None if nothing was stored.
+    """
+
+    kit: Kit
+    content: MigrationContent
+    folder: Path | None = None
+
+    def table(self) -> str:
+        """Return the report as Markdown."""
+        return migration_markdown(self.content).rstrip("\n")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
+        return self.content.to_json()
+
+    def page(self) -> str:
+        """Return the report as a self-contained HTML page."""
+        return render_migration(self.content)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Migration:
+        """Write the kit and the report, and return the result with this folder.
+
+        Args:
+            folder: folder of the kit. The report is written next to it.
+            force: whether to replace an existing kit and report.
+
+        Raises:
+            InputError: the folder is not empty or the report exists, and `force` is False.
+        """
+        folder = Path(folder)
+        require_output(folder, force)
+        contents = {
+            ".md": migration_markdown(self.content),
+            ".json": json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n",
+            ".html": self.page(),
+        }
+        self.kit.save(folder, force=force)
+        for suffix, text in contents.items():
+            write_atomic(report_file(folder, suffix), text.encode())
+        return replace(self, folder=folder)
+
+    def __repr__(self) -> str:
+        return f"Migration({self.kit!r}, {len(self.content.rows)} rows of results)"
+
+
+def report_file(folder: Path, suffix: str) -> Path:
+    """Return the path of the report with this suffix."""
+    return folder.with_name(f"{folder.name}-report{suffix}")
+
+
+def require_output(folder: Path, force: bool) -> None:
+    """Check that the kit and its report can be written.
+
+    Raises:
+        InputError: the folder is not empty or the report exists, and `force` is False.
+    """
+    require_free(folder, force)
+    for suffix in SUFFIXES:
+        if not force and (path := report_file(folder, suffix)).exists():
+            raise InputError(
+                f"{path}: exists; choose another folder for the kit, or replace it with {argument('force', True)}"
+            )

@@ -1,0 +1,32 @@
+"""The settings of `migrate`: how a kit is learned and stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from omnidistill.core.settings import Count, Positive, Settings
+from omnidistill.models.storages import AnyStorage
+from omnidistill.models.storages.coded import CodedStorage
+
+
+class MigrationSettings(Settings):
+    """How a migration kit is learned and stored."""
+
+    storage: AnyStorage = CodedStorage(bits=3.0)
+    """How the rows are stored."""
+    iterations: Annotated[int, Field(ge=0)] = 80
+    """Iterations of Adam; 0: the rows stay in their closed form."""
+    learning_rate: Positive = 0.02
+    """Learning rate of Adam, relative to the root mean square of the rows."""
+    batch_size: Annotated[int, Field(ge=2)] = 400
+    """Pairs per iteration, or all training pairs if there are fewer."""
+    tau: Positive = 0.05
+    """Temperature of InfoNCE."""
+    cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 1.0)
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.01, 0.1)
+    """Candidate ridges, as initial values; chosen on validation."""
+    validate_every: Count = 10
+    """Iterations between validations."""

@@ -1,0 +1,121 @@
+"""Linear maps between two embedding spaces of the same items, in closed form.
+
+    rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
+    ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
+    reduced rank        M P P^T                                                                                   (3)
+    Procrustes          M = U V^T,                           C = U D V^T                                          (4)
+    shared rows         R = T^T X,  Q = T^T Y,               T = an orthonormal basis of  X W_x^T + Y W_y^T       (5)
+
+R (N x p) and Q (N x q) are paired rows, S = X^T X and C = X^T Y for centred source vectors X and target vectors Y. The
+columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. If R = X and Q = Y, (1) is
+the same map as (2), but it solves a system of size n. With lambda = 0, (3) is the best map of its rank (reduced-rank
+regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966). W_x and W_y are the N leading
+directions of ridge CCA (Vinod 1976). (5) compresses the pairs to N mixtures of pairs that keep what both spaces share;
+row i of both sides is divided by the same number, the geometric mean of the root mean squares of both.
+
+Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from omnidistill.core.device import float64_device
+
+_CHUNK_ROWS = 1024  # their products are exact enough in float32; sums are in float64
+
+
+def solved_rows(
+    source: Float[Tensor, "N p"], target: Float[Tensor, "N q"], ridge: float | Float[Tensor, ""]
+) -> Float[Tensor, "N q"]:
+    """Return (R R^T + lambda s I)^-1 Q, the right factor of equation (1). R is `source` and Q is `target`.
+
+    The result is differentiable with respect to all arguments.
+
+    Args:
+        source: rows R, which must not all be zero.
+        target: rows Q.
+        ridge: lambda > 0, relative to the mean squared length of R.
+    """
+    kernel = source @ source.mT
+    identity = torch.eye(len(source), dtype=source.dtype, device=source.device)
+    factor = torch.linalg.cholesky(kernel + ridge * kernel.diagonal().mean() * identity)
+    return torch.cholesky_solve(target, factor)
+
+
+@dataclass(frozen=True, eq=False)
+class PairMoments:
+    """Second moments of centred pairs in one direction, with the eigendecomposition of the source covariance.
+
+    Attributes:
+        cross: C = X^T Y (p x q).
+        values, vectors: eigenvalues and eigenvectors of S.
+    """
+
+    cross: Float64[Tensor, "p q"]
+    values: Float64[Tensor, " p"]
+    vectors: Float64[Tensor, "p p"]
+
+    @staticmethod
+    def of(source: Float[Tensor, "n p"], target: Float[Tensor, "n q"]) -> PairMoments:
+        """Return the moments of centred source and target vectors."""
+        values, vectors = torch.linalg.eigh(_product(source, source))
+        return PairMoments(_product(source, target), values.clamp(min=0), vectors)
+
+    def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
+        """Return the ridge regression of equation (2). `ridge` is lambda > 0."""
+        penalty = ridge * self.values.mean()
+        matrix: Tensor = self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
+        return matrix
+
+    def procrustes_map(self) -> Float64[Tensor, "p q"]:
+        """Return the orthogonal map of equation (4); it has orthonormal rows or columns if the widths differ."""
+        left, _, right = torch.linalg.svd(self.cross, full_matrices=False)
+        matrix: Tensor = left @ right
+        return matrix
+
+    def leading_outputs(self, matrix: Float64[Tensor, "p q"], rank: int) -> Float64[Tensor, "q r"]:
+        """Return P of equation (3) for a map M: an orthonormal basis of its leading outputs."""
+        root = self.values.sqrt().unsqueeze(1) * (self.vectors.mT @ matrix)
+        _, vectors = torch.linalg.eigh(root.mT @ root)
+        leading: Tensor = vectors[:, -rank:].flip(1)
+        return leading
+
+
+def shared_rows(
+    source: Float[Tensor, "n p"],
+    target: Float[Tensor, "n q"],
+    moments: tuple[PairMoments, PairMoments],
+    size: int,
+    ridge: float,
+) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N q"]]:
+    """Return the rows of equation (5).
+
+    Args:
+        source, target: centred pairs X and Y.
+        moments: moments of the pairs from source to target, and from target to source.
+        size: number of rows N, at most n, p and q.
+        ridge: ridge of CCA, relative to the mean eigenvalue of each covariance.
+    """
+    whitening = [
+        (each.vectors / (each.values + ridge * each.values.mean()).sqrt()) @ each.vectors.mT for each in moments
+    ]
+    left, _, right = torch.linalg.svd(whitening[0] @ moments[0].cross @ whitening[1], full_matrices=False)
+    variates = source @ (whitening[0] @ left[:, :size]).to(source)
+    variates += target @ (whitening[1] @ right[:size].mT).to(target)
+    basis = torch.linalg.qr(variates.to(left)).Q.to(source)
+    rows, paired = basis.mT @ source, basis.mT @ target
+    lengths = (rows.square().mean(1) * paired.square().mean(1)).pow(0.25).clamp_min(torch.finfo(rows.dtype).tiny)
+    return rows / lengths.unsqueeze(1), paired / lengths.unsqueeze(1)
+
+
+def _product(left: Float[Tensor, "n _"], right: Float[Tensor, "n _"]) -> Float64[Tensor, "_ _"]:
+    device = float64_device(left.device)
+    total = torch.zeros(left.shape[1], right.shape[1], dtype=torch.float64, device=device)
+    for x, y in zip(torch.split(left, _CHUNK_ROWS), torch.split(right, _CHUNK_ROWS), strict=True):
+        total += (x.mT @ y).to(device, torch.float64)
+    return total
