@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from method_problems import score_by_hand, task_of, tiny, without_experts
 from omnidistill.core.errors import InputError
-from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.planted import planted
 from omnidistill.distillation import DistilledSet
 from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import heads_loss
@@ -248,3 +250,21 @@ def test_more_rows_than_shared_directions_are_noted(tmp_path: Path) -> None:
         told = [note for note in distilled.provenance.notes if f"so {most} rows are enough" in note]
         assert bool(told) == noted
         assert len(distilled) == size
+
+
+def test_rows_that_are_mostly_noise_are_noted(tmp_path: Path) -> None:
+    """The modalities share 4 directions: with 32 rows, the first outputs alone are better, and the note says so."""
+    raw = planted(
+        {"a": 40, "b": 36}, {"heads": 40, "train": 160, "validation": 80, "test": 40}, latent=4, noise=1.0, seed=1
+    )
+    data = prepare(raw)
+    for size, noted in ((32, True), (4, False)):
+        distilled = created(tmp_path / str(size), data, f"distill.size={size}")
+        notes = [note for note in distilled.provenance.notes if "the data share few directions" in note]
+        assert bool(notes) == noted
+        if noted:
+            width = int(re.search(r"heads of width (\d+)", notes[0])[1])  # type: ignore[index]
+            scores = [score_by_hand(distilled.train(width=each), data.split("validation")) for each in (width, size)]
+            assert width < size
+            assert scores[0] > scores[1] + 0.02
+            assert f"{100 * scores[0]:.1f}, those of width {size} only {100 * scores[1]:.1f}" in notes[0]

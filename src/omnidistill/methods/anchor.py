@@ -20,6 +20,7 @@ import time
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
 
 from omnidistill.core.device import moved
@@ -41,6 +42,7 @@ from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
 from omnidistill.training.recipes.recipe import Recipe
 
 _WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+_CLEARLY = 0.02  # difference of two validation scores that is worth a note
 
 
 @methods.register("anchor")
@@ -130,6 +132,9 @@ class AnchorMethod(Method):
                 records.append(MetricsRecord(iteration, values, ()))
                 task.progress.advance(1, **values)
             distilled = self._as_set(best, task)
+            if chosen and (note := _few_directions(best, validation)):
+                notes.append(note)
+                task.progress.note(note)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
@@ -176,3 +181,23 @@ class AnchorMethod(Method):
         recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
         return task.as_set(self, latent).with_recipe(recipe)
+
+
+@torch.no_grad()
+def _few_directions(rows: AnchorRows, validation: FeatureSet) -> str | None:
+    """Return a note if the first outputs validate clearly better than all; None if they do not.
+
+    Then the modalities share fewer directions than the set has rows, and the last outputs are mostly noise.
+    """
+    heads = rows.solved()[1]
+    size = len(next(iter(heads.values())))
+    widths = [width for width in (size, size // 2, size // 4, size // 8) if width >= 2]
+    scores = {width: validation_score({name: w[:width] for name, w in heads.items()}, validation) for width in widths}
+    best = max(scores, key=lambda width: scores[width])
+    if scores[best] < scores[size] + _CLEARLY:
+        return None
+    return (
+        f"heads of width {best} have a validation score of {100 * scores[best]:.1f}, those of width {size} only "
+        f"{100 * scores[size]:.1f}: the data share few directions; use train(width={best}), fewer rows, or, with a "
+        f"size budget, more bits per number (distill.storage.bits)"
+    )
