@@ -1,11 +1,11 @@
 """How the settings of the method `anchor` were chosen: validation scores of variants on emoji, one factor at a time.
 
-    python benchmarks/anchor_choices.py [bits] [rate] [learning] [loss] [mixture] [-o FILE]
+    python benchmarks/anchor_choices.py [bits] [rate] [learning] [loss] [mixture] [planted] [-o FILE]
 
 Every line is one distilled set. Scores are validation scores in %: the mean of R@1, R@5 and R@10 over all directions.
 `alone` is the score of heads without initial heads, and `w64` that of their first 64 outputs. `stacked` is the score of
 heads stacked on the run's initial heads, and `cut` that of the same heads, cut to the width of the initial heads. The
-test split is not used.
+study `planted` uses planted data with 48 shared directions (M = 3) instead of emoji. The test split is not used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 import omnidistill as od
+from datasets import DATA
 from omnidistill.evaluation.directions import items_of, mean_recall, rank_directions
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.training.recipes.map_regression import MapRegression
@@ -40,6 +41,11 @@ def variants(study: str) -> Iterator[Variant]:
         for budget in ("0.2%", "1%"):
             for weight in (0.0, 0.03, 0.1, 0.3, 1.0):
                 yield f"{budget}, rate weight {weight}", {"bytes": budget, "settings": {"distill.rate_weight": weight}}
+    elif study == "planted":
+        for size in (30, 50, 70, 100, 200):
+            yield f"{size} rows, float32", {"size": size, "settings": {"distill.storage.kind": "rows"}}
+        for bits in (2.0, 3.4, 5.0):
+            yield f"1%, {bits} bits", {"bytes": "1%", "settings": {"distill.storage.bits": bits}}
     elif study == "learning":
         for iterations, rate in ((0, 0.01), (30, 0.01), (60, 0.01), (120, 0.01), (60, 0.02), (120, 0.005)):
             settings = {"distill.iterations": iterations, "distill.learning_rate": rate}
@@ -104,15 +110,14 @@ def mlps(widths: Mapping[str, int], depth: int, width: int = 256, hidden: int = 
 def main() -> None:
     """Print the tables, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description="Validation scores of variants of the method anchor on emoji.")
-    parser.add_argument(
-        "studies", nargs="*", default=["bits", "rate", "learning", "loss", "mixture"], help="studies to run"
-    )
+    every = ["bits", "rate", "learning", "loss", "mixture", "planted"]
+    parser.add_argument("studies", nargs="*", default=every, help="studies to run")
     parser.add_argument("-o", "--output", type=Path, help="Markdown file for the tables")
     options = parser.parse_args()
-    data = od.load("emoji")
-    start = od.pretrain_heads(data, progress=False)
     lines: list[str] = []
     for study in options.studies:
+        data = DATA["planted, M = 3"]() if study == "planted" else od.load("emoji")
+        start = od.pretrain_heads(data, progress=False)
         lines += ["", f"**{study}**", ""]
         rows = mixtures(data, start) if study == "mixture" else (measure(data, start, v) for v in variants(study))
         for row in [HEAD, *rows] if study != "mixture" else rows:
