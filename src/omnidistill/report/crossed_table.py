@@ -32,10 +32,10 @@ class CrossedRow:
 
 @dataclass(frozen=True)
 class CrossedView:
-    """A table that shows one measure for one part of a crossed table.
+    """One of the tables that a crossed comparison consists of, for example the recall of every set and model.
 
     Attributes:
-        part: "table", "robustness" or "mismatch".
+        part: "table" (set x recipe x model), "robustness" (changed recipes) or "mismatch" (mismatched training pairs).
         measure: "recall", "gain_retained" or "improvement".
         title: title, including the unit of the values.
         columns: names of the columns.

@@ -42,7 +42,12 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows, from 100,200,500 (default: all)"
     )
-    parser.add_argument("--seeds", type=numbers, metavar="N,N", help="random seeds, one set each (default: 0,1,2)")
+    parser.add_argument(
+        "--seeds",
+        type=numbers,
+        metavar="N,N",
+        help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
+    )
     parser.add_argument(
         "--students", type=int, metavar="R", help="number of students to train on each set (default: 5)"
     )

@@ -23,7 +23,12 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits for a sized baseline: the number of real float32 rows, and the size of stored heads in bytes."""
+    """How much a baseline may store, so that it is as small as the synthetic sets that it is compared with.
+
+    Attributes:
+        rows: number of training rows, for baselines that store rows (in float32).
+        bytes: size in bytes, for baselines that store heads.
+    """
 
     rows: int
     bytes: int

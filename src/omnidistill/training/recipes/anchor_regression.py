@@ -80,7 +80,7 @@ class Anchor(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Yield one checkpoint with the stacked heads, repeated for all runs, because the result is not random."""
+        """Yield a single checkpoint, in which all students have the same heads: nothing in this recipe is random."""
         yield 0, {name: matrix.expand(num_runs, -1, -1) for name, matrix in self.stacked(start, data).items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
