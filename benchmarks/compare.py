@@ -3,7 +3,8 @@
 Each table is a comparison from the package on the bundled data, created with the command that is printed above the
 table. Finished results in DIR are reused, so an interrupted run can be resumed. The numbers are stored in
 results/compare/NAME.json, together with the commit, the machine and the minutes. docs/results.md and its figure are
-written from all of these files and from the output of datasets.py and transfer.py. A quick run only prints its table.
+written from all of these files and from the output of datasets.py, transfer.py and proxy_study.py. A quick run only
+prints its table.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")
 TABLES = (*OURS, "methods", "similarities", *(f"paper-table-{number}" for number in (5, 6, 7, 10)))
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
-OTHERS = {"datasets": "Other data", "transfer": "Unseen heads"}
+OTHERS = {"datasets": "Other data", "transfer": "Unseen heads", "proxy_study": "When does the proxy help?"}
 FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 

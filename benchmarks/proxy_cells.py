@@ -126,7 +126,7 @@ def train_at(name: str, data: Planted, exponent: int, max_epochs: int) -> Traine
 
     def score() -> float:
         current = {modality: matrix[0] for modality, matrix in heads.items()}
-        found = quick_score(current, data.development.validation)
+        found = (validation_score if data.bundled else quick_score)(current, data.development.validation)
         if found > max(seen):
             best[0] = {modality: matrix.clone() for modality, matrix in current.items()}
         seen.append(found)

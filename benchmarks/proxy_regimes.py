@@ -8,6 +8,7 @@ or the rows:
     white       in `heads`, this share of the noise power is white: the heads know the strong directions less well
     noise       root mean square of the noise per modality; the last value holds for all further modalities
     corrupted   share of the training rows whose last modality belongs to another training row
+    bundled     the emoji data of the package instead of planted data; only the initial heads differ between draws
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnidistill.data.emoji import load_emoji
 from omnidistill.data.featureset import Development, FeatureSet, prepare
 from omnidistill.data.raw import RawFeatures
 from omnidistill.evaluation.validation import validation_score
@@ -40,6 +42,7 @@ class Regime:
     turned: int = 0
     white: float = 0.0
     corrupted: float = 0.0
+    bundled: bool = False
 
 
 REGIMES = {
@@ -52,6 +55,7 @@ REGIMES = {
     "corrupted": Regime("weak heads, one corrupted modality", heads_rows=400, corrupted=0.5),
     **{f"weak-{m}": Regime(f"weak heads, M = {m}", m, heads_rows=400) for m in (2, 4, 5, 6)},
     **{f"turned-{m}": Regime(f"latent map turned, M = {m}", m, turned=3) for m in (2, 4, 5, 6)},
+    "emoji": Regime("bundled emoji", bundled=True),
 }
 READ_IN = ("paper", "weak")
 """The regimes of the readings and of the distilled sets."""
@@ -64,24 +68,35 @@ class Planted:
     data: FeatureSet
     development: Development
     start: Heads
+    bundled: bool = False
 
 
 def planted(regime: Regime, seed: int) -> Planted:
     """Draw the data of a regime, and train initial heads on its `heads` split, scored on rows of their own kind."""
+    if regime.bundled:
+        return bundled(seed)
     sizes = {"heads": regime.heads_rows + HELD_OUT, **ROWS}
     draw = torch.Generator().manual_seed(seed)
     z = torch.randn(sum(sizes.values()), LATENT, generator=draw)
     features = {f"m{m}": _modality(regime, m, z, draw) for m in range(regime.modalities)}
     if regime.corrupted:
-        wrong = (
-            sizes["heads"] + torch.randperm(sizes["train"], generator=draw)[: int(regime.corrupted * sizes["train"])]
-        )
+        permuted = torch.randperm(sizes["train"], generator=draw)
+        wrong = sizes["heads"] + permuted[: int(regime.corrupted * sizes["train"])]
         last = features[f"m{regime.modalities - 1}"]
         last[wrong] = last[wrong.roll(1)]
     splits = tuple(split for split, rows in sizes.items() for _ in range(rows))
     ids = tuple(str(row) for row in range(len(z)))
     data = prepare(RawFeatures(features, ids, ids, splits, {"name": regime.title, "seed": seed}))
     return Planted(data, data.development(), initial_heads(data, seed))
+
+
+def bundled(seed: int) -> Planted:
+    """Return the emoji data, with initial heads as in a run of the package."""
+    data = prepare(load_emoji())
+    development = data.development()
+    validation = development.validation
+    heads, _ = pretrain_heads(development, HeadsConfig(), lambda heads: validation_score(heads, validation), seed=seed)
+    return Planted(data, development, heads, bundled=True)
 
 
 def initial_heads(data: FeatureSet, seed: int) -> Heads:

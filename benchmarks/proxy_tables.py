@@ -100,7 +100,7 @@ def distilled(numbers: Numbers) -> Iterable[str]:
     for regime in numbers.regimes("distilled"):
         title = REGIMES[regime].title
         yield f"### Distilled to 50 rows: {title}"
-        yield "Trajectory matching as in the presets, with the step sizes that are best on all rows. Two students per draw."
+        yield "Trajectory matching as in the presets, with the step sizes that are best on all rows; two students."
         names = numbers.names("distilled", regime)
         rows = [_line(numbers, "distilled", regime, name) for name in names]
         shares = [_share(numbers, regime, name) for name in names]

@@ -26,11 +26,15 @@ class Mean:
     draws: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.error:.1f}"
+        return f"{self.mean:.1f}{self._spread}"
 
     @property
     def signed(self) -> str:
-        return f"{self.mean:+.1f} ± {self.error:.1f}"
+        return f"{self.mean:+.1f}{self._spread}"
+
+    @property
+    def _spread(self) -> str:
+        return f" ± {self.error:.1f}" if self.draws > 1 else ""
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -148,9 +152,11 @@ def verdict(numbers: Numbers, claim: Claim) -> str:
         found = numbers.difference(claim.part, regime, claim.name, claim.other)
         if found is not None and found.draws > 1:
             places[found.sign].append(f"{REGIMES[regime].title} ({found.signed})")
+    total = sum(map(len, places.values()))
+    if not total:
+        return f"*{claim.text}*: not measured."
     words = {"up": "holds", "down": "the opposite holds", "open": "open"}
     parts = [f"{words[sign]}: {'; '.join(where)}" for sign, where in places.items() if where]
-    total = sum(map(len, places.values()))
     counted = f"holds in {len(places['up'])} of {total} regimes"
     if places["down"]:
         counted += f", the opposite in {len(places['down'])}"
@@ -161,6 +167,8 @@ def direction_verdict(numbers: Numbers, part: str, name: str, others: Sequence[s
     """Return in how many directions a name is the best of all, by regime, in words."""
     found = {regime: numbers.directions_won(part, regime, name, others) for regime in numbers.regimes(part)}
     known = {regime: won for regime, won in found.items() if won is not None}
+    if not known:
+        return f"*{name}, {part}*: directions not measured."
     each = "; ".join(f"{REGIMES[regime].title} {won} of {total}" for regime, (won, total) in known.items())
     won, total = (sum(pair[place] for pair in known.values()) for place in (0, 1))
     how = "distilled, " if part == "distilled" else ""
