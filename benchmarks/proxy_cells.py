@@ -33,7 +33,7 @@ class Effort:
     """The largest number of epochs on all rows, and the number of outer iterations of a distilled set."""
 
     epochs: int = 30
-    iterations: int = 400
+    iterations: int = 200
 
 
 class Store:

@@ -27,6 +27,7 @@ class Method:
 
 PAIRWISE_METHODS = {
     "3-pair": Method("three-pair", "3-pair", "3-pair"),
+    "3-pair, tau 0.2": Method("three-pair", "3-pair, tau 0.2", "3-pair, tau 0.2"),
     "T-bind": Method("bind", "T-bind", "T-bind"),
     "V-bind": Method("bind", "V-bind", "V-bind"),
     "LoRS": Method("lors", "3-pair", "InfoNCE"),
@@ -48,7 +49,7 @@ def distilled_cell(store: Store, regime: str, name: str, method: Method, draw: i
         data = drawn(regime, draw)
         settings = {
             "distill.iterations": store.effort.iterations,
-            "distill.validate_every": max(1, store.effort.iterations // 4),
+            "distill.validate_every": store.effort.iterations // 2,
             "distill.initial_step_size": rates["student"],
             "experts.learning_rate": rates["experts"],
             **_objective_settings("distill.student", method.student),
@@ -84,6 +85,8 @@ def distilled_cell(store: Store, regime: str, name: str, method: Method, draw: i
 def _objective_settings(place: str, name: str) -> dict[str, Any]:
     if name in BINDS:
         return {f"{place}.anchor": f"m{BINDS[name]}"}
+    if name == "3-pair, tau 0.2":
+        return {f"{place}.tau": 0.2}
     if name == "HoPA" or name not in READINGS:
         return {}
     reading = READINGS[name]

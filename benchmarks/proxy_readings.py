@@ -122,12 +122,26 @@ PAIRWISE: dict[str, Objective] = {
     "3-pair": PairwiseWbce(),
     "3-pair, tau 0.2": PairwiseWbce(tau=0.2),
     **{name: PairwiseWbce(anchor=anchor) for name, anchor in BINDS.items()},
+    "T-bind, tau 0.2": PairwiseWbce(anchor=BINDS["T-bind"], tau=0.2),
     "LoRS": PairwiseWbce(epsilon=1e-6),
     "InfoNCE": InfoNCE(),
 }
-"""wBCE over all pairs of modalities, bound to one modality, and as in the public LoRS code; and InfoNCE."""
+"""wBCE over all pairs of modalities, bound to one modality, and as in the public LoRS code; and InfoNCE.
+
+The loss of LoRS differs from 3-pair only by 1e-6 in its logarithms, so it is trained on the first draw only.
+"""
+
+
+TEMPERATURES: dict[str, Objective] = {
+    "3-pair, tau 0.1": PairwiseWbce(tau=0.1),
+    "3-pair, tau 0.5": PairwiseWbce(tau=0.5),
+    "InfoNCE, tau 0.2": InfoNCE(tau=0.2),
+    "InfoNCE, tau 0.5": InfoNCE(tau=0.5),
+}
+"""Pairwise objectives with other temperatures, since HoPA's temperatures are varied too."""
 
 
 def objective(name: str) -> Objective:
-    """Return the objective with a name in READINGS or PAIRWISE."""
-    return PAIRWISE[name] if name in PAIRWISE else READINGS[name].objective
+    """Return the objective with a name in READINGS, PAIRWISE or TEMPERATURES."""
+    pairwise = PAIRWISE | TEMPERATURES
+    return pairwise[name] if name in pairwise else READINGS[name].objective

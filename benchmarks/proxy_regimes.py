@@ -53,7 +53,7 @@ REGIMES = {
     "paper": Regime("noise per modality, latent map turned", noise=(1.6, 2.2, 3.2), turned=4),
     "uneven": Regime("weak heads, noise per modality", heads_rows=400, noise=(0.8, 1.6, 3.2)),
     "corrupted": Regime("weak heads, one corrupted modality", heads_rows=400, corrupted=0.5),
-    **{f"weak-{m}": Regime(f"weak heads, M = {m}", m, heads_rows=400) for m in (2, 4, 5, 6)},
+    **{f"weak-{m}": Regime(f"weak heads, M = {m}", m, heads_rows=400) for m in (2, 4, 6)},
     **{f"turned-{m}": Regime(f"latent map turned, M = {m}", m, turned=3) for m in (2, 4, 5, 6)},
     "emoji": Regime("bundled emoji", bundled=True),
 }

@@ -26,14 +26,14 @@ import torch
 from measuring import RESULTS
 from proxy_cells import Effort, Store, full_cell, start_cell
 from proxy_distilled import distilled_cell, distilled_methods
-from proxy_readings import ALL_READINGS, PAIRWISE, Reading
+from proxy_readings import ALL_READINGS, PAIRWISE, TEMPERATURES, Reading
 from proxy_regimes import READ_IN, REGIMES
 from proxy_tables import markdown
 
-MAIN = ("HoPA", "single mode", *PAIRWISE)
-ON_EMOJI = ("HoPA", "single mode", "3-pair", "InfoNCE")
-DISTILLED_ON_EMOJI = ("HoPA", "3-pair", "LoRS")
-SWEPT = ("HoPA", "single mode", "3-pair", "T-bind", "InfoNCE")
+MAIN = ("HoPA", "single mode", *(name for name in PAIRWISE if name != "LoRS"))
+ON_EMOJI = ("HoPA", "single mode", "3-pair", "3-pair, tau 0.2", "InfoNCE")
+DISTILLED_ON_EMOJI = ("HoPA", "3-pair", "3-pair, tau 0.2", "LoRS")
+SWEPT = ("HoPA", "single mode", "3-pair", "3-pair, tau 0.2", "T-bind", "InfoNCE")
 NUM_BEST = 3
 
 
@@ -44,12 +44,14 @@ class Plan:
     readings: Sequence[Reading] = ALL_READINGS
     regimes: Sequence[str] = tuple(REGIMES)
     draws: Sequence[int] = (0, 1, 2)
+    distilled_in: Sequence[str] = ("paper", "corrupted")
+    temperatures_in: Sequence[str] = ("paper", "corrupted", "weak")
     distilled_draws: Sequence[int] = (0, 1)
     further_draws: Sequence[int] = (3, 4)
     emoji_draws: Sequence[int] = (0,)
 
 
-QUICK = Plan(ALL_READINGS[:16:3], ("paper", "weak", "weak-4"), (0,), (0,), (), ())
+QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), ())
 
 
 def run(store: Store, plan: Plan) -> None:
@@ -64,14 +66,17 @@ def run(store: Store, plan: Plan) -> None:
     best = store.record["best"] = best_readings(store, plan)
     for draw in plan.draws:
         for regime in three:
-            train(store, regime, (*MAIN, *best), draw)
+            train(store, regime, (*MAIN, *best, *(["LoRS"] if draw == 0 else [])), draw)
     for draw in plan.distilled_draws:
-        for regime in READ_IN:
+        for regime in plan.distilled_in:
             for name, method in distilled_methods(best).items():
                 distilled_cell(store, regime, name, method, draw)
     for draw in plan.draws:
+        for regime in plan.temperatures_in:
+            train(store, regime, list(TEMPERATURES), draw)
+    for draw in plan.draws:
         for regime in [name for name in planted if name not in three]:
-            train(store, regime, (*SWEPT, best[0]), draw)
+            train(store, regime, SWEPT, draw)
     for draw in plan.emoji_draws:
         train(store, "emoji", (*ON_EMOJI, best[0]), draw)
         for name in (*DISTILLED_ON_EMOJI, best[0]):
