@@ -2,7 +2,7 @@
 
     1  readings    every reading of HoPA's objective, one factor at a time, trained on all rows of two regimes
     2  regimes     HoPA, its best readings and the pairwise objectives, trained on all rows of every regime
-    3  distilled   sets of 50 rows, learned by trajectory matching in two regimes
+    3  distilled   sets of 50 rows, learned by trajectory matching in three regimes
     4  emoji       the main objectives on the bundled data
 
 Step size (half decades, extended until the best is not at an end) and number of epochs are chosen on validation, alike
@@ -44,10 +44,10 @@ class Plan:
     readings: Sequence[Reading] = ALL_READINGS
     regimes: Sequence[str] = tuple(REGIMES)
     draws: Sequence[int] = (0, 1, 2)
-    distilled_in: Sequence[str] = ("paper", "corrupted")
+    distilled_in: Sequence[str] = ("paper", "corrupted", "weak")
     temperatures_in: Sequence[str] = ("paper", "corrupted", "weak")
     distilled_draws: Sequence[int] = (0, 1)
-    further_draws: Sequence[int] = (3, 4)
+    further_draws: Sequence[int] = (3,)
     emoji_draws: Sequence[int] = (0,)
 
 
@@ -78,8 +78,8 @@ def run(store: Store, plan: Plan) -> None:
         for regime in [name for name in planted if name not in three]:
             train(store, regime, SWEPT, draw)
     for draw in plan.emoji_draws:
-        train(store, "emoji", (*ON_EMOJI, best[0]), draw)
-        for name in (*DISTILLED_ON_EMOJI, best[0]):
+        train(store, "emoji", (*ON_EMOJI, *best), draw)
+        for name in (*DISTILLED_ON_EMOJI, *best):
             distilled_cell(store, "emoji", name, distilled_methods(best)[name], draw)
     for draw in plan.further_draws:
         for regime in three:
