@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import omnidistill as od
@@ -18,11 +18,16 @@ SIZE = 50
 
 @dataclass(frozen=True)
 class Method:
-    """A distilled method: its preset, and the names of the objectives of the student and the experts."""
+    """A distilled method: its preset, the names of the objectives of student and experts, and other settings."""
 
     preset: str
     student: str
     experts: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+HOPA_LOOP = {"distill.num_student_steps": 32, "distill.outer.num_expert_epochs": 4}
+"""The student steps and expert epochs of the preset `hopa`; the pairwise presets have half as many of both."""
 
 
 PAIRWISE_METHODS = {
@@ -32,6 +37,9 @@ PAIRWISE_METHODS = {
     "V-bind": Method("bind", "V-bind", "V-bind"),
     "LoRS": Method("lors", "3-pair", "InfoNCE"),
     "InfoNCE": Method("mtt", "InfoNCE", "InfoNCE"),
+    "3-pair, tau 0.2, HoPA's loop": Method("three-pair", "3-pair, tau 0.2", "3-pair, tau 0.2", HOPA_LOOP),
+    "LoRS, HoPA's loop": Method("lors", "3-pair", "InfoNCE", HOPA_LOOP),
+    "InfoNCE, HoPA's loop": Method("mtt", "InfoNCE", "InfoNCE", HOPA_LOOP),
 }
 
 
@@ -52,6 +60,7 @@ def distilled_cell(store: Store, regime: str, name: str, method: Method, draw: i
             "distill.validate_every": store.effort.iterations // 2,
             "distill.initial_step_size": rates["student"],
             "experts.learning_rate": rates["experts"],
+            **method.settings,
             **_objective_settings("distill.student", method.student),
             **_objective_settings("experts.objective", method.experts),
         }

@@ -39,7 +39,7 @@ NUM_BEST = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute: readings, regimes and draws of data; further draws are for the regimes with M = 3 only."""
+    """What to compute: readings, regimes, draws of data (further ones only for M = 3), and distilled methods."""
 
     readings: Sequence[Reading] = ALL_READINGS
     regimes: Sequence[str] = tuple(REGIMES)
@@ -49,9 +49,10 @@ class Plan:
     distilled_draws: Sequence[int] = (0, 1)
     further_draws: Sequence[int] = (3,)
     emoji_draws: Sequence[int] = (0,)
+    methods: Sequence[str] | None = None
 
 
-QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), ())
+QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), (), ("HoPA", "LoRS"))
 
 
 def run(store: Store, plan: Plan) -> None:
@@ -70,7 +71,8 @@ def run(store: Store, plan: Plan) -> None:
     for draw in plan.distilled_draws:
         for regime in plan.distilled_in:
             for name, method in distilled_methods(best).items():
-                distilled_cell(store, regime, name, method, draw)
+                if plan.methods is None or name in plan.methods:
+                    distilled_cell(store, regime, name, method, draw)
     for draw in plan.draws:
         for regime in plan.temperatures_in:
             train(store, regime, list(TEMPERATURES), draw)

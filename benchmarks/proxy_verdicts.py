@@ -130,7 +130,7 @@ def claims_of(reading: str) -> tuple[Claim, ...]:
     on_all_rows = [Claim("", f"{reading} is better than {other}", reading, other) for other in others]
     distilled = [
         Claim("", f"distilled, {reading} is better than {other}", reading, other, "distilled")
-        for other in ("HoPA", "3-pair, tau 0.2", "LoRS", "InfoNCE")
+        for other in ("HoPA", *(f"{name}, HoPA's loop" for name in ("3-pair, tau 0.2", "LoRS", "InfoNCE")))
     ]
     return (*on_all_rows, *distilled)
 
