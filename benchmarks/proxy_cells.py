@@ -58,7 +58,10 @@ class Store:
         return self.cells[key]
 
     def save(self) -> None:
-        write_atomic(self.path, (json.dumps(self.record, indent=1) + "\n").encode())
+        """Write the file, with one line per cell."""
+        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(cell)}" for key, cell in self.cells.items())
+        head = json.dumps({name: value for name, value in self.record.items() if name != "cells"})
+        write_atomic(self.path, f'{head[:-1]}, "cells": {{\n{lines}\n}}}}\n'.encode())
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ NUM_BEST = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute: readings, regimes, draws of data (further ones only for M = 3), and distilled methods."""
+    """What to compute: readings, regimes, draws of data, and distilled methods."""
 
     readings: Sequence[Reading] = ALL_READINGS
     regimes: Sequence[str] = tuple(REGIMES)
@@ -47,12 +47,11 @@ class Plan:
     distilled_in: Sequence[str] = ("paper", "corrupted", "weak")
     temperatures_in: Sequence[str] = ("paper", "corrupted", "weak")
     distilled_draws: Sequence[int] = (0, 1)
-    further_draws: Sequence[int] = (3,)
     emoji_draws: Sequence[int] = (0,)
     methods: Sequence[str] | None = None
 
 
-QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), (), ("HoPA", "LoRS"))
+QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), ("HoPA", "LoRS"))
 
 
 def run(store: Store, plan: Plan) -> None:
@@ -83,9 +82,6 @@ def run(store: Store, plan: Plan) -> None:
         train(store, "emoji", (*ON_EMOJI, *best), draw)
         for name in (*DISTILLED_ON_EMOJI, *best):
             distilled_cell(store, "emoji", name, distilled_methods(best)[name], draw)
-    for draw in plan.further_draws:
-        for regime in three:
-            train(store, regime, (*MAIN, *best), draw)
     store.save()
 
 
