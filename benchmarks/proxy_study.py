@@ -46,7 +46,7 @@ class Plan:
     draws: Sequence[int] = (0, 1, 2)
     distilled_in: Sequence[str] = ("paper", "corrupted", "weak")
     temperatures_in: Sequence[str] = ("paper", "corrupted", "weak")
-    distilled_draws: Sequence[int] = (0, 1)
+    distilled_draws: Sequence[int] = (0, 1, 2)
     emoji_draws: Sequence[int] = (0,)
     methods: Sequence[str] | None = None
 

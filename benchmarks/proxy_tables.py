@@ -37,7 +37,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 def verdicts(numbers: Numbers, best: Sequence[str]) -> Iterable[str]:
     """Yield one list of verdicts per table of the paper, and one for the readings that validate best."""
     yield "### Which claims hold"
-    yield "In parentheses: difference of the scores. Distilled sets have two draws; they decide if both agree."
+    yield "In parentheses: difference of the scores. A claim is open if its interval contains 0."
     for table in ("5", "6", "10"):
         lines = [f"* {verdict(numbers, claim)}" for claim in CLAIMS if claim.table == table]
         if table == "10":

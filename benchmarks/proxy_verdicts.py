@@ -1,7 +1,7 @@
 """Numbers and verdicts of the proxy study: paired differences over draws, and which claims of the HoPA paper hold.
 
 A difference is "up" or "down" if its 95 % interval (Student's t over the paired draws) excludes 0, otherwise "open".
-With two draws, as for distilled sets, it is up or down if both draws agree; this is weak evidence, and texts say so.
+With only two draws, it is up or down if both agree.
 """
 
 from __future__ import annotations
