@@ -3,7 +3,8 @@
 Each table is a comparison from the package on the bundled data, created with the command that is printed above the
 table. Finished results in DIR are reused, so an interrupted run can be resumed. The numbers are stored in
 results/compare/NAME.json, together with the commit, the machine and the minutes. docs/results.md and its figure are
-written from all of these files and from the output of datasets.py and transfer.py. A quick run only prints its table.
+written from all of these files and from the output of datasets.py, transfer.py and proxy_study.py. A quick run only
+prints its table.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ OURS = ("default-rows", "default-bytes", "default-sizes", "bytes")
 TABLES = (*OURS, "methods", "similarities", "hopa-pairs", "hopa-variants", "hopa-costs", "directions")
 ROOT = Path(__file__).parent.parent
 KEPT = RESULTS / "compare"
-OTHERS = {"datasets": "Other data", "transfer": "Unseen heads"}
+OTHERS = {
+    "datasets": "Other data",
+    "transfer": "Unseen heads",
+    "migrate": "Migrating an index",
+    "proxy_study": "When does the proxy help?",
+}
 FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results
 
@@ -94,7 +100,9 @@ def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
     for name, title in OTHERS.items():
         table = RESULTS / f"{name}.md"
         if table.exists():
-            parts.append(f"## {title}\n\n`python benchmarks/{name}.py`. {table.read_text()}")
+            script = Path(__file__).with_name(f"{name}.py")
+            command = f"`python benchmarks/{script.name}`. " if script.exists() else ""
+            parts.append(f"## {title}\n\n{command}{table.read_text()}")
     return "\n".join(parts)
 
 
