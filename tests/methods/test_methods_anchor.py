@@ -21,10 +21,13 @@ from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import heads_loss
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.config.budgets import resolve_size
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.run import distill, open_run
 from omnidistill.methods import Task
 from omnidistill.models.heads import random_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.models.storages import RowStorage
+from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
 from small_runs import features, shipped, small_heads
@@ -268,3 +271,47 @@ def test_rows_that_are_mostly_noise_are_noted(tmp_path: Path) -> None:
             assert width < size
             assert scores[0] > scores[1] + 0.02
             assert f"{100 * scores[0]:.1f}, those of width {size} only {100 * scores[1]:.1f}" in notes[0]
+
+
+def few_directions() -> FeatureSet:
+    """Data of 3 modalities that share 4 directions."""
+    rows = {"heads": 40, "train": 160, "validation": 80, "test": 40}
+    return prepare(planted({"a": 40, "b": 36, "c": 32}, rows, latent=4, noise=1.0, seed=1))
+
+
+def test_coded_rows_may_be_fewer_with_more_bits(tmp_path: Path) -> None:
+    """Validation chooses them if the modalities share few directions; the set stays within its budget."""
+    data = few_directions()
+    distilled = created(tmp_path / "few", data, "distill.size=30", "distill.iterations=2", preset="anchor-coded")
+    (note,) = [note for note in distilled.provenance.notes if "with a validation score of" in note]
+    assert len(distilled) < 30
+    assert distilled.spec.storage == CodedStorage(bits=5.0)
+    assert note.startswith(f"{len(distilled)} rows (5 coded bits) instead of 30 (2 coded bits)")
+    assert len(distilled) * 5.0 <= 30 * 2.0
+    distilled.save(tmp_path / "set")
+    loaded = DistilledSet.load(tmp_path / "set")
+    assert loaded.spec.storage == distilled.spec.storage
+    for name, matrix in distilled.train().items():
+        assert torch.equal(loaded.train()[name], matrix)
+    fixed = created(tmp_path / "fixed", data, "distill.size=30", "distill.storage.bits=5.0", preset="anchor-coded")
+    assert len(fixed) == 30
+    assert len(created(tmp_path / "float", data, "distill.size=30")) == 30
+
+
+def test_a_run_with_fewer_rows_is_evaluated_and_opened(tmp_path: Path) -> None:
+    data = few_directions()
+    settings = ["heads.width=8", "heads.num_epochs=2", "distill.iterations=2"]
+    result = distill(
+        data,
+        preset="anchor-coded",
+        bytes="40%",
+        settings=settings,
+        folder=tmp_path / "RUN",
+        device="cpu",
+        progress=False,
+    )
+    assert result.set.size < result.config.distill.num_stored
+    scores = evaluate(tmp_path / "RUN", data, num_seeds=2, baselines=["full"], progress=False).scores
+    assert scores.size == result.set.size
+    assert scores.bytes.distilled == shipped(tmp_path / "RUN" / "distilled") == result.set.bytes
+    assert open_run(tmp_path / "RUN").distilled().size == result.set.size

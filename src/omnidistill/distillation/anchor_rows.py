@@ -54,6 +54,11 @@ class AnchorRows(LearnableHeads):
         return AnchorRows(latent, log_ridges, logit, storage)
 
     @property
+    def size(self) -> int:
+        """Number of rows N."""
+        return len(next(iter(self.latent.values())))
+
+    @property
     def ridges(self) -> Float[Tensor, " M"]:
         """Regression ridge of each modality, in the order of the modalities."""
         return self.log_ridges.exp()

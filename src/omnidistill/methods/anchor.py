@@ -8,7 +8,9 @@ computes from the rounded rows with the ridges lambda (see `training.recipes.anc
 stacked on the initial heads with weight a. L is InfoNCE or another objective. The gradient of the N x N linear solve is
 exact. The method needs no experts and trains no students. With c = 0, learning does not use the initial heads either.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned.
+Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. If
+rows are entropy-coded, it may also choose fewer rows with more bits per number: if the modalities share few directions,
+further rows are noise.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -37,12 +39,15 @@ from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
 from omnidistill.models.similarities import FixedIdentity, Similarity
+from omnidistill.models.storages import Storage
+from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
 from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
 from omnidistill.training.recipes.recipe import Recipe
 
 _WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
-_CLEARLY = 0.02  # difference of two validation scores that is worth a note
+_CLEARLY = 0.02  # difference of two validation scores that is no accident
+_MORE_BITS = (3.4, 5.0)
 
 
 @methods.register("anchor")
@@ -76,6 +81,11 @@ class AnchorMethod(Method):
     smaller rate get finer steps."""
     validate_every: Count = 10
     """Iterations between validations."""
+
+    @property
+    def may_return_fewer(self) -> bool:
+        """Whether validation may choose fewer rows with more bits per number: if rows are entropy-coded."""
+        return bool(self._fewer_rows())
 
     @property
     def set_similarity(self) -> Similarity:
@@ -117,9 +127,22 @@ class AnchorMethod(Method):
             for line in notes:
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
-            candidates = [self._best_ridge(rows, task) for rows in self._starts(moments, task)]
-            score, best = max(candidates, key=lambda each: each[0])
-            num_evaluated = len(candidates) * len(self.ridges) + (0 if self.weight else 1 + len(_WEIGHTS))
+            starts = {ridge: self._best_ridge(self._start(moments, ridge, task), task) for ridge in self.cca_ridges}
+            cca_ridge = max(starts, key=lambda each: starts[each][0])
+            score, best = starts[cca_ridge]
+            others = [
+                self._best_ridge(self._start(moments, cca_ridge, task, size, storage), task)
+                for size, storage in (self._fewer_rows() if chosen else ())
+            ]
+            num_evaluated = (len(starts) + len(others)) * len(self.ridges) + (0 if self.weight else 1 + len(_WEIGHTS))
+            if others and (fewer := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
+                note = (
+                    f"{fewer[1].size} rows ({fewer[1].storage.title}) instead of {best.size} ({best.storage.title}), "
+                    f"with a validation score of {100 * fewer[0]:.1f} instead of {100 * score:.1f} before learning"
+                )
+                notes.append(note)
+                task.progress.note(note)
+                score, best = fewer
             task.progress.advance(1, validation=score)
             learning = Learning(best, train, task.start, self._learning, task.seed)
             for iteration in range(1, self.iterations + 1):
@@ -132,9 +155,9 @@ class AnchorMethod(Method):
                 records.append(MetricsRecord(iteration, values, ()))
                 task.progress.advance(1, **values)
             distilled = self._as_set(best, task)
-            if chosen and (note := _few_directions(best, validation)):
-                notes.append(note)
-                task.progress.note(note)
+            if chosen and (warning := _few_directions(best, validation)):
+                notes.append(warning)
+                task.progress.note(warning)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
@@ -156,11 +179,22 @@ class AnchorMethod(Method):
         if self.num_rows != self.num_stored:
             raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
 
-    def _starts(self, moments: Moments, task: Task) -> list[AnchorRows]:
+    def _start(
+        self, moments: Moments, cca_ridge: float, task: Task, size: int | None = None, storage: Storage | None = None
+    ) -> AnchorRows:
         device = task.development.train.device
-        return [
-            AnchorRows.closed_form(moments, self.num_stored, ridge, self.storage, device) for ridge in self.cca_ridges
-        ]
+        return AnchorRows.closed_form(moments, size or self.num_stored, cca_ridge, storage or self.storage, device)
+
+    def _fewer_rows(self) -> list[tuple[int, Storage]]:
+        """Return alternatives that take at most as many bytes: fewer rows with more bits per number.
+
+        They are better if the modalities share fewer directions than there are rows.
+        """
+        if not isinstance(self.storage, CodedStorage):
+            return []
+        pairs = [(self.num_stored * self.storage.bits / bits, bits) for bits in _MORE_BITS if bits > self.storage.bits]
+        pairs += [(pairs[-1][0] / divisor, pairs[-1][1]) for divisor in (2, 4)] if pairs else []
+        return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
     def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
         """Return the best validation score over all ridges, and a copy of the rows with the best ridge."""
@@ -180,7 +214,8 @@ class AnchorMethod(Method):
         ridges = tuple(float(ridge) for ridge in rows.ridges)
         recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
-        return task.as_set(self, latent).with_recipe(recipe)
+        settings = self.evolve(size=rows.size, storage=rows.storage)
+        return task.as_set(settings, latent).with_recipe(recipe)
 
 
 @torch.no_grad()

@@ -21,6 +21,11 @@ class Method(SetSettings):
     has_iterations: ClassVar[bool] = False
     """Whether the method has an outer loop, which trackers can show and which can continue from an existing set."""
 
+    @property
+    def may_return_fewer(self) -> bool:
+        """Whether a set may have fewer than `size` rows, because fewer rows are better in the same bytes."""
+        return False
+
     @abstractmethod
     def run(self, task: Task) -> Distillation:
         """Produce a set of `size` rows with a recipe for training on it.
@@ -66,7 +71,8 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     if not isinstance(result, Distillation):
         raise InputError(f"{where}: run() returned a {type(result).__name__}, but must return a Distillation")
     distilled, modalities = result.distilled, task.development.train.modalities
-    if distilled.modalities != modalities or distilled.size != method.num_stored:
+    fits = distilled.size == method.num_stored or (method.may_return_fewer and distilled.size < method.num_stored)
+    if distilled.modalities != modalities or not fits:
         raise InputError(
             f"{where}: run() returned a set with {distilled.size} rows and the modalities "
             f"{', '.join(distilled.modalities)}, expected {method.num_stored} rows and {', '.join(modalities)}"
