@@ -31,6 +31,7 @@ KEPT = RESULTS / "compare"
 OTHERS = {
     "datasets": "Other data",
     "transfer": "Unseen heads",
+    "crossed_networks": "Networks trained on sets, and by heads of the same bytes",
     "migrate": "Migrating an index",
     "proxy_study": "When does the proxy help?",
 }

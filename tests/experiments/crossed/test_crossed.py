@@ -314,6 +314,8 @@ def test_networks_learn_from_heads_in_the_bytes_of_a_set() -> None:
     assert taught.gain_retained is not None
     assert "cca-bytes 60%" in table.table()
     assert "cca-bytes 60%" in table.page()
+    assert [each.name for each in table.content.sets] == ["random 60%"]
+    assert "failed" not in table.table()
 
 
 def test_a_teacher_needs_heads_that_fit_in_a_budget() -> None:

@@ -8,7 +8,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.summary import data_facts
-from omnidistill.experiments.crossed.crossed_plan import ALL_ROWS, PlannedCell, Work, reference_works
+from omnidistill.experiments.crossed.crossed_plan import PlannedCell, Work, reference_works
 from omnidistill.experiments.crossed.crossed_settings import NAME, CrossedSettings
 from omnidistill.experiments.crossed.results import WorkResult
 from omnidistill.experiments.run.run_identity import versions
@@ -71,6 +71,7 @@ def summarise(
         )
 
     models = list(dict.fromkeys(cell.model for cell in cells))
+    distilled = {entry.name for entry in settings.sets}
     references = []
     for model in models:
         zero, full = map(recall, reference_works(model, settings.heads.width))
@@ -83,7 +84,7 @@ def summarise(
         data=data_facts(data),
         seed=settings.seed,
         levels=levels,
-        sets=[set_of(name) for name in dict.fromkeys(c.source for c in cells if c.source != ALL_ROWS)],
+        sets=[set_of(name) for name in dict.fromkeys(c.source for c in cells if c.source in distilled)],
         references=references,
         cells=[cell_of(cell) for cell in cells],
         protocol=[*_protocol(settings), *scoring.facts(settings.evaluate.gallery)],
