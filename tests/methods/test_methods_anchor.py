@@ -283,7 +283,7 @@ def test_coded_rows_may_be_fewer_with_more_bits(tmp_path: Path) -> None:
     """Validation chooses them if the modalities share few directions; the set stays within its budget."""
     data = few_directions()
     distilled = created(tmp_path / "few", data, "distill.size=30", "distill.iterations=2", preset="anchor-coded")
-    (note,) = [note for note in distilled.provenance.notes if "with a validation score of" in note]
+    (note,) = [note for note in distilled.provenance.notes if "score clearly worse on validation" in note]
     assert len(distilled) < 30
     assert distilled.spec.storage == CodedStorage(bits=5.0)
     assert note.startswith(f"{len(distilled)} rows (5 coded bits) instead of 30 (2 coded bits)")

@@ -19,6 +19,7 @@ kernel ridge regression on class labels.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -127,22 +128,14 @@ class AnchorMethod(Method):
             for line in notes:
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
-            starts = {ridge: self._best_ridge(self._start(moments, ridge, task), task) for ridge in self.cca_ridges}
-            cca_ridge = max(starts, key=lambda each: starts[each][0])
-            score, best = starts[cca_ridge]
-            others = [
-                self._best_ridge(self._start(moments, cca_ridge, task, size, storage), task)
-                for size, storage in (self._fewer_rows() if chosen else ())
-            ]
-            num_evaluated = (len(starts) + len(others)) * len(self.ridges) + (0 if self.weight else 1 + len(_WEIGHTS))
-            if others and (fewer := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
-                note = (
-                    f"{fewer[1].size} rows ({fewer[1].storage.title}) instead of {best.size} ({best.storage.title}), "
-                    f"with a validation score of {100 * fewer[0]:.1f} instead of {100 * score:.1f} before learning"
+            score, best, num_evaluated = self._initial_rows(moments, task, self._fewer_rows() if chosen else [])
+            num_evaluated += 0 if self.weight else 1 + len(_WEIGHTS)
+            if best.size < self.num_stored:
+                notes.append(
+                    f"{best.size} rows ({best.storage.title}) instead of {self.num_stored} ({self.storage.title}), "
+                    "which score clearly worse on validation before learning"
                 )
-                notes.append(note)
-                task.progress.note(note)
-                score, best = fewer
+                task.progress.note(notes[-1])
             task.progress.advance(1, validation=score)
             learning = Learning(best, train, task.start, self._learning, task.seed)
             for iteration in range(1, self.iterations + 1):
@@ -179,11 +172,29 @@ class AnchorMethod(Method):
         if self.num_rows != self.num_stored:
             raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
 
-    def _start(
-        self, moments: Moments, cca_ridge: float, task: Task, size: int | None = None, storage: Storage | None = None
-    ) -> AnchorRows:
+    def _initial_rows(
+        self, moments: Moments, task: Task, fewer: Sequence[tuple[int, Storage]]
+    ) -> tuple[float, AnchorRows, int]:
+        """Return the best validation score before learning, its rows, and the number of evaluated candidates.
+
+        Args:
+            moments: moments of the training rows.
+            task: the data and heads.
+            fewer: alternative sizes and storages. One of them is returned only if its score is clearly better.
+        """
         device = task.development.train.device
-        return AnchorRows.closed_form(moments, size or self.num_stored, cca_ridge, storage or self.storage, device)
+
+        def best(cca_ridge: float, size: int, storage: Storage) -> tuple[float, AnchorRows]:
+            return self._best_ridge(AnchorRows.closed_form(moments, size, cca_ridge, storage, device), task)
+
+        starts = {ridge: best(ridge, self.num_stored, self.storage) for ridge in self.cca_ridges}
+        cca_ridge = max(starts, key=lambda each: starts[each][0])
+        score, rows = starts[cca_ridge]
+        others = [best(cca_ridge, size, storage) for size, storage in fewer]
+        num_evaluated = (len(starts) + len(others)) * len(self.ridges)
+        if others and (other := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
+            score, rows = other
+        return score, rows, num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
         """Return alternatives that take at most as many bytes: fewer rows with more bits per number.
