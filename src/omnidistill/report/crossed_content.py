@@ -94,6 +94,7 @@ class CrossedContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "compute the table again"
+    layout_version: ClassVar[int | None] = SCHEMA
 
     name: str
     command: str = ""
@@ -106,17 +107,3 @@ class CrossedContent(JsonContent):
     references: Sequence[CrossedReference]
     cells: Sequence[CrossedCell]
     protocol: Sequence[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of crossed.json."""
-        return {"schema": SCHEMA, **self.model_dump(mode="json")}
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any], where: str) -> CrossedContent:
-        """Restore the content from the JSON object in a file crossed.json.
-
-        Raises:
-            InputError: a field is missing or invalid.
-        """
-        cls.require_schema(tree, SCHEMA, where)
-        return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

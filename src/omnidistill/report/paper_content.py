@@ -6,7 +6,7 @@ All recalls and gains are fractions. A value that the paper does not print, or t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from omnidistill.evaluation.run_scores import Level
 from omnidistill.io.artifacts import JsonContent
@@ -79,26 +79,9 @@ class PaperContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "run the tables again in another folder"
+    layout_version: ClassVar[int | None] = SCHEMA
 
     command: str = ""
     versions: Mapping[str, str] = {}
     sections: Sequence[PaperSection] = ()
     notes: Sequence[str] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of paper.json."""
-        return {"schema": SCHEMA, **self.model_dump(mode="json")}
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any], where: str) -> PaperContent:
-        """Create the content from the JSON object in a file paper.json.
-
-        Args:
-            tree: the JSON object.
-            where: path of the file, quoted in error messages.
-
-        Raises:
-            InputError: a field is missing or invalid.
-        """
-        cls.require_schema(tree, SCHEMA, where)
-        return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

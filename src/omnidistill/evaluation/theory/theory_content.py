@@ -7,7 +7,7 @@ over modes start with k = 1. Bounds that exceed the range of float64 are None.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from omnidistill.io.artifacts import JsonContent
 
@@ -188,6 +188,7 @@ class TheoryContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "run 'omnidistill diagnose' again"
+    layout_version: ClassVar[int | None] = SCHEMA
 
     run: str
     data: str
@@ -207,21 +208,3 @@ class TheoryContent(JsonContent):
     excitation: Sequence[Excitation]
     versions: Mapping[str, str] = {}
     command: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of theory.json."""
-        return {"schema": SCHEMA, **self.model_dump(mode="json")}
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any], where: str) -> TheoryContent:
-        """Create the content from the JSON object in a file theory.json.
-
-        Args:
-            tree: the JSON object.
-            where: path of the file, quoted in error messages.
-
-        Raises:
-            InputError: a field is missing or invalid.
-        """
-        cls.require_schema(tree, SCHEMA, where)
-        return super().from_json({name: value for name, value in tree.items() if name != "schema"}, where)

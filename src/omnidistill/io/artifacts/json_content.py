@@ -27,6 +27,9 @@ class JsonContent(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
     remedy: ClassVar[str] = "restore the file"
     """Advice in the error message for a damaged file."""
+    layout_version: ClassVar[int | None] = None
+    """Version of the file's layout, stored in its field "schema" and required when the file is read; None: the file has
+    no such field."""
 
     def evolve(self: C, **changes: Any) -> C:
         """Return a copy with some fields changed. The copy is validated like new content."""
@@ -34,7 +37,8 @@ class JsonContent(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as a JSON tree with the layout of the file."""
-        return self.model_dump(mode="json")
+        version = {} if self.layout_version is None else {"schema": self.layout_version}
+        return {**version, **self.model_dump(mode="json")}
 
     @classmethod
     def from_json(cls: type[C], tree: Mapping[str, Any], where: str) -> C:
@@ -47,6 +51,8 @@ class JsonContent(BaseModel):
         Raises:
             InputError: a field is missing or has an invalid value. The message names the first such field.
         """
+        if cls.layout_version is not None:
+            cls.require_schema(tree, cls.layout_version, where)
         try:
             return cls.model_validate_json(json.dumps(tree))
         except ValidationError as error:
