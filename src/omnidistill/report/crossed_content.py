@@ -19,8 +19,6 @@ from omnidistill.evaluation.run_scores import Level
 from omnidistill.io.artifacts import JsonContent
 from omnidistill.report.comparison_content import ComparisonData
 
-SCHEMA = 1
-
 Values = Mapping[Level, float | None]
 """A value per recall level."""
 
@@ -94,7 +92,7 @@ class CrossedContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "compute the table again"
-    layout_version: ClassVar[int | None] = SCHEMA
+    layout_version: ClassVar[int | None] = 1
 
     name: str
     command: str = ""

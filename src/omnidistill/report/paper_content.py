@@ -12,8 +12,6 @@ from omnidistill.evaluation.run_scores import Level
 from omnidistill.io.artifacts import JsonContent
 from omnidistill.report.comparison_content import ComparisonData
 
-SCHEMA = 1
-
 
 class PaperNumbers(JsonContent):
     """The numbers of a row, either ours or printed.
@@ -79,7 +77,7 @@ class PaperContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "run the tables again in another folder"
-    layout_version: ClassVar[int | None] = SCHEMA
+    layout_version: ClassVar[int | None] = 1
 
     command: str = ""
     versions: Mapping[str, str] = {}

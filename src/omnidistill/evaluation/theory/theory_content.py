@@ -11,8 +11,6 @@ from typing import ClassVar
 
 from omnidistill.io.artifacts import JsonContent
 
-SCHEMA = 1
-
 
 class SpectrumMeans(JsonContent):
     """Spectrum of a batch: means over its instances, in lists over the modes k.
@@ -188,7 +186,7 @@ class TheoryContent(JsonContent):
     """
 
     remedy: ClassVar[str] = "run 'omnidistill diagnose' again"
-    layout_version: ClassVar[int | None] = SCHEMA
+    layout_version: ClassVar[int | None] = 1
 
     run: str
     data: str
