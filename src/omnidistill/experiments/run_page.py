@@ -14,6 +14,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
+from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run
 from omnidistill.io.artifacts import read_json, write_atomic
 from omnidistill.report.cases import Cases, load_cases
@@ -21,8 +22,9 @@ from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.similarity_view import SimilarityView, similarity_view
+from omnidistill.report.theory_summary import Finding, findings
 
-CASES, SCORES = "cases.json", "scores.json"
+CASES, SCORES, THEORY = "cases.json", "scores.json", Path("theory", "theory.json")
 
 
 def write_report(
@@ -63,9 +65,15 @@ def write_report(
         features = run.data(None if data is None else opened(data))
         result, path = run.result(features), folder / SCORES
         scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-        views.append(run_view(result, scores, features, load_cases(folder / CASES), items))
+        view = run_view(result, scores, features, load_cases(folder / CASES), items)
+        views.append(replace(view, theory=_theory(folder / THEORY)))
     write_atomic(Path(output), render_page(views).encode())
     return views
+
+
+def _theory(path: Path) -> list[Finding]:
+    """Return the findings that `diagnose` stored; an empty list if the run has not been diagnosed."""
+    return findings(TheoryContent.from_json(read_json(path), str(path))) if path.exists() else []
 
 
 def run_view(

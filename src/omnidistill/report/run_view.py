@@ -13,6 +13,7 @@ from omnidistill.report.cases import Cases
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items, NamedItems
 from omnidistill.report.similarity_view import SimilarityView
+from omnidistill.report.theory_summary import Finding
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class RunView:
         commands: commands that reproduce the run.
         facts: further facts as {heading: {name: JSON value}}. They are shown before the facts from `scores`.
         iteration: outer iteration of the returned set; None if it is unknown, or if there is one set per modality pair.
+        theory: findings of `diagnose`, if the run has been diagnosed.
     """
 
     scores: RunScores
@@ -42,6 +44,7 @@ class RunView:
     commands: Sequence[str] = ()
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     iteration: int | None = None
+    theory: Sequence[Finding] = ()
 
     @property
     def scored(self) -> bool:

@@ -20,6 +20,7 @@ from omnidistill.report.page_items import ShownItems
 from omnidistill.report.run_facts import Facts, run_facts
 from omnidistill.report.run_view import RunView
 from omnidistill.report.similarity_view import SimilarityView
+from omnidistill.report.theory_summary import Finding
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class RunSections:
     starts_from_items: bool
     commands: tuple[str, ...]
     facts: Facts
+    theory: tuple[Finding, ...]
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
@@ -131,6 +133,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         starts_from_items=any(instance.start is not None for instance in run.instances),
         commands=tuple(command for command in run.commands if command),
         facts=run_facts(scores, run.facts),
+        theory=tuple(run.theory),
     )
 
 

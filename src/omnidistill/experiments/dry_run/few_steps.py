@@ -21,6 +21,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
 _SECONDS, _ITERATIONS = 15.0, 6
+_USUAL_EPOCHS = 30  # epochs of a search; few searches on feature sets end earlier
 
 
 def with_few_steps(settings: S) -> S:
@@ -46,8 +47,8 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
 
     Returns:
         The last result, its duration in seconds, and the factor by which the complete search takes longer. If the last
-        search did not end before its limit, the complete search is assumed to end at the geometric mean of this limit
-        and `most`.
+        search did not end before its limit, the complete search is assumed to take half as many epochs again, but at
+        least 30.
     """
     limit = min(least, most)
     while True:
@@ -57,7 +58,7 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         if limit == most or best <= max(0, limit - PATIENCE_EPOCHS):
             return result, seconds, 1.0
         if seconds > _SECONDS / 2:
-            return result, seconds, (most / limit) ** 0.5
+            return result, seconds, min(most, max(_USUAL_EPOCHS, 1.5 * limit)) / limit
         limit = min(most, max(2 * limit, int(limit * _SECONDS / max(seconds, 0.01))))
 
 
