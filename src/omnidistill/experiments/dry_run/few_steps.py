@@ -20,7 +20,7 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
-_SECONDS, _ITERATIONS = 15.0, 6
+_SECONDS, _ITERATIONS = 30.0, 6
 _USUAL_EPOCHS = 30  # epochs of a search; few searches on feature sets end earlier
 
 
