@@ -1,4 +1,4 @@
-"""Confidence intervals for gains retained and for score differences, from variance components.
+"""Confidence intervals for score differences, and for the gain retained of a method, from variance components.
 
 A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
 method has U units. A unit is either a set (one per seed), with the scores of its students averaged, or an independent
@@ -64,7 +64,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The sources of variation that the confidence intervals of a table row cover.
+    """The sources of variation that the confidence intervals of a table row take into account.
 
     Attributes:
         variation: "queries only" for a single set or run, otherwise "queries and sets" or "queries and runs".
@@ -76,12 +76,12 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return which variation the intervals of a table row cover, given its number of sets."""
+        """Return which variation the confidence intervals of a table row cover, given its number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return which variation the intervals of a table row cover, given its number of independent runs."""
+        """Return which variation the confidence intervals of a table row cover, given its number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
@@ -203,7 +203,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Estimate the variance components of all methods, in the order of `named`. Return one model per cut-off."""
+    """Return the variance components of all methods, one model per cut-off. Methods are in the order of `named`."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -252,8 +252,8 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
     """Return the ratio of two contrasts, part / whole, with its confidence interval; None if it is undefined.
 
-    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than
-    `_LARGEST` away from the ratio.
+    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
+    1e6 (`_LARGEST`) away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:

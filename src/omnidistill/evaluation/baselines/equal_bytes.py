@@ -78,9 +78,9 @@ class EqualBytes4Bit(EqualBytes):
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return the update of each run, approximated by a matrix of at most this rank.
+    """Return a low-rank approximation of each run's update (trained head minus initial head).
 
-    The low-rank factors are rounded in the same way as for storage in `form`.
+    The low-rank factors are rounded as if they had been stored in `form` and loaded again.
     """
     if not rank:
         return torch.zeros_like(update)

@@ -1,4 +1,4 @@
-"""Check Lemmas 2 and 3 of HoPA (arXiv 2604.10666), which are identities, on embeddings in float64.
+"""Check the identities in Lemmas 2 and 3 of HoPA (arXiv 2604.10666) numerically, on embeddings in float64.
 
 Let Z (M x d) be the embeddings of an instance, sigma_k their singular values, G = Z Z^T the Gram matrix, and u_1 the
 leading eigenvector of G. Then

@@ -48,7 +48,7 @@ class Modes:
 
 
 def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
-    """Return the modes of instances with these embeddings, by a thin SVD."""
+    """Return the modes of instances: the thin SVD of the embeddings of each instance."""
     left, sigma, right = torch.linalg.svd(embeddings, full_matrices=False)
     return Modes(sigma, left, right)
 
