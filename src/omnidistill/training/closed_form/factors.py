@@ -139,7 +139,7 @@ def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tens
 
 
 def _principal(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rotate the columns of the stacked blocks to the principal axes. The product B B^T does not change."""
+    """Rotate the columns of the stacked factors B to their principal axes. The product B B^T does not change."""
     stacked = torch.cat(list(blocks.values()))
     axes = torch.linalg.eigh(stacked.mT @ stacked).eigenvectors.flip(1)
     turned = stacked @ axes

@@ -1,4 +1,4 @@
-"""Key of an expert buffer: settings, starts, seed, data and initial heads, which together determine its content."""
+"""Key of an expert buffer: the settings, seed, data and initial heads that together determine its content."""
 
 from __future__ import annotations
 
