@@ -158,7 +158,7 @@ class _Contrast:
 
     @property
     def p_value(self) -> float:
-        """The p-value of a two-sided test of the hypothesis that the contrast is 0."""
+        """The p-value of a two-sided test of the hypothesis that the weighted sum of scores is 0."""
         if self.variance == 0:
             return float(self.value == 0)
         return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
@@ -173,7 +173,7 @@ class _Model:
         queries: covariance matrix of the scores that is due to the groups of queries.
         between: variance of each score that is due to the units (B_m in the module docstring).
         residual: variance of each score that is due to the residuals (R_m in the module docstring).
-        units: number of units of each method.
+        units: number of units of each method. A unit is a set or an independent run.
         groups: number of groups of queries.
     """
 
@@ -185,7 +185,7 @@ class _Model:
     groups: int
 
     def contrast(self, coefficients: Sequence[float]) -> _Contrast:
-        """Return the sum of the scores, weighted by one coefficient per method, with its variance."""
+        """Return the weighted sum of the methods' scores with these coefficients, and its variance."""
         c, every = coefficients, range(len(coefficients))
         value = sum(c[m] * self.means[m] for m in every)
         queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
@@ -250,7 +250,7 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio of two contrasts, part / whole, with its confidence interval; None if it is undefined.
+    """Return the ratio part / whole of two weighted sums of scores and its confidence interval; None if undefined.
 
     The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
     1e6 (`_LARGEST`) away from the ratio.

@@ -40,11 +40,11 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether an update of rank 1 fits in the allowed bytes."""
+        """Return whether a rank-1 update of the initial heads fits in the allowed bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Truncate the update of every head to the largest rank that fits in the allowed bytes."""
+        """Truncate the update (trained minus initial head) to the largest rank that fits in the allowed bytes."""
         started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
         form = RowStorage(bits=self.bits)
         start = setting.start

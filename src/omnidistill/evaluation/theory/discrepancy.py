@@ -115,7 +115,7 @@ class Discrepancy:
 
     @property
     def complete(self) -> float:
-        """The complete bound on Delta; see the module docstring."""
+        """The complete bound on the discrepancy Delta, which always holds; see the module docstring."""
         return self.jacobian_norm * (sum(self.by_mode) + self.coefficients + self.rest) + self.jacobian
 
 
@@ -154,7 +154,7 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the last term of the complete bound: the mean of ||(J_i - J'_i)^T G'_i|| over the instances."""
+    """Return the last term of the complete bound on Delta: the mean over instances of ||(J_i - J'_i)^T G'_i||."""
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
     pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]

@@ -53,7 +53,7 @@ class ModeGradients:
 
     @property
     def omega(self) -> Float[Tensor, "b K"]:
-        """Absolute values of the coefficients, omega_k = |c_k| (eq. 11)."""
+        """Absolute values of the coefficients c_k of the modes, omega_k = |c_k| (HoPA, eq. 11)."""
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:

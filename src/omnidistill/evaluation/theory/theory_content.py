@@ -48,7 +48,7 @@ class Terms(JsonContent):
 
     @property
     def total(self) -> float:
-        """The complete bound on Delta: the sum of its terms."""
+        """The complete bound on the discrepancy Delta: the sum of its terms."""
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
 

@@ -117,7 +117,7 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts and write the buffer. Training that was interrupted resumes, with bitwise the same result.
+    """Train experts and write their trajectories. Interrupted training resumes, with bitwise the same result.
 
     Args:
         starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
@@ -266,7 +266,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
     """Return ||W_s - W_t||_F^2 for all pairs of epochs s and t, per expert and modality.
 
-    Only one expert is loaded at a time.
+    W_s is the head after epoch s. Only one expert is loaded at a time.
     """
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
@@ -299,7 +299,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of W_s - W_{s + span} of the first expert, for epochs s = 0 to last_epoch - span."""
+    """Return the singular values of the first expert's updates over `span` epochs, from every possible first epoch."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
