@@ -111,7 +111,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if training on the set brings *no gain* (see `Gain.is_nothing`); otherwise None."""
+    """Return a note if training on the set does not improve the validation score (`Gain.is_nothing`); else None."""
     students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)

@@ -218,7 +218,7 @@ def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) ->
 
 
 def check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
-    """Raise NotFiniteError, naming the first invalid row, if the embeddings contain NaN or Inf."""
+    """Raise NotFiniteError if the embeddings contain NaN or Inf. The message names the first invalid row."""
     bad = ~torch.isfinite(embeddings).all(1)
     if bad.any():
         raise NotFiniteError(f"{what} contain NaN or Inf, first in row {int(bad.nonzero()[0])}; ranks are undefined")

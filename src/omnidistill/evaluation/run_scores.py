@@ -220,7 +220,7 @@ class RunScores(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
-        """Create the scores from the content of a scores.json file, which version 0.1 may have written.
+        """Create the scores from the content of a scores.json file. Files written by version 0.1 are accepted.
 
         Args:
             tree: the content of the file.

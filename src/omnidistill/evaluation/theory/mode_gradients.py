@@ -86,7 +86,7 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 predicts for a HoPA objective; None for other objectives."""
+    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives."""
     if not isinstance(objective, Hopa):
         return None
     sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]

@@ -54,7 +54,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class PairedStudents:
-    """The two students before their first step, and the steps that they take.
+    """Two students before their first step, one for synthetic and one for real rows, and the steps that they take.
 
     Attributes:
         objective: the loss of both students.

@@ -49,6 +49,8 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B ar
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
     """Return factors B_m (p_m x rank) such that the products B_m B_n^T are nearest to the analytic parameters A_mn.
 
+    The module docstring defines A_mn.
+
     Args:
         moments: moments of the data.
         rank: number of factors.

@@ -233,7 +233,7 @@ def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
-    """Open a finished expert buffer.
+    """Open stored expert trajectories (a finished expert buffer).
 
     Args:
         folder: folder of the buffer.

@@ -20,7 +20,7 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies an expert buffer. Buffers with equal keys are bitwise equal.
+    """Identifies an expert buffer, i.e. stored expert trajectories. Buffers with equal keys are bitwise equal.
 
     Attributes:
         config: the settings of the experts, as JSON.

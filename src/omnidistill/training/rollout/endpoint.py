@@ -71,7 +71,7 @@ class ParameterEndpoint:
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for every modality, computed as ||(W_T - W_0) + D||_F^2 with D = W_0 - W*."""
+        """Return ||W_T - W*||_F^2 for target heads W*, computed as ||(W_T - W_0) + D||_F^2 with D = W_0 - W*."""
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
@@ -105,7 +105,7 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for every modality.
+        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality.
 
         It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with D = W_0 - W* and K = X X^T. A are the coefficients of
         the rows X. With weight decay, D + (c - 1) W_0 replaces D.
