@@ -54,12 +54,14 @@ Intervals = Mapping[Level, Interval | None]
 
 
 def level_number(level: str) -> int:
-    """Return the number K of a recall level, such as 5 for "R@5"."""
+    """Return the cut-off K of a recall level, such as 5 for "R@5"."""
     return int(level.removeprefix("R@"))
 
 
 class RowScores(JsonContent):
-    """The scores of one row: a baseline or the distilled set.
+    """The scores of one table row: a baseline or the distilled set.
+
+    A level is a recall metric, such as "R@5". The gain of a row is its recall minus the recall of the initial heads.
 
     Attributes:
         label: name of the row in tables.
@@ -70,8 +72,8 @@ class RowScores(JsonContent):
         gain_retained_best: gain of this row divided by the gain of the row `best`, for each level; None if there is no
             row `best`.
         seconds: time to tune and train all students or runs.
-        bytes: size of the files that a receiver needs, without the initial heads.
-        needs_start: whether a receiver also needs the initial heads; None if not recorded.
+        bytes: size of the files that are needed to use the result, without the initial heads.
+        needs_start: whether using the result also requires the initial heads; None if not recorded.
         settings: the settings that were chosen on validation.
         differences: {name of another row: recall of this row minus recall of the other row, for each level}.
         gain_retained_own: gain of this row divided by the gain from training on all rows with the set's own objective;
@@ -218,7 +220,7 @@ class RunScores(JsonContent):
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
-        """Create the scores from the content of a scores.json file. Files of version 0.1 can be read, too.
+        """Create the scores from the content of a scores.json file. Files written by version 0.1 are accepted.
 
         Args:
             tree: the content of the file.

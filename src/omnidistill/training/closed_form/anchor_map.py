@@ -34,13 +34,13 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of head
 
 
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the heads of one modality by equation (1) of the module docstring.
+    """Return the head of one modality by ridge regression to the anchors, equation (1) of the module docstring.
 
     The result is differentiable with respect to `rows` and `ridge`.
 
     Args:
-        rows: the rows X_m, which must not all be zero.
-        ridge: lambda_m > 0, relative to the mean squared length of the rows.
+        rows: the rows of the modality, which must not all be zero.
+        ridge: ridge above 0, relative to the mean squared length of the rows.
     """
     kernel = rows @ rows.mT
     scale = kernel.diagonal().mean()
@@ -51,11 +51,11 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 def anchor_maps(
     rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads of all modalities by equation (1) of the module docstring.
+    """Return the heads of all modalities by ridge regression to the anchors, equation (1) of the module docstring.
 
     Args:
-        rows: the rows X_m.
-        ridges: ridge lambda_m of each modality, in the order of `rows`.
+        rows: the rows of each modality.
+        ridges: ridge of each modality, in the order of `rows`.
 
     Raises:
         InputError: the regression of a modality has no unique solution.
@@ -73,9 +73,9 @@ def anchor_maps(
 
 
 def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return heads with another output width d.
+    """Convert heads with N outputs to the output width d.
 
-    For d <= N, these are the first d rows of each head. For d > N, outputs are embedded in d dimensions by a fixed
+    For d <= N, the result is the first d rows of each head. For d > N, outputs are embedded in d dimensions by a fixed
     random matrix with orthonormal columns (d x N), so all inner products stay the same.
     """
     size = len(next(iter(heads.values())))
@@ -86,7 +86,7 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
 
 
 def unordered_to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return heads with another output width d, for a set whose rows have no meaningful order.
+    """Convert heads with N outputs to the output width d, if the N rows of the set have no meaningful order.
 
     For d <= N, the outputs are multiplied by a fixed random matrix with orthonormal rows (d x N). Every row of the set
     then contributes equally to the result, which is the ridge regression from the rows to random anchors. For d > N,
@@ -107,7 +107,7 @@ def _orthonormal(rows: int, columns: int) -> Float64[Tensor, "_ _"]:
 
 
 def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:
-    """Return rows from which `anchor_maps` with ridges near zero computes the given heads W_m.
+    """Return rows of a set for which `anchor_maps` with ridges near zero returns the given heads W_m.
 
     The rows are X_m = (W_m^+)^T, where W_m^+ is the pseudo-inverse.
     """

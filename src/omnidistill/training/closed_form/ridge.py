@@ -14,7 +14,7 @@ from omnidistill.training.closed_form.moments import Cross, Moments
 
 
 def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
-    """Return S_m(ridge)^exponent (p_m x p_m) for every modality m, where S_m is its covariance.
+    """Return S_m(ridge)^exponent (p_m x p_m) for every modality m, where S_m(ridge) is its regularised covariance.
 
     Raises:
         InputError: the ridge is negative or not finite, a modality has no variance, or S_m(ridge) is singular.

@@ -55,7 +55,7 @@ def place_rows(
 
 
 def check_size(size: int, limit: int | None = None, why: str = "") -> None:
-    """Raise InputError unless 2 <= size <= limit; `why` explains the limit in the message."""
+    """Raise InputError unless 2 <= size <= limit. The message contains `why`, the reason for the limit."""
     if size < 2 or (limit is not None and size > limit):
         allowed = "at least 2" if limit is None else f"between 2 and {limit} ({why})"
         raise InputError(f"size of the synthetic set is {size}; it must be {allowed}")

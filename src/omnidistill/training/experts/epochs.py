@@ -117,7 +117,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into the largest blocks for which the outputs of a step fit in the cache, or of one run each."""
+    """Divide the runs into the largest blocks whose outputs in a step fit in the cache, with at least one run each."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]

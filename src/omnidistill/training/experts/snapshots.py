@@ -61,7 +61,7 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies a block of consecutive runs by the number of its first run and the number after its last run."""
+    """Identifies a block of consecutive runs by two numbers: that of its first run, and that of its last run plus 1."""
 
     runs: tuple[int, int]
 

@@ -1,7 +1,7 @@
 """Starts of experts. A start consists of initial heads, and the step size and number of epochs for these heads.
 
     experts 0, 2, 4, ...      start from the initial heads of the run
-    experts 1, 3, 5, ...      use the other starts in turn, or the initial heads of the run if there are none
+    experts 1, 3, 5, ...      use the other starts in turn; if there are none, the initial heads of the run
 
 Students of the set start from the initial heads of the run, so at least half of the experts start there too.
 """

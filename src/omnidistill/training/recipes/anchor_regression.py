@@ -2,8 +2,9 @@
 
     W_m = (K_m + lambda_m s_m I)^{-1} X_m        see `training.closed_form.anchor_map`
 
-Full-batch gradient descent on ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start.
-The closed form is exact and faster.
+Row i of the set has the same target in every modality: its anchor, the i-th unit vector. Full-batch gradient descent on
+||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
+faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
 with the heads of the set:
@@ -37,7 +38,7 @@ from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRo
 
 @recipes.register("anchor")
 class Anchor(Recipe):
-    """Ridge regression from the rows to shared anchors, in closed form.
+    """Ridge regression from the rows of a set to anchors (targets that all modalities share), in closed form.
 
     If the user already has heads, `stacked` combines them with the result.
     """
@@ -66,7 +67,7 @@ class Anchor(Recipe):
             start: the given heads, {modality: d x p_m}.
             data: rows, targets and objective, on the same device.
             width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
-                `to_width`. None means N + d, d if `keep_width` is set, or N with weight 1.
+                `to_width`. The default is N (number of rows) with weight 1, d with `keep_width`, otherwise N + d.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -80,25 +81,25 @@ class Anchor(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Yield a single checkpoint, in which all students have the same heads: nothing in this recipe is random."""
+        """Yield a single checkpoint. All students have the same heads, because nothing in this recipe is random."""
         yield 0, {name: matrix.expand(num_runs, -1, -1) for name, matrix in self.stacked(start, data).items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train modules with the recipe "map", by regression to the outputs of the closed-form heads."""
+        """Train modules by the recipe "map", i.e. by regression to the outputs of the closed-form heads."""
         MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
 
     @property
     def uses_start(self) -> bool:
-        """Whether given heads are used, that is, whether `weight` is below 1."""
+        """Whether the recipe uses given heads, which it does if `weight` is below 1."""
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already does."""
+        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already ignores them."""
         return self.evolve(weight=1.0) if self.uses_start else None
 
     @property
     def title(self) -> str:
-        """One-line description with the ridges and, if given heads are used, the weight."""
+        """One-line description of the recipe: the ridges, and the weight of the set if given heads are used."""
         ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
         stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
         return f"ridge regression to anchors, ridges {ridges}{stacked}"
@@ -166,6 +167,6 @@ def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> H
 
 
 def _unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Return the matrix, scaled so that its outputs on the rows have a mean length of 1."""
+    """Return the head `matrix`, scaled so that its outputs on the rows have a mean length of 1."""
     length = (rows @ matrix.mT).norm(dim=1).mean()
     return matrix / torch.where(length > 0, length, torch.ones_like(length))

@@ -1,7 +1,7 @@
 """Base class of recipes: how models are trained on a synthetic set. A recipe is stored with its set (`SetSpec`).
 
     sgd      SGD on mini-batches, from given initial heads
-    anchor   ridge regression to shared anchors in closed form; needs no initial heads
+    anchor   ridge regression in closed form, from row i of every modality to the same unit vector e_i (its anchor)
     map      regression of any torch modules to the heads of `anchor`
 
 Shapes: N rows, p_m feature width, d embedding width, R students, b rows per step.
@@ -97,7 +97,7 @@ class Recipe(Component):
         Args:
             start: initial heads {modality: d x p_m}.
             data: rows, targets and objective.
-            width: output width of the result; None: the width that the recipe gives.
+            width: output width of the result; None: the default width of the recipe.
 
         Raises:
             InputError: the recipe does not stack heads, but trains the initial heads, whose width is fixed.
@@ -127,7 +127,7 @@ class Recipe(Component):
         )
 
     def check(self, modalities: Collection[str]) -> None:
-        """Check that the setting named by `per_modality`, if there is one, has one value for each modality.
+        """Check that the setting named by `per_modality` has one value per modality; do nothing if none is named.
 
         Raises:
             InputError: the number of values is wrong.
