@@ -70,7 +70,9 @@ def test_tables_that_are_not_there(tmp_path, name):
 
 
 def test_a_missing_column_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="no column 'idx'; why; the columns are id, count; did you mean 'id'"):
+    with pytest.raises(
+        InputError, match=r"the column 'idx' is missing \(why\); found the columns id, count; did you mean 'id'"
+    ):
         text_column(tmp_path / "t.csv", {"id": ["x"], "count": ["1"]}, "idx", "why")
 
 

@@ -144,7 +144,8 @@ def test_a_baseline_must_return_heads_of_the_modalities() -> None:
     start = small_heads(features(2))
     setting: Any = None
     with pytest.raises(
-        InputError, match=r"baseline 'wide'.*heads of shape \(1, 8, 99\) for modality 'a', expected runs x d x 12"
+        InputError,
+        match=r"baseline 'wide'.*heads of shape \(1, 8, 99\) for modality 'a', expected \(runs, output width, 12\)",
     ):
         check_result(Wide(), Wide().fit(setting), start)
     broken: Any = {}

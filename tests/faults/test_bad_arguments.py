@@ -27,7 +27,7 @@ TOLD = {
     "unknown preset": "unknown preset 'hoppa'; did you mean 'hopa'?",
     "heads as a list": "heads: found a list; pass a pathlib.Path, or a dict",
     "heads of another modality": "heads: the data have no modality 'c' (found: a, b)",
-    "modalities that are none": "modality 'z': not in the set; the modalities of the set are a, b",
+    "modalities that are none": "modality 'z': not in the dataset, which has the modalities a, b",
     "a device that is no name": "device='gpu': unknown device; choose from auto, cpu",
     "a device that is missing": "device='cuda:99': ",
     "evaluate a list": "result: found a list; pass the result of distill()",

@@ -54,7 +54,7 @@ CASES = {
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
     "one modality only": (
         lambda a, t: [a.pop("speech"), a.pop("touch")],
-        "found only 'video'; a paired set needs at least two modalities",
+        "found only 'video'; a paired dataset needs at least two modalities",
     ),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\), column 2: the value is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\), column 0: the value is inf"),
@@ -126,7 +126,7 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     for choice, match in (
         (
             ["video", "toch"],
-            "the set has no modality 'toch'; the modalities are video, speech.* mean 'touch'",
+            "the dataset has no modality 'toch'; choose from video, speech.* mean 'touch'",
         ),
         ([], r"found \[\]; pass a list with one or more modalities"),
         ("video", "found 'video'; pass a list with one or more modalities"),
@@ -183,7 +183,10 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
     np.save(place / "other.npy", arrays()["video"])  # with the file left out, one modality only
     source = place if folder else place / name
     refused(
-        tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|a paired set needs at least two modalities"
+        tmp_path,
+        source,
+        write_table(tmp_path / "t.csv", columns()),
+        r"f\.|a paired dataset needs at least two modalities",
     )
     assert not (tmp_path / "exploded").exists()
 

@@ -58,7 +58,8 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
     """
     if name not in columns:
         raise InputError(
-            f"{path}: no column {name!r}; {purpose}; the columns are {', '.join(columns)}{nearest(name, columns)}"
+            f"{path}: the column {name!r} is missing ({purpose}); found the columns "
+            f"{', '.join(columns)}{nearest(name, columns)}"
         )
     return tuple(_text(path, name, row, value) for row, value in enumerate(columns[name]))
 

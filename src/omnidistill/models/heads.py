@@ -158,8 +158,12 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
             raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected (2, d)")
+            raise InputError(
+                f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected shape (2, output width)"
+            )
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
-        raise InputError(f"modules to train on the set have outputs of different widths {outputs}; use one width")
+        raise InputError(
+            f"modules to train on the set have outputs of different widths {outputs}; use the same output width for all"
+        )
     return next(iter(outputs.values()))

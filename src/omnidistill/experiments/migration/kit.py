@@ -134,7 +134,9 @@ class Kit:
         """
         source, output = Path(source), Path(output)
         if output.exists() and not force:
-            raise InputError(f"{output}: exists; choose another file, or replace it with {argument('force', True)}")
+            raise InputError(
+                f"{output}: already exists; choose another file, or use {argument('force', True)} to overwrite this one"
+            )
         rows = open_embeddings(source, "source")
         self.require_width(rows.name, rows.width, reverse)
         return apply_to_file(self.map(reverse=reverse), rows, output)
@@ -174,11 +176,11 @@ class Kit:
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:
             return
-        change = "without" if reverse else "with"
-        hint = f"; to map {other} embeddings, call it {change} {argument('reverse', True)}"
+        change = "omit" if reverse else "use"
+        hint = f"; to map embeddings of the {other} encoder, {change} {argument('reverse', True)}"
         raise InputError(
-            f"{name}: vectors have width {width}, but this kit maps {side} embeddings of width {self.widths[side]}"
-            f"{hint if width == self.widths[other] else '; pass embeddings of the encoder that the kit was made for'}"
+            f"{name}: the embeddings have width {width}, but those of the {side} encoder of this kit have width "
+            f"{self.widths[side]}{hint if width == self.widths[other] else '; pass embeddings of this encoder'}"
         )
 
     def __repr__(self) -> str:
@@ -244,7 +246,9 @@ def require_free(folder: Path, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, but a kit is a folder; choose another path")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(f"{folder}: is not empty; choose another folder, or replace it with {argument('force', True)}")
+        raise InputError(
+            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to overwrite this one"
+        )
 
 
 def _from_artifact(artifact: Artifact, where: str) -> Kit:

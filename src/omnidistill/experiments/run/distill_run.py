@@ -154,8 +154,8 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
     where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from an existing set; choose a method with "
-            "outer iterations and 'joint = true'"
+            f"{where}: method '{config.method}' cannot continue from an existing set; choose a method with outer "
+            "iterations and the setting 'joint = true'"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
         raise InputError(
@@ -178,10 +178,13 @@ def _checked_experts(
     if not config.distill.uses_experts:
         outer = getattr(config.distill, "outer", None)
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit this argument")
+        raise InputError(
+            f"{where}: method '{config.method}' ({kind}) does not use expert trajectories; omit this argument"
+        )
     if not config.joint:
         raise InputError(
-            f"{where}: with 'joint = false', every pair of modalities trains its own experts; omit this argument"
+            f"{where}: with 'joint = false', every pair of modalities trains its own expert trajectories; omit this "
+            "argument"
         )
     return given_experts(experts, data, config, heads)
 

@@ -122,7 +122,9 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     for name in heads:
         if name not in widths:
             known = ", ".join(widths)
-            raise InputError(f"heads: the data have no modality {name!r} (found: {known}){nearest(str(name), widths)}")
+            raise InputError(
+                f"heads: the data have no modality {name!r}; choose from {known}{nearest(str(name), widths)}"
+            )
     matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
     check_heads(matrices, widths, "heads")
     return {name: matrices[name] for name in widths}
