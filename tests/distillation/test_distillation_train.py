@@ -238,7 +238,12 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
         ),
         (MAP, with_text(Returns(lambda x: x.sum(1))), {}, r"module of 'text' returns \(2,\) for rows"),
         (SGD, with_text(layer(9, 5)), {}, r"outputs of different widths \{'text': 5, 'image': 4, 'audio': 4\}"),
-        (SGD, heads(), {"recipe": Anchor(ridges=(0.1,))}, r"recipe\.ridges has 1 values, but the set has 3 modalities"),
+        (
+            SGD,
+            heads(),
+            {"recipe": Anchor(ridges=(0.1,))},
+            r"recipe\.ridges has 1 values, but the synthetic set has 3 modalities",
+        ),
         (ANCHOR, modules(), {"recipe": SGD.evolve(step_sizes=(0.1, 0.2))}, r"recipe\.step_sizes has 2 values"),
     ],
 )

@@ -304,14 +304,14 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
         num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered, so "
-            "restore it"
+            f"{where}: the tensors do not match the specification of the synthetic set ({error}); the file was "
+            "altered, so restore it"
         ) from None
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
-                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the set requires "
-                f"{shape}; the file was altered, so restore it"
+                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the synthetic set "
+                f"requires {shape}; the file was altered, so restore it"
             )
     if num_targets != min(2, len(loaded)) ** 2:
         raise InputError(

@@ -167,9 +167,15 @@ OLD, NEW = planted()
         (lambda: migrate("emoji:image", NEW, **QUIET), "emoji:image: has 4686 rows, but new has 500"),
         (lambda: migrate(OLD[:9], NEW[:9], **QUIET), "needs at least 2; pass more pairs"),
         (lambda: migrate(OLD, NEW, size=5, bytes="1%", **QUIET), "size and bytes: both set the size"),
-        (lambda: migrate(OLD, NEW, size=400, **QUIET), "size=400: a kit needs at least 2 rows, and at most 28"),
-        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a kit needs at least 2 rows, and at most 28"),
-        (lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET), "bytes='0.1%': 96 bytes are too few for a kit, which takes"),
+        (
+            lambda: migrate(OLD, NEW, size=400, **QUIET),
+            "size=400: a migration kit needs at least 2 rows, and at most 28",
+        ),
+        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a migration kit needs at least 2 rows, and at most 28"),
+        (
+            lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET),
+            "bytes='0.1%': 96 bytes are too few for a migration kit, which takes",
+        ),
         (lambda: migrate(OLD, NEW, bytes="lots", **QUIET), "budget 'lots': not an amount of bytes"),
         (lambda: migrate(OLD, NEW, groups=["a"], **QUIET), "groups: found 1 groups for 500 rows"),
         (lambda: migrate(OLD, NEW, groups=Path("no.txt"), **QUIET), "no.txt: cannot be read"),

@@ -110,7 +110,7 @@ def test_vectors_of_length_one_stay_so() -> None:
             lambda kit, old, new, to: kit.apply(old, reverse=True),
             "to map embeddings of the old encoder, omit reverse=True",
         ),
-        (lambda kit, old, new, to: kit.apply(old[:, :5]), "pass embeddings of the encoder that the kit was made for"),
+        (lambda kit, old, new, to: kit.apply(old[:, :5]), "pass embeddings of this encoder"),
         (lambda kit, old, new, to: kit.apply(np.where(old > 1e9, old, np.nan)), "row 0 (counted from 0) contains NaN"),
         (lambda kit, old, new, to: kit.save(to), "is not empty; choose another folder, or use force=True"),
         (lambda kit, old, new, to: Kit.load(to), "not an omnidistill artifact"),
@@ -118,7 +118,7 @@ def test_vectors_of_length_one_stay_so() -> None:
             lambda kit, old, new, to: kit.apply_file(to / "x.npy", to / "x.npy"),
             "x.npy: already exists; choose another file",
         ),
-        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but a kit is a folder"),
+        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but a migration kit is a folder"),
     ],
 )
 def test_unusable_input(act: Callable[..., object], message: str, tmp_path: Path) -> None:

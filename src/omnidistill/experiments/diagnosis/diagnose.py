@@ -138,9 +138,9 @@ def _set_with_steps(result: DistillResult) -> tuple[DistilledSet, Sgd]:
     recipe = result.set.recipe
     if not isinstance(recipe, Sgd) or not recipe.num_steps:
         raise InputError(
-            f"{where}: the set has the training recipe '{recipe.kind}' with {recipe.num_steps} steps, but only SGD "
-            "with at least one step can be diagnosed; use a set with the recipe 'sgd', such as those of the presets "
-            "hopa and lors"
+            f"{where}: the synthetic set has the training recipe '{recipe.kind}' with {recipe.num_steps} steps, but "
+            "only SGD with at least one step can be diagnosed; use a set with the recipe 'sgd', such as those of the "
+            "presets hopa and lors"
         )
     if recipe.momentum or recipe.weight_decay:
         raise InputError(

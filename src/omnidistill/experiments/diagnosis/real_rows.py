@@ -51,7 +51,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     if how == "random":
         if len(train) < num_rows:
             raise InputError(
-                f"{argument('real_rows', how)}: the set has {num_rows} rows, but there are only {len(train)} training "
+                f"{argument('real_rows', how)}: there are only {len(train)} training rows for the {num_rows} synthetic "
                 f"rows; use {argument('real_rows', 'nearest')}"
             )
         return torch.randperm(len(train), generator=Streams(seed)["diagnose/real"], device="cpu")[:num_rows]

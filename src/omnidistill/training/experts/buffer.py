@@ -261,7 +261,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
         )
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder}: the experts are damaged or from another version ({error}); train them again"
+            f"{folder}: the expert trajectories are damaged or from another version ({error}); train them again"
         ) from error
 
 

@@ -135,8 +135,8 @@ class Recipe(Component):
         values = getattr(self, self.per_modality) if self.per_modality else modalities
         if len(values) != len(modalities):
             raise InputError(
-                f"recipe.{self.per_modality} has {len(values)} values, but the set has {len(modalities)} modalities "
-                f"({', '.join(modalities)}); give one value per modality"
+                f"recipe.{self.per_modality} has {len(values)} values, but the synthetic set has {len(modalities)} "
+                f"modalities ({', '.join(modalities)}); give one value per modality"
             )
 
     @property
