@@ -221,7 +221,7 @@ def test_the_files_of_the_largest_size_fit_and_a_row_more_does_not(
 ) -> None:
     given_config = small_config(f"distill.storage.bits={bits}", f"distill.storage.views={views}", "distill.size=40")
     if budget < (least := written_bytes(given_config, 2, data, tmp_path)):
-        with pytest.raises(BudgetTooSmallError, match=f"give at least {least},") as caught:
+        with pytest.raises(BudgetTooSmallError, match=f"use a budget of at least {least},") as caught:
             with_budget(given_config, str(budget), data)
         assert "\n" not in str(caught.value)
         return
@@ -269,8 +269,8 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
     two = config.evolve(distill=config.distill.evolve(size=2))
     least = run_bytes(two, data.widths, data.preprocessing)
     assert least > 4 * (2 * sum(widths(3).values()) + 4) + sum(widths(3).values())
-    assert f"({least:,} bytes with means and manifest)" in str(caught.value)
-    assert f"give at least {least}," in str(caught.value)
+    assert f"which take {least:,} bytes with means and manifest" in str(caught.value)
+    assert f"use a budget of at least {least}," in str(caught.value)
     with pytest.raises(BudgetTooSmallError):
         with_budget(config, str(least - 1), data)
     assert with_budget(config, str(least), data).distill.size == 2
