@@ -145,7 +145,7 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
     kind = type(source).__name__  # type: ignore[unreachable]
     raise InputError(
         f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the pathlib.Path of the "
-        "folder of a set or run"
+        "folder of a synthetic set or a run"
     )
 
 
