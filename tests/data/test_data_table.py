@@ -108,5 +108,5 @@ def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
 
 
 def test_no_split_column_says_what_it_is_for(tmp_path):
-    with pytest.raises(InputError, match="no column 'split'; this column says which rows are train"):
+    with pytest.raises(InputError, match=r"column 'split' is missing .it names the split of every row: train"):
         read_splits(tmp_path / "t.csv", {"id": ["x"]}, "split")

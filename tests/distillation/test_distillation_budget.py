@@ -279,5 +279,5 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
 def test_a_budget_for_data_that_are_smaller_than_two_rows_with_their_files() -> None:
     """No budget up to the size of the training features would do; the message does not suggest one."""
     data = features(2, {"heads": 4, "train": 8, "validation": 4, "test": 4})
-    with pytest.raises(BudgetTooSmallError, match=r"more than the 832 bytes of the training features; set a number"):
+    with pytest.raises(BudgetTooSmallError, match=r"exceed the 832 bytes of the training features, so set a number"):
         with_budget(small_config(), "50%", data)

@@ -26,7 +26,7 @@ TOLD = {
     "preset and config": "preset and config both define the settings; pass only one",
     "unknown preset": "unknown preset 'hoppa'; did you mean 'hopa'?",
     "heads as a list": "heads: found a list; pass a pathlib.Path, or a dict",
-    "heads of another modality": "heads: the data have no modality 'c' (found: a, b)",
+    "heads of another modality": "heads: the data have no modality 'c'; choose from a, b",
     "modalities that are none": "modality 'z': not in the dataset, which has the modalities a, b",
     "a device that is no name": "device='gpu': unknown device; choose from auto, cpu",
     "a device that is missing": "device='cuda:99': ",

@@ -74,8 +74,8 @@ CASES = {
         lambda a, t: t["group"].__setitem__(9, "g3"),
         "group 'g3': contains rows of split 'train' and of split 'test'",
     ),
-    "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
-    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
+    "no split column": (lambda a, t: t.pop("split"), "the column 'split' is missing"),
+    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "the column 'id' is missing.*did you mean 'idd'"),
     "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "it contains pickled objects"),
     "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' has dtype bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
@@ -100,12 +100,18 @@ def test_the_data_that_the_cases_spoil_is_good(tmp_path):
 def test_a_column_that_is_not_there(tmp_path, option):
     np.savez(tmp_path / "f.npz", **arrays())
     table = write_table(tmp_path / "t.csv", columns())
-    refused(tmp_path, tmp_path / "f.npz", table, "no column 'splitt'.*did you mean 'split'", **{option: "splitt"})
+    refused(
+        tmp_path,
+        tmp_path / "f.npz",
+        table,
+        "the column 'splitt' is missing.*did you mean 'split'",
+        **{option: "splitt"},
+    )
 
 
 def test_no_table(tmp_path):
     np.savez(tmp_path / "f.npz", **arrays())
-    refused(tmp_path, tmp_path / "f.npz", None, "the table is missing")
+    refused(tmp_path, tmp_path / "f.npz", None, "the metadata table is missing")
 
 
 def test_a_repair_that_leaves_a_split_empty(tmp_path):

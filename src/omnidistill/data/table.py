@@ -72,7 +72,7 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
             rows.
     """
     given = text_column(
-        path, columns, name, "this column says which rows are train, validation, test and (optionally) heads"
+        path, columns, name, "it names the split of every row: train, validation, test or (optionally) heads"
     )
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:

@@ -132,7 +132,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
         ("id,video,video:video", "two of the columns video, video:video are for the same modality"),
         ("id,../a:video", "this name is not allowed"),
         ("id,start:video", "modality 'start': this column name has another meaning in a manifest"),
-        ("name,video", "no column 'id'"),
+        ("name,video", "the column 'id' is missing"),
     ],
 )
 def test_bad_columns(tmp_path, header, names):
