@@ -52,8 +52,8 @@ def test_it_prints_what_holds_and_where_the_files_are(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--real-rows", "closest"), "--real-rows closest: unknown assignment of real rows"),
-        (("--steps", "0"), "--steps 0: at least one step must be measured"),
+        (("--real-rows", "closest"), "--real-rows closest: unknown choice of real rows"),
+        (("--steps", "0"), "--steps 0: the number of training steps to measure must be at least 1"),
         (("--data", "gone"), "gone"),
         (("--step", "1"), "unknown option '--step'; did you mean '--steps'?"),
     ],

@@ -47,7 +47,10 @@ def test_it_prints_the_tables_and_their_files(didemo: Path, tmp_path: Path) -> N
         (("--tables", "9"), "--tables: tables 8 and 9 list settings"),
         (("--sizes", "200"), "size 200: exceeds the 104 training rows"),
         (("--set", "distill.itertions=5"), "did you mean 'distill.iterations'?"),
-        (("--msrvtt", "emoji"), "--msrvtt emoji: found modalities image, text, audio; MSR-VTT has video, audio, text"),
+        (
+            ("--msrvtt", "emoji"),
+            "--msrvtt emoji: found the modalities image, text, audio, expected those of MSR-VTT: video, audio, text",
+        ),
         (("--vggsound", "nowhere"), "nowhere: no such folder"),
         (("--benchmark", "didemo"), "unknown option '--benchmark'"),
     ],

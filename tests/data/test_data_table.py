@@ -70,7 +70,9 @@ def test_tables_that_are_not_there(tmp_path, name):
 
 
 def test_a_missing_column_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="no column 'idx'; why; the columns are id, count; did you mean 'id'"):
+    with pytest.raises(
+        InputError, match=r"the column 'idx' is missing \(why\); found the columns id, count; did you mean 'id'"
+    ):
         text_column(tmp_path / "t.csv", {"id": ["x"], "count": ["1"]}, "idx", "why")
 
 
@@ -106,5 +108,5 @@ def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
 
 
 def test_no_split_column_says_what_it_is_for(tmp_path):
-    with pytest.raises(InputError, match="no column 'split'; this column says which rows are train"):
+    with pytest.raises(InputError, match=r"column 'split' is missing .it names the split of every row: train"):
         read_splits(tmp_path / "t.csv", {"id": ["x"]}, "split")

@@ -221,7 +221,7 @@ def test_the_files_of_the_largest_size_fit_and_a_row_more_does_not(
 ) -> None:
     given_config = small_config(f"distill.storage.bits={bits}", f"distill.storage.views={views}", "distill.size=40")
     if budget < (least := written_bytes(given_config, 2, data, tmp_path)):
-        with pytest.raises(BudgetTooSmallError, match=f"give at least {least},") as caught:
+        with pytest.raises(BudgetTooSmallError, match=f"use a budget of at least {least},") as caught:
             with_budget(given_config, str(budget), data)
         assert "\n" not in str(caught.value)
         return
@@ -269,8 +269,8 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
     two = config.evolve(distill=config.distill.evolve(size=2))
     least = run_bytes(two, data.widths, data.preprocessing)
     assert least > 4 * (2 * sum(widths(3).values()) + 4) + sum(widths(3).values())
-    assert f"({least:,} bytes with means and manifest)" in str(caught.value)
-    assert f"give at least {least}," in str(caught.value)
+    assert f"which take {least:,} bytes with means and manifest" in str(caught.value)
+    assert f"use a budget of at least {least}," in str(caught.value)
     with pytest.raises(BudgetTooSmallError):
         with_budget(config, str(least - 1), data)
     assert with_budget(config, str(least), data).distill.size == 2
@@ -279,5 +279,5 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
 def test_a_budget_for_data_that_are_smaller_than_two_rows_with_their_files() -> None:
     """No budget up to the size of the training features would do; the message does not suggest one."""
     data = features(2, {"heads": 4, "train": 8, "validation": 4, "test": 4})
-    with pytest.raises(BudgetTooSmallError, match=r"more than the 832 bytes of the training features; set a number"):
+    with pytest.raises(BudgetTooSmallError, match=r"exceed the 832 bytes of the training features, so set a number"):
         with_budget(small_config(), "50%", data)

@@ -168,7 +168,8 @@ def refusal(folder: Path) -> str:
 def test_a_newer_schema_is_refused(saved: Path) -> None:
     altered(saved, lambda meta: meta.update(schema=2, modalities="in another form"))
     assert refusal(saved) == (
-        "the set has schema version 2, but this version of omnidistill reads only versions up to 1; upgrade omnidistill"
+        "the synthetic set has schema version 2, but this version of omnidistill reads only versions up to 1; "
+        "upgrade omnidistill"
     )
 
 
@@ -240,7 +241,7 @@ def test_damage_is_an_error_that_names_file_and_field(
     [
         (
             lambda meta: meta.update(size=99),
-            "the rows of video have shape (300, 9), but the specification of the set requires (297, 9)",
+            "the rows of video have shape (300, 9), but the specification of the synthetic set requires (297, 9)",
         ),
         (
             lambda meta: meta["modalities"].update(text=9),
@@ -248,12 +249,12 @@ def test_damage_is_an_error_that_names_file_and_field(
         ),
         (
             lambda meta: meta["modalities"].update(smell=9),
-            "the tensors do not match the specification of the set ('smell')",
+            "the tensors do not match the specification of the synthetic set ('smell')",
         ),
         (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification "),
         (
             lambda meta: meta.update(similarity={"kind": "full"}),
-            "the tensors do not match the specification of the set (",
+            "the tensors do not match the specification of the synthetic set (",
         ),
     ],
 )

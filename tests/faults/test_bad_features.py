@@ -54,7 +54,7 @@ CASES = {
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
     "one modality only": (
         lambda a, t: [a.pop("speech"), a.pop("touch")],
-        "found only 'video'; a paired set needs at least two modalities",
+        "found only 'video'; a paired dataset needs at least two modalities",
     ),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\), column 2: the value is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\), column 0: the value is inf"),
@@ -74,8 +74,8 @@ CASES = {
         lambda a, t: t["group"].__setitem__(9, "g3"),
         "group 'g3': contains rows of split 'train' and of split 'test'",
     ),
-    "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
-    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
+    "no split column": (lambda a, t: t.pop("split"), "the column 'split' is missing"),
+    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "the column 'id' is missing.*did you mean 'idd'"),
     "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "it contains pickled objects"),
     "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' has dtype bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
@@ -100,12 +100,18 @@ def test_the_data_that_the_cases_spoil_is_good(tmp_path):
 def test_a_column_that_is_not_there(tmp_path, option):
     np.savez(tmp_path / "f.npz", **arrays())
     table = write_table(tmp_path / "t.csv", columns())
-    refused(tmp_path, tmp_path / "f.npz", table, "no column 'splitt'.*did you mean 'split'", **{option: "splitt"})
+    refused(
+        tmp_path,
+        tmp_path / "f.npz",
+        table,
+        "the column 'splitt' is missing.*did you mean 'split'",
+        **{option: "splitt"},
+    )
 
 
 def test_no_table(tmp_path):
     np.savez(tmp_path / "f.npz", **arrays())
-    refused(tmp_path, tmp_path / "f.npz", None, "the table is missing")
+    refused(tmp_path, tmp_path / "f.npz", None, "the metadata table is missing")
 
 
 def test_a_repair_that_leaves_a_split_empty(tmp_path):
@@ -126,7 +132,7 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     for choice, match in (
         (
             ["video", "toch"],
-            "the set has no modality 'toch'; the modalities are video, speech.* mean 'touch'",
+            "the dataset has no modality 'toch'; choose from video, speech.* mean 'touch'",
         ),
         ([], r"found \[\]; pass a list with one or more modalities"),
         ("video", "found 'video'; pass a list with one or more modalities"),
@@ -183,7 +189,10 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
     np.save(place / "other.npy", arrays()["video"])  # with the file left out, one modality only
     source = place if folder else place / name
     refused(
-        tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|a paired set needs at least two modalities"
+        tmp_path,
+        source,
+        write_table(tmp_path / "t.csv", columns()),
+        r"f\.|a paired dataset needs at least two modalities",
     )
     assert not (tmp_path / "exploded").exists()
 

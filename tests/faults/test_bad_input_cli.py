@@ -418,7 +418,7 @@ def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str
         cli("distill", made / "SET", *arguments),
         str(made / "EXPERTS"),
         f"kind {kind}",
-        "does not use experts",
+        "does not use expert trajectories",
         "omit this argument",
     )
     assert litter(tmp_path) == []

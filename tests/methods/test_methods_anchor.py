@@ -201,10 +201,10 @@ def test_it_uses_the_pairing_matrix_of_the_data(tmp_path: Path) -> None:
     [
         (
             ("distill.size=65",),
-            r"distill\.size = 65: method 'anchor' needs at least 2 rows and at most the number of .* rows \(64\)",
+            r"distill\.size = 65: method 'anchor' needs at least 2 rows, and at most as many as .* rows \(64\)",
         ),
         (("distill.size=1",), r"distill\.size = 1: method 'anchor' needs at least 2 rows"),
-        (("distill.storage.views=2",), r"distill\.storage\.views: .* trains on each stored row once; use views = 1"),
+        (("distill.storage.views=2",), r"distill\.storage\.views: .* supports only one view per stored row"),
     ],
 )
 def test_sizes_and_views_that_do_not_fit_are_one_clear_line(

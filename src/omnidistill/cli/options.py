@@ -99,7 +99,7 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-centre",
         action="store_true",
-        help="keep features uncentred; by default, the mean of the training rows is subtracted from every row",
+        help="do not centre: do not subtract the mean of the training rows from every row",
     )
 
 

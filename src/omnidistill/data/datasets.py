@@ -46,7 +46,8 @@ def load(source: str | Path) -> FeatureSet:
     if isinstance(source, Path):
         if not source.exists():
             raise InputError(
-                f"{source}: no such folder; create a set with 'omnidistill pack', or use the bundled dataset 'emoji'"
+                f"{source}: no such folder; create a dataset with 'omnidistill pack', or use the bundled dataset "
+                "'emoji'"
             )
         return load_features(source).at(str(source.resolve()))
     if not isinstance(source, str):

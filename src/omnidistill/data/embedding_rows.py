@@ -91,8 +91,8 @@ class EmbeddingRows:
         if not bool(finite.all()) and not bool((finite := rows.isfinite().all(1)).all()):
             first = int(numbers[int((~finite).nonzero()[0])])
             raise InputError(
-                f"{self.name}: row {first} (counted from 0) contains NaN or Inf; remove this row from both sides, or "
-                "compute it again"
+                f"{self.name}: row {first} (counted from 0) contains NaN or Inf; compute this embedding again, or "
+                "remove the item from all embedding files"
             )
         return rows
 

@@ -189,9 +189,11 @@ class FeatureSet:
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: not in the set; the modalities of the set are {known}")
+                raise InputError(
+                    f"modality {name!r}: not in the dataset, which has the modalities {known}; choose one of them"
+                )
         if len(set(modalities)) < 2:
-            raise InputError(f"modalities {list(modalities)}: a paired set needs at least two modalities")
+            raise InputError(f"modalities {list(modalities)}: a paired dataset needs at least two different modalities")
         return _copy(
             self,
             features={name: x for name, x in self.features.items() if name in modalities},

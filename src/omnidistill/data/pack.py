@@ -103,8 +103,8 @@ def read_raw(
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
         raise InputError(
-            f"{features}: the table is missing; pass a .jsonl, .csv or .parquet file with the ids, groups and splits "
-            "of the rows"
+            f"{features}: the metadata table is missing; pass a .jsonl, .csv or .parquet file with the id, group and "
+            "split of every row"
         )
     tensors, files = read_sources(features)
     columns = read_table(place)

@@ -167,9 +167,8 @@ class Preprocessing:
                 "no mean is stored for this modality" if mean is None else f"the stored mean has width {mean.shape[0]}"
             )
             raise InputError(
-                f"modality {name!r}: the features have width {width}, but {problem}. "
-                f"The widths of the stored mean vectors are: {_widths(self.means)}. Pass features of the same modality "
-                "and encoder"
+                f"modality {name!r}: the features have width {width}, but {problem}. The widths of the stored mean "
+                f"vectors are: {_widths(self.means)}. Pass features of the encoder for which the mean was computed"
             )
         return mean
 

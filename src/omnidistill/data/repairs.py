@@ -194,14 +194,12 @@ def _modalities(name: str, choice: bool | Sequence[str], raw: RawRows) -> tuple[
         return tuple(raw.widths) if choice else ()
     if isinstance(choice, str) or not choice:
         raise InputError(
-            f"{argument(name)}: found {choice!r}; pass a list with one or more modalities of the set ({known})"
+            f"{argument(name)}: found {choice!r}; pass a list with one or more modalities of the dataset ({known})"
         )
     for modality in choice:
         if modality not in raw.widths:
             hint = nearest(modality, raw.widths)
-            raise InputError(
-                f"{argument(name)}: the set has no modality {modality!r}; the modalities are {known}{hint}"
-            )
+            raise InputError(f"{argument(name)}: the dataset has no modality {modality!r}; choose from {known}{hint}")
     return tuple(dict.fromkeys(choice))
 
 

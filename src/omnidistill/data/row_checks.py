@@ -27,9 +27,9 @@ def check_counts(
     """
     if len(features) < 2:
         only = f"only {next(iter(features))!r}" if features else "none"
-        raise InputError(f"modalities: found {only}; a paired set needs at least two modalities")
+        raise InputError(f"modalities: found {only}; a paired dataset needs at least two modalities")
     if not ids:
-        raise InputError("no rows: a feature set needs at least one row")
+        raise InputError("the dataset has no rows; pass at least one row")
     counts = {"groups": len(groups), "splits": len(splits)}
     for name, x in features.items():
         if x.ndim != 2 or x.shape[1] == 0:
@@ -38,11 +38,12 @@ def check_counts(
                 "features must have shape (rows, width), with width at least 1"
             )
         counts[f"modality {name!r}"] = x.shape[0]
-        steps = preprocessing
-        if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
+        means = preprocessing.means
+        if means and (name not in means or len(means[name]) != x.shape[1]):
+            problem = f"its mean has width {len(means[name])}" if name in means else "it has no mean for this modality"
             raise InputError(
-                f"modality {name!r}: the features have width {x.shape[1]}, but the preprocessing has no mean of this "
-                "width for this modality; call `prepare` again"
+                f"modality {name!r}: the features have width {x.shape[1]}, which does not fit the preprocessing, "
+                f"because {problem}; call `prepare` again"
             )
     for what, count in counts.items():
         if count != len(ids):
@@ -74,8 +75,8 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
     """Raise InputError unless `pairing` is a similarity matrix (rows x rows) with values in [0, 1]."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
-            f"pairing: found dtype {type_name(pairing)} and shape {tuple(pairing.shape)}; the similarity matrix of "
-            f"{rows} rows needs a floating-point dtype and shape ({rows}, {rows})"
+            f"pairing: the similarity matrix has dtype {type_name(pairing)} and shape {tuple(pairing.shape)}, but "
+            f"{rows} rows need a floating-point dtype and shape ({rows}, {rows})"
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:

@@ -92,12 +92,12 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
             f"{path}: modality {name!r} has dtype {kind}; features must be integers, float16, bfloat16, float32 or "
-            "float64; put ids, groups and splits in the metadata table"
+            "float64; if this array contains ids, groups or splits, move it to the metadata table"
         )
     if x.ndim != 2:
         raise InputError(
-            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); "
-            "put ids, groups and splits in the metadata table"
+            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); if this "
+            "array contains ids, groups or splits, move it to the metadata table"
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
@@ -180,7 +180,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
                 "save each modality as a numeric array"
             ) from error
         raise InputError(
-            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged"
+            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged, so save it "
+            "again"
         ) from error
 
 
@@ -194,9 +195,8 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
             else ""
         )
         raise InputError(
-            f"{path}: modality {name!r} has dtype {array.dtype}; "
-            f"features must be integers or floats of at most 64 bits{hint}; "
-            "put ids, groups and splits in the metadata table"
+            f"{path}: modality {name!r} has dtype {array.dtype}; features must be integers or floats of at most 64 "
+            f"bits{hint}; if this array contains ids, groups or splits, move it to the metadata table"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 

@@ -131,8 +131,8 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
         raise InputError(f"{folder}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder}: not a valid feature set ({type(error).__name__}: {error}); "
-            "create it again with 'pack' or 'encode'"
+            f"{folder}: not a valid dataset folder ({type(error).__name__}: {error}); create it again with 'pack' or "
+            "'encode'"
         ) from error
 
 

@@ -58,7 +58,8 @@ def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: s
     """
     if name not in columns:
         raise InputError(
-            f"{path}: no column {name!r}; {purpose}; the columns are {', '.join(columns)}{nearest(name, columns)}"
+            f"{path}: the column {name!r} is missing ({purpose}); found the columns "
+            f"{', '.join(columns)}{nearest(name, columns)}"
         )
     return tuple(_text(path, name, row, value) for row, value in enumerate(columns[name]))
 
@@ -71,7 +72,7 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
             rows.
     """
     given = text_column(
-        path, columns, name, "this column says which rows are train, validation, test and (optionally) heads"
+        path, columns, name, "it names the split of every row: train, validation, test or (optionally) heads"
     )
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:

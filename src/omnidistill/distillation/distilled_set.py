@@ -196,7 +196,7 @@ class DistilledSet:
             return recipe.heads(self.training_rows(), width)
         if any(isinstance(each, nn.Module) for each in start.values()):
             if width is not None:
-                raise InputError("width: cannot be changed for modules, whose outputs have a fixed width; omit it")
+                raise InputError("width: the output width of modules cannot be changed; omit this argument")
             return self._train_modules(start, seed, recipe)
         heads: Heads = dict(start)  # type: ignore[arg-type]
         if width is not None:
@@ -290,8 +290,8 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
     """
     if not isinstance(distilled.recipe, Sgd):
         raise InputError(
-            f"the training recipe of the set has kind '{distilled.recipe.kind}', but 'sgd' is required here; "
-            "use a set with this recipe"
+            f"the synthetic set has the training recipe '{distilled.recipe.kind}', but the protocol of the paper needs "
+            "the recipe 'sgd'; use a set with this recipe, such as a set of the preset hopa"
         )
     return distilled.recipe
 
@@ -304,18 +304,19 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
         num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered, so "
-            "restore it"
+            f"{where}: the tensors do not match the specification of the synthetic set ({error}); the file was "
+            "altered, so restore it"
         ) from None
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
-                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the set requires "
-                f"{shape}; the file was altered, so restore it"
+                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the synthetic set "
+                f"requires {shape}; the file was altered, so restore it"
             )
     if num_targets != min(2, len(loaded)) ** 2:
         raise InputError(
-            f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered, so restore it"
+            f"{where}: the stored similarity matrix does not fit the {len(loaded)} rows; the file was altered, so "
+            "restore it"
         )
     try:
         loaded.recipe.check(loaded.modalities)

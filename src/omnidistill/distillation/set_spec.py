@@ -101,8 +101,8 @@ class SetSpec:
             )
         if schema > SCHEMA:
             raise InputError(
-                f"{where}: the set has schema version {schema}, but this version of omnidistill reads only versions "
-                f"up to {SCHEMA}; upgrade omnidistill"
+                f"{where}: the synthetic set has schema version {schema}, but this version of omnidistill reads only "
+                f"versions up to {SCHEMA}; upgrade omnidistill"
             )
         expected = {"schema", "modalities", "size", "preprocessing", *_COMPONENTS}
         for name in sorted(set(tree) - expected):

@@ -292,22 +292,20 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     for name, hits in named.items():
         if len(hits) != len(groups):
             raise InputError(
-                f"hits of {name!r} have {len(hits)} directions, but the groups have {len(groups)}; pass one tensor per "
-                "direction for both"
+                f"hits of {name!r} are given for {len(hits)} retrieval directions, but groups for {len(groups)}; pass "
+                "one tensor per direction for both"
             )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
-                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (at least 1 run or set, "
-                    f"{len(of_direction)} queries, {cut_offs} cut-offs); pass hits for the same queries, cut-offs, and "
-                    "number of runs or sets in every direction"
+                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs, {len(of_direction)} queries, "
+                    f"{cut_offs} cut-offs); pass hits of the same runs in every direction, at least one run"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if not groups or any(len(each) == 0 for each in groups):
         raise InputError(
-            "confidence interval: found no directions, or a direction without queries; pass at least one query per "
-            "direction"
+            "confidence interval: pass at least one retrieval direction, and at least one query per direction"
         )
     if not 0 < level < 1:
         raise InputError(f"level={level}: the confidence level must be above 0 and below 1")

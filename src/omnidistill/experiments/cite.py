@@ -70,7 +70,8 @@ def _entry(work: str) -> tuple[str, str]:
         return match[1], work
     if work not in works():
         raise InputError(
-            f"{work!r}: expected the key of a publication in works.bib, or a complete BibTeX entry (@misc{{key, ...}})"
+            f"{work!r}: expected the key of a publication in omnidistill's works.bib, or a complete BibTeX entry "
+            "(@misc{key, ...})"
         )
     return work, works()[work]
 
@@ -81,7 +82,7 @@ def _keys_of(name: str) -> list[str]:
         keys = list(dict.fromkeys(_keys_below(path)))
         if not keys:
             raise InputError(
-                f"{path}: contains neither a run nor a set; pass the folder of a run or set, or the name of a method"
+                f"{path}: contains neither a run nor a synthetic set; pass the folder of one, or the name of a method"
             )
         return keys
     if name in preset_names():

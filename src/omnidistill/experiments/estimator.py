@@ -86,7 +86,8 @@ class Distiller:
         """
         if self.size is not None and self.budget is not None:
             raise InputError(
-                f"size = {self.size}, budget = {self.budget!r}: both set the number of rows; pass only one"
+                f"size = {self.size}, budget = {self.budget!r}: both determine the number of synthetic rows; pass only "
+                "one"
             )
         config = requested_config(
             size=self.size, bytes=self.budget, preset=self.preset, settings=self.settings, seed=self.seed
@@ -177,6 +178,7 @@ def _stored(features: FeatureSet, place: Path) -> FeatureSet:
     stored = load(place)
     if fingerprint(stored, SPLITS) != fingerprint(features, SPLITS):
         raise InputError(
-            f"{place}: contains different features; choose another folder, or pass folder=None to store nothing"
+            f"{place}: contains other features than those passed to fit; choose another folder, or pass folder=None to "
+            "store nothing"
         )
     return stored

@@ -166,11 +166,13 @@ class AnchorMethod(Method):
     def _check(self, train: FeatureSet) -> None:
         if not 2 <= self.num_stored <= len(train):
             raise InputError(
-                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows and at most the number of "
-                f"training rows ({len(train)})"
+                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows, and at most as many as "
+                f"there are training rows ({len(train)})"
             )
         if self.num_rows != self.num_stored:
-            raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
+            raise InputError(
+                "distill.storage.views: method 'anchor' supports only one view per stored row; set it to 1"
+            )
 
     def _initial_rows(
         self, moments: Moments, task: Task, fewer: Sequence[tuple[int, Storage]]

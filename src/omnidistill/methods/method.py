@@ -74,11 +74,11 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     fits = distilled.size == method.num_stored or (method.may_return_fewer and distilled.size < method.num_stored)
     if distilled.modalities != modalities or not fits:
         raise InputError(
-            f"{where}: run() returned a set with {distilled.size} rows and the modalities "
+            f"{where}: run() returned a synthetic set with {distilled.size} rows and the modalities "
             f"{', '.join(distilled.modalities)}, expected {method.num_stored} rows and {', '.join(modalities)}"
         )
     if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
-        raise InputError(f"{where}: run() returned a set with NaN or Inf in its rows; return finite rows")
+        raise InputError(f"{where}: run() returned a synthetic set with NaN or Inf in its rows; return finite rows")
     return result
 
 

@@ -144,11 +144,13 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
     outputs = {}
     for name, p in widths.items():
         if not isinstance(modules.get(name), nn.Module):
-            raise InputError(f"modules to train on the set: modality '{name}' has no module; pass one per modality")
+            raise InputError(
+                f"modules to train on the synthetic set: modality '{name}' has no module; pass one per modality"
+            )
         try:
             parameter = first_parameter(modules[name])
         except InputError as error:
-            raise InputError(f"modules to train on the set: modality '{name}': {error}") from None
+            raise InputError(f"modules to train on the synthetic set: modality '{name}': {error}") from None
         zeros = torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device)
         try:
             with torch.no_grad():
@@ -158,8 +160,13 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
             raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected (2, d)")
+            raise InputError(
+                f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected shape (2, output width)"
+            )
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
-        raise InputError(f"modules to train on the set have outputs of different widths {outputs}; use one width")
+        raise InputError(
+            f"modules to train on the synthetic set have outputs of different widths {outputs}; use the same output "
+            "width for all"
+        )
     return next(iter(outputs.values()))

@@ -273,7 +273,7 @@ def test_a_table_is_its_settings() -> None:
     with pytest.raises(ValidationError, match=r"distill\.size=5: in a comparison, set 'distill\.size' with sizes"):
         comparison("distill={size=5}")
     with pytest.raises(
-        InputError, match=r"hopa-didemo-\{size\}: has settings only for the sizes in its paper; pass 'sizes'"
+        InputError, match=r"hopa-didemo-\{size\}: has settings only for the numbers of rows in its paper; pass 'sizes'"
     ):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
@@ -454,7 +454,7 @@ def test_a_table_has_the_settings_of_its_dataset() -> None:
     assert "unknown benchmark 'vggsund'; choose from msrvtt, vggsound, didemo; did you mean 'vggsound'?" in refusal(
         preset="paper-table-6", benchmark="vggsund"
     )
-    assert "benchmark='didemo': no method in this comparison depends on it" in refusal(
+    assert "benchmark='didemo': no method in this comparison has settings for a benchmark" in refusal(
         preset="paper-table-1", benchmark="didemo"
     )
 

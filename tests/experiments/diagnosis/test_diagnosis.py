@@ -194,16 +194,16 @@ def test_recipes_without_a_trajectory_of_plain_sgd(run: Run, recipe: dict[str, A
 def test_other_runs_that_cannot_be_diagnosed(run: Run, tmp_path: Path) -> None:
     data = run.data()
     anchor = distill(data, preset="anchor", size=8, settings=["heads.width=8"], device="cpu", progress=False)
-    with pytest.raises(InputError, match=r"recipe 'anchor' with 0 training steps, so its students have no trajectory"):
+    with pytest.raises(InputError, match=r"recipe 'anchor' with 0 steps, but only SGD"):
         measured(anchor, data)
     pairs = small_config("joint=false", "distill.iterations=1")
     several = distill(data, config=pairs, device="cpu", progress=False)
     with pytest.raises(InputError, match=r"contains 3 sets, one per pair of modalities"):
         measured(several, data)
     lost = replaced(run, lambda each: replace(each, provenance=replace(each.provenance, initial_ids=())))
-    with pytest.raises(InputError, match=r"does not record one initial training row .*real_rows='nearest'"):
+    with pytest.raises(InputError, match=r"initial training rows are known for only .*real_rows='nearest'"):
         measured(lost, data)
-    with pytest.raises(InputError, match=r"unknown assignment of real rows; did you mean 'nearest'"):
+    with pytest.raises(InputError, match=r"unknown choice of real rows; choose from .*; did you mean 'nearest'"):
         measured(run, real_rows="nearst")
     with pytest.raises(InputError, match=r"num_steps=0: at least one step"):
         measured(run, num_steps=0)

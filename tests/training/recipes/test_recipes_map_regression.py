@@ -190,7 +190,7 @@ def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) 
 def test_it_is_the_recipe_of_this_name() -> None:
     assert recipes.build({"kind": "map", "ridges": [0.1, 0.3]}) == MapRegression(ridges=RIDGES)
     assert RECIPE.title == "map, 400 steps"
-    with pytest.raises(InputError, match="recipe 'map' starts from initial heads; pass them"):
+    with pytest.raises(InputError, match="recipe 'map' needs initial heads; pass them"):
         RECIPE.heads(DATA)
 
 

@@ -50,8 +50,8 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="vocabulary of CLIP's tokenizer, the file merges.txt; needed to encode text (default: the vocabulary file "
-        "next to the weights)",
+        help="merges.txt, the vocabulary file of CLIP's tokenizer; required to encode text (default: the vocabulary "
+        "file next to the weights)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_json(parser)

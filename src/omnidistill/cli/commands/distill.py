@@ -16,7 +16,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "distill",
         run,
-        "learn a synthetic set; if needed, first train heads and experts",
+        "learn a small synthetic set that replaces a dataset in training",
+        description="Learn a small synthetic set that replaces a dataset in training. The command first pre-trains "
+        "the projection heads and the expert trajectories that the method needs and that are not given.",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
         examples=(
             "omnidistill distill emoji --size 30 -o RUN",
@@ -31,12 +33,15 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size of the synthetic set, instead of --size: in bytes (200000, 64kB, 1.5M) or in percent of the "
-        "training features (1%%). The set gets as many rows as fit. With --bytes, the default preset is "
-        "anchor-coded",
+        help="size of the synthetic set in bytes (200000, 64kB, 1.5M) or in percent of the training features (1%%); "
+        "replaces --size. The set gets as many rows as fit. The default preset is then anchor-coded",
     )
     parser.add_argument(
-        "--experts", type=Path, metavar="BUFFER", help="folder of expert trajectories written by 'omnidistill experts'"
+        "--experts",
+        type=Path,
+        metavar="BUFFER",
+        help="folder of expert trajectories written by 'omnidistill experts' (default: train them if the method needs "
+        "them)",
     )
     parser.add_argument(
         "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the synthetic rows of an existing run"

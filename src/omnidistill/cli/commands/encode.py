@@ -49,8 +49,9 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="encoder for one modality; repeat the option for every modality. MODALITY names the column of the "
-        "manifest (default: the input type of the encoder, such as image)",
+        help="encoder for one modality; repeat the option for every modality. MODALITY is the manifest column to "
+        "encode (default: the input type of the encoder, such as image). SOURCE is the folder or Hugging Face "
+        "repository of the weights",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="output folder")
     parser.add_argument(
@@ -77,15 +78,16 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="number of rows per shard (default: 512); an interruption loses at most one shard",
+        help="number of rows that are saved together as one file, called a shard (default: 512); an interruption loses "
+        "at most one shard",
     )
     add_device(parser)
     parser.add_argument("--float32", action="store_true", help="store features as float32 instead of float16")
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="in the shards, store one feature vector per view of an item (such as a video frame) instead of the mean "
-        "over the views",
+        help="store one feature vector per view of an item (such as a video frame) in the intermediate files (shards), "
+        "instead of the mean over the views",
     )
     parser.add_argument(
         "--limit",

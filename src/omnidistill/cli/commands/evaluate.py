@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "train heads on a synthetic set; compare them with all baselines",
+        "score projection heads trained on a synthetic set, and baselines",
         main_options=("--seeds", "--json"),
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
@@ -24,14 +24,15 @@ def add(group: CommandGroup) -> None:
         "--seeds",
         type=int,
         metavar="R",
-        help="number of students to train for each row of the score table (default: from the settings of the run, "
-        "usually 10)",
+        help="number of training runs (students) per method or baseline in the score table (default: from the settings "
+        "of the run, usually 10)",
     )
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="initial projection heads of the students (default: the heads that were used for distillation)",
+        help="projection heads from which the training on the set starts (default: the heads that were used for "
+        "distillation)",
     )
     parser.add_argument(
         "--metrics",

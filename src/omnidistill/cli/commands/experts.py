@@ -23,7 +23,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "experts",
         run,
-        "train expert trajectories, or resume interrupted training",
+        "train heads on all data and save their trajectories (experts)",
+        description="Train projection heads on all data and save their trajectories (experts), from which 'distill' "
+        "learns. If the output folder contains an interrupted training, resume it.",
         main_options=("--preset", "--set", "--dry-run"),
         examples=(
             "omnidistill experts SET -o BUFFER --dry-run",

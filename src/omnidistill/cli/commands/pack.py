@@ -66,9 +66,9 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows outside the test split that are identical to a test row in any modality; then drop rows of "
-        "the splits 'heads' and 'train' that are identical to a validation row. With MODALITIES, such as image,audio, "
-        "only these are compared",
+        help="drop duplicates across splits: first rows outside the test split that equal a test row in any modality, "
+        "then rows of the splits 'heads' and 'train' that equal a validation row in any modality. Pass MODALITIES "
+        "(image,audio) to compare only these modalities",
     )
     add_preprocessing(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")

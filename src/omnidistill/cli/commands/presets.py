@@ -14,7 +14,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "presets",
         run,
-        "list all available methods, comparisons and components",
+        "list the names of all methods, comparisons and components",
+        description="List the names that options and settings accept: methods (for distill --preset and compare "
+        "--methods), comparisons (for compare --preset), and components of settings, such as objectives.",
         main_options=("--json",),
         examples=("omnidistill presets",),
     )

@@ -16,7 +16,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "recipe",
         run,
-        "create the manifest of a benchmark from its published files",
+        "create the manifest of a benchmark, a table of its items",
         examples=("omnidistill recipe msrvtt-1ka MSRVTT/ -o MSRVTT/items.csv",),
         needs_torch=False,
     )
@@ -28,7 +28,11 @@ def add(group: CommandGroup) -> None:
         help="folder that contains the annotation files and the videos, possibly in subfolders",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed for the random subset of vggsound-s (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed for the random choice of the videos in vggsound-s (default: 0); the other benchmarks ignore it",
     )
     add_manifest_output(parser, required=True)
     add_json(parser)

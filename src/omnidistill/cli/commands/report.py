@@ -35,7 +35,8 @@ def add(group: CommandGroup) -> None:
         "--media",
         type=Path,
         metavar="MANIFEST",
-        help="manifest from which the dataset was encoded; adds captions, images and audio to the page",
+        help="manifest (table of items) from which the dataset was encoded; it adds captions, images and audio to the "
+        "page",
     )
     parser.add_argument(
         "--root",

@@ -165,9 +165,11 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
         if package is None:
             raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{where}: cannot be opened ({why})") from error
+        raise InputError(f"{where}: cannot be opened ({why}); update or reinstall the package") from error
     if not isinstance(encoder, Encoder):
-        raise InputError(f"{where}: the registered function returned a {type(encoder).__name__}; expected an Encoder")
+        raise InputError(
+            f"{where}: the registered function returned a {type(encoder).__name__}, but must return an Encoder"
+        )
     return encoder
 
 

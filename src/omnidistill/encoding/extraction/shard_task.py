@@ -76,8 +76,8 @@ class ShardEncoder:
         if part.number == 0 and not shard.ids:
             first = shard.bad[0]
             raise InputError(
-                f"encode: none of the first {len(part.rows)} rows could be encoded; "
-                f"first error, in row {first.id!r}, modality {first.modality!r}: {first.why}"
+                f"encode: none of the first {len(part.rows)} rows could be encoded; correct the files in the manifest "
+                f"(first error, in row {first.id!r}, modality {first.modality!r}: {first.why})"
             )
         save_shard(part.folder, shard, part.digest)
         return len(shard.bad)

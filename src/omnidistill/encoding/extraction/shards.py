@@ -86,7 +86,10 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
     artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
     if digest is not None and meta["rows"] != digest:
-        raise InputError(f"{folder}: this shard does not contain the expected rows; run 'encode' again")
+        raise InputError(
+            f"{folder}: this part of an encoding (a shard) was made from other rows or files than those of the "
+            "manifest; run 'encode' again"
+        )
     return Shard(
         {name: artifact.tensors[name] for name in meta["modalities"]},
         tuple(meta["ids"]),

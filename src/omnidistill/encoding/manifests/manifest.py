@@ -145,7 +145,9 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
         modalities = {column: _modality(column) for column in columns if column not in _OWN}
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
-            raise InputError(f"the columns {', '.join(modalities)} name a modality twice; rename one of them")
+            raise InputError(
+                f"two of the columns {', '.join(modalities)} are for the same modality; rename one of them"
+            )
         cells = {column: _cells(column, columns[column], _text) for column in modalities}
         times = {name: _cells(name, columns.get(name, [None] * len(ids)), _seconds) for name in ("start", "end")}
         rows = tuple(
@@ -197,7 +199,10 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     try:
         data = writers[suffix](columns)
     except UnicodeEncodeError as error:
-        raise InputError(f"{path}: {error.object[:80]!r} is not UTF-8; rename the file") from error
+        raise InputError(
+            f"{path}: the file name or text {error.object[:80]!r} is not valid UTF-8; rename the file or correct the "
+            "text"
+        ) from error
     write_atomic(path, data)
 
 
@@ -225,7 +230,7 @@ def _check_kinds(kinds: dict[str, Kind]) -> None:
     for name in kinds:
         if name in _OWN:
             raise InputError(
-                f"modality {name!r}: a manifest reserves this column name for other data; rename the modality"
+                f"modality {name!r}: this column name has another meaning in a manifest; rename the modality"
             )
 
 

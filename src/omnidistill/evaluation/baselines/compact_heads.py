@@ -57,7 +57,9 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
     """
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
-        raise InputError("storage.views: must be 1 for a baseline, because heads have no views; set it to 1")
+        raise InputError(
+            "storage.views: a baseline stores projection heads, which have no views; set storage.views = 1"
+        )
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)
     rank = bisect_right(ranks, limit, key=lambda rank: compact_bytes(storage, train.widths, rank, train.preprocessing))

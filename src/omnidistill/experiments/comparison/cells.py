@@ -119,8 +119,8 @@ def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHead
     heads, bias = (_heads_in(tensors, kind, context) for kind in ("heads", "bias"))
     if not heads:
         raise InputError(
-            f"baseline '{cell.name}': another baseline needs its heads, but they were not stored; set stores_heads = "
-            "True in the class of this baseline"
+            f"baseline '{cell.name}': its heads were not stored, but another baseline needs them; set stores_heads = "
+            f"True in the class of '{cell.name}'"
         )
     seconds, judged = meta["seconds"]["students"], meta["judged"]
     return TrainedHeads(meta["label"], (heads,), meta["bytes"], seconds, meta["settings"], judged, bias or None)

@@ -43,7 +43,8 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: is a table of version 0.1, which is now called {new_name}; choose another folder or name"
+            f"{path}: this table was written by version 0.1, and its comparison is now called {new_name}; to keep it, "
+            "choose another folder or name"
         )
 
 

@@ -212,8 +212,8 @@ def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) 
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(
-            f"{folder}: contains heads that were created with {differing}; use the same settings, or choose another "
-            "folder"
+            f"{folder}: contains initial heads that were pre-trained with {differing}; use the same settings, or "
+            "choose another folder"
         )
 
 

@@ -175,7 +175,10 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
                 )
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
-            raise InputError(f"{setting(text)}: no method in this comparison has this setting{hint}")
+            raise InputError(
+                f"{setting(text)}: none of the compared methods has the setting '{key}'; 'omnidistill config "
+                f"--explain' lists settings{hint}"
+            )
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):

@@ -41,13 +41,13 @@ class BenchmarkLayout:
         remedy = f"'omnidistill recipe {self.recipe}' builds a manifest with this layout"
         if set(data.modalities) != set(MODALITIES):
             raise InputError(
-                f"{where}: found modalities {', '.join(data.modalities)}; {self.title} has {', '.join(MODALITIES)} "
-                f"({remedy})"
+                f"{where}: found the modalities {', '.join(data.modalities)}, expected those of {self.title}: "
+                f"{', '.join(MODALITIES)} ({remedy})"
             )
         missing = [split for split in SPLITS if not data.split_sizes.get(split)]
         if missing:
             raise InputError(
-                f"{where}: the {missing[0]} split has no rows; {self.title} has the splits {', '.join(SPLITS)} "
+                f"{where}: the split '{missing[0]}' has no rows, but {self.title} has the splits {', '.join(SPLITS)} "
                 f"({remedy})"
             )
 

@@ -37,12 +37,12 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     fitting = bisect_right(sizes, most, key=lambda size: run_bytes(_resized(config, size), data.widths, steps))
     if not fitting:
         least = run_bytes(_resized(config, LEAST_ROWS), data.widths, steps)
-        remedy = f"give at least {least}, or store rows in fewer bits ('distill.storage.bits')"
+        remedy = f"use a budget of at least {least}, or store rows in fewer bits ('distill.storage.bits')"
         if least > whole:
-            remedy = f"that is more than the {whole:,} bytes of the training features; set a number of rows instead"
+            remedy = f"these exceed the {whole:,} bytes of the training features, so set a number of rows instead"
         raise BudgetTooSmallError(
-            f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows "
-            f"({least:,} bytes with means and manifest) to train a student; {remedy}"
+            f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows, "
+            f"which take {least:,} bytes with means and manifest; {remedy}"
         )
     return _resized(config, sizes[fitting - 1])
 

@@ -161,7 +161,10 @@ def _resolve_benchmark(tree: dict[str, Any], where: str) -> None:
     name = require_benchmark(USUAL_BENCHMARK if benchmark is None else benchmark, where)
     entries = [each for each in methods if "{benchmark}" in _preset_of(each)]
     if benchmark is not None and not entries:
-        raise InputError(f"{argument('benchmark', benchmark)}: no method in this comparison depends on it; omit it")
+        raise InputError(
+            f"{argument('benchmark', benchmark)}: no method in this comparison has settings for a benchmark; omit this "
+            "argument"
+        )
     tree["methods"] = [
         {**to_jsonable_python(each), "preset": _preset_of(each).replace("{benchmark}", name)}
         if each in entries
@@ -225,7 +228,8 @@ def entry_config(
     """
     if size is None and "{size}" in entry.preset:
         raise InputError(
-            f"method {entry.preset}: has settings only for the sizes in its paper; pass 'sizes' instead of 'bytes'"
+            f"method {entry.preset}: has settings only for the numbers of rows in its paper; pass 'sizes' instead of "
+            "'bytes'"
         )
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)

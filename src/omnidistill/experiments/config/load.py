@@ -242,7 +242,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise InputError(f"{where}: '{parent}' is a single value, not a section; check the key")
+            raise InputError(f"{where}: '{parent}' is a single setting, not a section of settings; correct the key")
     if leaf == "kind":
         current = with_kinds(root, RunConfig)
         for parent in parents:

@@ -209,7 +209,9 @@ def load_crossed(
         for parent in parents:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
-                raise InputError(f"settings: '{parent}' is a single value, not a section; check the key '{key}'")
+                raise InputError(
+                    f"settings: '{parent}' is a single setting, not a section of settings; correct the key '{key}'"
+                )
         section[leaf] = value
     tree["settings"] = [*tree.get("settings", ()), *of_sets]
     try:
@@ -219,7 +221,9 @@ def load_crossed(
     configs = [loaded.config(entry) for entry in loaded.sets]
     for text in loaded.settings:
         if not any(has_setting(config, text) for config in configs):
-            raise InputError(f"setting {text}: no set in this table has this setting; check the key")
+            raise InputError(
+                f"setting {text}: none of the synthetic sets in this table has this setting; correct the key"
+            )
     return loaded if sets is None else _only(loaded, sets)
 
 

@@ -96,14 +96,14 @@ def crossed(
     separate = next((name for name, each in configs.items() if not each.joint), None)
     if separate is not None:
         raise InputError(
-            f"set '{separate}': has one set per pair of modalities, but a crossed table needs one set of all "
-            "modalities; omit it, or use another preset"
+            f"set '{separate}': its preset distils one synthetic set per pair of modalities, but a crossed table needs "
+            "one set for all modalities; omit it, or use another preset"
         )
     works, cells = plan(chosen, configs)
     if not cells:
         raise InputError(
-            f"{argument('recipes')}: no recipe applies to the chosen models; 'map' is for networks, 'anchor' for "
-            "linear heads, and 'stacked' for pre-trained heads"
+            f"{argument('recipes')}: none of these training recipes applies to the chosen models; 'map' is for "
+            "networks, 'anchor' for linear heads, and 'stacked' for pre-trained heads"
         )
     given = given_heads(heads, features.widths)
     base = load_config(preset="hopa", seed=chosen.seed).evolve(heads=chosen.heads)

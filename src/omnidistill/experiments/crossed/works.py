@@ -159,7 +159,9 @@ class Worker:
         group, seed = Group((), budget), settings.seed
         setting = setting_of(baseline, data, data.development(), own, settings.evaluate, seed, group)
         if setting is None:
-            raise InputError(f"teacher '{teacher.name}': no heads fit in {budget:,} bytes; use a larger budget")
+            raise InputError(
+                f"teacher '{teacher.name}': its heads need more than {budget:,} bytes; use a larger size budget"
+            )
         fitted = baseline.fit(setting)
         return [train_on_set.by_teacher(run_of(fitted.heads, 0), start, settings)], dict(fitted.settings)
 

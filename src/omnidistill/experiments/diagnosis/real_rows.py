@@ -30,8 +30,8 @@ def check_real_rows(name: str) -> None:
     """Raise InputError if `name` is not the name of an assignment."""
     if name not in REAL_ROWS:
         raise InputError(
-            f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, REAL_ROWS)} "
-            f"(known: {', '.join(REAL_ROWS)})"
+            f"{argument('real_rows', name)}: unknown choice of real rows; choose from "
+            f"{', '.join(REAL_ROWS)}{nearest(name, REAL_ROWS)}"
         )
 
 
@@ -51,7 +51,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     if how == "random":
         if len(train) < num_rows:
             raise InputError(
-                f"{argument('real_rows', how)}: the set has {num_rows} rows, but there are only {len(train)} training "
+                f"{argument('real_rows', how)}: there are only {len(train)} training rows for the {num_rows} synthetic "
                 f"rows; use {argument('real_rows', 'nearest')}"
             )
         return torch.randperm(len(train), generator=Streams(seed)["diagnose/real"], device="cpu")[:num_rows]
@@ -64,7 +64,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     initial = [places[name] for name in distilled.provenance.initial_ids if name in places]
     if len(initial) != num_rows:
         raise InputError(
-            f"{argument('real_rows', how)}: the set does not record one initial training row for each of its "
-            f"{num_rows} rows (found {len(initial)}); use {argument('real_rows', 'nearest')}"
+            f"{argument('real_rows', how)}: the initial training rows are known for only {len(initial)} of the "
+            f"{num_rows} synthetic rows; use {argument('real_rows', 'nearest')}"
         )
     return torch.tensor(initial, device="cpu")

@@ -134,7 +134,9 @@ class Kit:
         """
         source, output = Path(source), Path(output)
         if output.exists() and not force:
-            raise InputError(f"{output}: exists; choose another file, or replace it with {argument('force', True)}")
+            raise InputError(
+                f"{output}: already exists; choose another file, or use {argument('force', True)} to overwrite this one"
+            )
         rows = open_embeddings(source, "source")
         self.require_width(rows.name, rows.width, reverse)
         return apply_to_file(self.map(reverse=reverse), rows, output)
@@ -174,11 +176,11 @@ class Kit:
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:
             return
-        change = "without" if reverse else "with"
-        hint = f"; to map {other} embeddings, call it {change} {argument('reverse', True)}"
+        change = "omit" if reverse else "use"
+        hint = f"; to map embeddings of the {other} encoder, {change} {argument('reverse', True)}"
         raise InputError(
-            f"{name}: vectors have width {width}, but this kit maps {side} embeddings of width {self.widths[side]}"
-            f"{hint if width == self.widths[other] else '; pass embeddings of the encoder that the kit was made for'}"
+            f"{name}: the embeddings have width {width}, but those of the {side} encoder of this migration kit have "
+            f"width {self.widths[side]}{hint if width == self.widths[other] else '; pass embeddings of this encoder'}"
         )
 
     def __repr__(self) -> str:
@@ -242,9 +244,11 @@ def require_free(folder: Path, force: bool) -> None:
         InputError: the path is a file, or the folder is not empty and `force` is False.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, but a kit is a folder; choose another path")
+        raise InputError(f"{folder}: is a file, but a migration kit is a folder; choose another path")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(f"{folder}: is not empty; choose another folder, or replace it with {argument('force', True)}")
+        raise InputError(
+            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to overwrite this one"
+        )
 
 
 def _from_artifact(artifact: Artifact, where: str) -> Kit:
@@ -252,8 +256,8 @@ def _from_artifact(artifact: Artifact, where: str) -> Kit:
     try:
         if meta["schema"] != SCHEMA:
             raise InputError(
-                f"{where}: the kit has schema {meta['schema']!r}, but this version of omnidistill reads schema "
-                f"{SCHEMA}; upgrade omnidistill"
+                f"{where}: the migration kit has schema version {meta['schema']!r}, but this version of omnidistill "
+                f"reads version {SCHEMA}; upgrade omnidistill"
             )
         widths = {side: int(meta["widths"][side]) for side in SIDES}
         unit: tuple[bool, bool] = (bool(meta["unit"]["old"]), bool(meta["unit"]["new"]))
@@ -274,4 +278,4 @@ def _from_artifact(artifact: Artifact, where: str) -> Kit:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{where}: the kit is damaged ({reason}); copy it again from its source") from None
+        raise InputError(f"{where}: the migration kit is damaged ({reason}); copy it again from its source") from None

@@ -40,7 +40,7 @@ def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
     """
     for name, x in (("old", train.old), ("new", train.new)):
         if bool((x == x[:1]).all()):
-            raise InputError(f"{name}: all training vectors are equal, so they cannot be mapped; check the array")
+            raise InputError(f"{name}: all training embeddings are equal, so no map can be learned; check the array")
     means = Preprocessing.fit({"old": train.old.cpu(), "new": train.new.cpu()}, standardise=False, centre=True)
     unit = tuple(bool(((x.norm(dim=1) - 1).abs() < _UNIT_TOLERANCE).all()) for x in (train.old, train.new))
     device = train.old.device
@@ -79,8 +79,8 @@ def size_for(
     if size is not None:
         if not FEWEST_ROWS <= size <= most:
             raise InputError(
-                f"{argument('size', size)}: a kit has {FEWEST_ROWS} to {most} rows (at most the number of training "
-                "pairs, and at most the larger width); choose a size in this range"
+                f"{argument('size', size)}: a migration kit needs at least {FEWEST_ROWS} rows, and at most {most}, the "
+                "minimum of the number of training pairs and both embedding widths; choose a size in this range"
             )
         return size
     budget = parse_budget(str("1%" if bytes is None else bytes), whole)
@@ -90,8 +90,8 @@ def size_for(
 
     if needed(FEWEST_ROWS) > budget:
         raise InputError(
-            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a kit, which "
-            f"takes at least {needed(FEWEST_ROWS):,}; use a larger size"
+            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a migration kit, "
+            f"which takes at least {needed(FEWEST_ROWS):,} bytes; use a larger size"
         )
     low, high = FEWEST_ROWS, most
     while low < high:  # the largest number of rows that fits

@@ -89,5 +89,6 @@ def require_output(folder: Path, force: bool) -> None:
     for suffix in SUFFIXES:
         if not force and (path := report_file(folder, suffix)).exists():
             raise InputError(
-                f"{path}: exists; choose another folder for the kit, or replace it with {argument('force', True)}"
+                f"{path}: this report already exists; choose another folder for the migration kit, or use "
+                f"{argument('force', True)} to overwrite kit and report"
             )

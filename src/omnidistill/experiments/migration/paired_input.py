@@ -100,11 +100,11 @@ def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = No
         )
     for data in (old_set, new_set):
         if data is not None and groups is not None:
-            raise InputError(f"{argument('groups')}: a packed set has its own groups; omit it")
+            raise InputError(f"{argument('groups')}: a packed dataset already defines the groups; omit this argument")
     if old_set is not None and new_set is not None and old_set.ids != new_set.ids:
         raise InputError(
-            f"{old_rows.name}: its ids differ from those of {new_rows.name}; pack both sets from the same items in the "
-            "same order"
+            f"{old_rows.name}: its ids differ from those of {new_rows.name}; pack both datasets from the same items in "
+            "the same order"
         )
     data = old_set if old_set is not None else new_set
     if data is not None:
@@ -115,8 +115,8 @@ def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = No
     for name, fewest in _FEWEST.items():
         if len(rows[name]) < fewest:
             raise InputError(
-                f"{old_rows.name}: the split '{name}' has {len(rows[name])} of {len(old_rows)} pairs, but needs at "
-                f"least {fewest}; pass more pairs"
+                f"{old_rows.name}: the split '{name}' got only {len(rows[name])} of the {len(old_rows)} pairs, but "
+                f"needs at least {fewest}; pass more pairs"
             )
     return PairedInput(old_rows, new_rows, rows, by)
 
@@ -131,7 +131,7 @@ def _opened(side: Side, name: str) -> tuple[EmbeddingRows, FeatureSet | None]:
         )
     data = open_reference(reference)
     if modality not in data.features:
-        raise InputError(f"{side}: the set has no modality {modality!r}; it has {', '.join(data.modalities)}")
+        raise InputError(f"{side}: the dataset has no modality {modality!r}; choose from {', '.join(data.modalities)}")
     return EmbeddingRows(side, data.features[modality].numpy()), data
 
 
@@ -148,7 +148,9 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
             labels = groups.read_text("utf-8").splitlines()
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{name}: cannot be read as one group per row ({reason})") from None
+        raise InputError(
+            f"{name}: cannot be read ({reason}); pass a .npy file, or a text file with one group per line"
+        ) from None
     if len(labels) != num_rows:
         raise InputError(f"{name}: found {len(labels)} groups for {num_rows} rows; pass one group per row")
     return labels

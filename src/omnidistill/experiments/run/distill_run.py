@@ -145,7 +145,7 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
     kind = type(source).__name__  # type: ignore[unreachable]
     raise InputError(
         f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the pathlib.Path of the "
-        "folder of a set or run"
+        "folder of a synthetic set or a run"
     )
 
 
@@ -154,18 +154,18 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
     where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from an existing set; choose a method with "
-            "outer iterations and 'joint = true'"
+            f"{where}: method '{config.method}' cannot continue from an existing synthetic set; choose a method with "
+            "outer iterations and the setting 'joint = true'"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
         raise InputError(
-            f"{where}: the modalities or widths of the set differ from those of the data ({data.widths}); pass a set "
-            "that was distilled from the same features"
+            f"{where}: the modalities or widths of the synthetic set differ from those of the data ({data.widths}); "
+            "pass a set that was distilled from the same features"
         )
     if distilled.size != config.distill.size:
         raise InputError(
-            f"{where}: the set has {distilled.size} rows, but the settings require {config.distill.size}; use "
-            f"{argument('size', distilled.size)}"
+            f"{where}: the synthetic set has {distilled.size} rows, but the settings require {config.distill.size}; "
+            f"use {argument('size', distilled.size)}"
         )
 
 
@@ -178,10 +178,13 @@ def _checked_experts(
     if not config.distill.uses_experts:
         outer = getattr(config.distill, "outer", None)
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit this argument")
+        raise InputError(
+            f"{where}: method '{config.method}' ({kind}) does not use expert trajectories; omit this argument"
+        )
     if not config.joint:
         raise InputError(
-            f"{where}: with 'joint = false', every pair of modalities trains its own experts; omit this argument"
+            f"{where}: with 'joint = false', every pair of modalities trains its own expert trajectories; omit this "
+            "argument"
         )
     return given_experts(experts, data, config, heads)
 

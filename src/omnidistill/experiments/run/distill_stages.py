@@ -102,8 +102,8 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
     start = _start(stages, data, config, job)
     if job.experts is not None and heads_fingerprint(job.experts.heads(0, 0)) != heads_fingerprint(start):
         raise InputError(
-            f"{folder}: the run in this folder and the given experts have different initial heads; choose another "
-            "folder"
+            f"{folder}: the run in this folder and the given expert trajectories have different initial heads; choose "
+            "another folder"
         )
 
     def experts() -> ExpertBuffer:

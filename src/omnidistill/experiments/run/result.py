@@ -68,8 +68,8 @@ class DistillResult:
         """
         if len(self.parts) > 1:
             raise InputError(
-                f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets instead of "
-                "result.set"
+                f"the result has {len(self.parts)} synthetic sets, one per pair of modalities; use result.sets instead "
+                "of result.set"
             )
         return self.parts[0].distilled
 

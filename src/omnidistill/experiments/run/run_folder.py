@@ -110,8 +110,8 @@ class Run:
         sets = self.sets()
         if len(sets) > 1:
             raise InputError(
-                f"{self.folder}: contains {len(sets)} sets, one per pair of modalities; use one of the runs in its "
-                "folder pairs/"
+                f"{self.folder}: this run has {len(sets)} synthetic sets, one per pair of modalities, but only one can "
+                "be used here; use one of the runs in its folder pairs/"
             )
         return sets[0]
 

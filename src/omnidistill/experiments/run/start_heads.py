@@ -122,7 +122,9 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     for name in heads:
         if name not in widths:
             known = ", ".join(widths)
-            raise InputError(f"heads: the data have no modality {name!r} (found: {known}){nearest(str(name), widths)}")
+            raise InputError(
+                f"heads: the data have no modality {name!r}; choose from {known}{nearest(str(name), widths)}"
+            )
     matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
     check_heads(matrices, widths, "heads")
     return {name: matrices[name] for name in widths}
@@ -153,7 +155,9 @@ def load_or_create_heads(
     if folder is not None and (folder / "manifest.json").exists():
         matrices, meta = load_heads(folder, data.widths)
         if given is not None and heads_fingerprint(given) != heads_fingerprint(matrices):
-            raise InputError(f"{folder}: the heads in this folder differ from the given heads; choose another folder")
+            raise InputError(
+                f"{folder}: the projection heads in this folder differ from the given heads; choose another folder"
+            )
         return InitialHeads(matrices, {name: value for name, value in meta.items() if name != "modalities"}).to(data)
     heads = given or _pretrained(data, config, progress)
     if folder is not None:
@@ -209,7 +213,7 @@ def pretrain_heads(
     features = opened(data, resolved.modalities)
     place = None if folder is None else Path(folder)
     if place is not None and (place / "manifest.json").exists():
-        raise InputError(f"{folder}: already contains heads; choose another folder, or remove this one")
+        raise InputError(f"{folder}: already contains projection heads; choose another folder, or remove this one")
     given = given_heads(heads, features.widths)
     return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
 

@@ -49,7 +49,8 @@ def export(distilled: DistilledSet, out: Path) -> Path:
             _save_dataset(distilled, out)
         case other:
             raise InputError(
-                f"{out}: unknown suffix '{other}'; use .parquet, .npz, or no suffix (a folder for the datasets library)"
+                f"{out}: unknown suffix '{other}'; use .parquet, .npz, or no suffix for a folder in the format of the "
+                "Hugging Face datasets library"
             )
     return out
 

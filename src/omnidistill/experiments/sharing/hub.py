@@ -220,8 +220,8 @@ def _tensors_of(manifest: Path) -> str:
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
     raise InputError(
-        f"{manifest.name}: lists no valid tensor file, so the repository contains no omnidistill set; choose another "
-        "repository"
+        f"{manifest.name}: lists no valid tensor file, so the repository contains no synthetic set of omnidistill; "
+        "choose another repository"
     )
 
 
@@ -239,7 +239,8 @@ def _check_paths(reference: str, paths: set[str]) -> None:
             )
     if _MANIFEST not in paths:
         raise InputError(
-            f"{reference}: this repository contains no omnidistill set (no {_MANIFEST}); choose another repository"
+            f"{reference}: this repository contains no synthetic set of omnidistill (the file {_MANIFEST} is missing); "
+            "choose another repository"
         )
 
 

@@ -73,8 +73,8 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
         return anchor
     if anchor not in modalities:
         raise InputError(
-            f"anchor '{anchor}': the data have no modality with this name; choose from {', '.join(modalities)}"
-            f"{nearest(anchor, modalities)}"
+            f"anchor '{anchor}': the data have no such modality; choose from "
+            f"{', '.join(modalities)}{nearest(anchor, modalities)}"
         )
     return list(modalities).index(anchor)
 
@@ -87,7 +87,8 @@ def require_index(anchor: str | int | None) -> int | None:
     """
     if isinstance(anchor, str):
         raise InputError(
-            f"anchor '{anchor}' is still a name, not an index; call bind(modalities) before using the objective"
+            f"anchor '{anchor}': the objective needs the index of this modality, not its name; call bind(modalities) "
+            "before using the objective"
         )
     return anchor
 

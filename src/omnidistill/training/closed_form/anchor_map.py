@@ -66,8 +66,8 @@ def anchor_maps(
             heads[name] = anchor_map(x, ridge)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise InputError(
-                f"regression to the anchors of modality '{name}' failed: its rows are zero or not finite, or its ridge "
-                f"{float(ridge):.3g} is too small for them; use a larger ridge"
+                f"ridge regression for modality '{name}' failed; use a ridge above {float(ridge):.3g}, and check that "
+                "the synthetic rows are finite and not all zero"
             ) from None
     return heads
 

@@ -76,4 +76,6 @@ def covmatch_rows(
 
 def _check_rho(rho: float) -> None:
     if not 0 < rho < float("inf"):
-        raise InputError(f"covariance matching: rho is {rho}; it must be finite and above 0")
+        raise InputError(
+            f"covariance matching: rho, the scale of the cross-covariances, is {rho}; it must be finite and above 0"
+        )

@@ -73,7 +73,7 @@ def factor(
         InputError: the rank is below 1, or all matrices are zero.
     """
     if rank < 1:
-        raise InputError(f"rank of the factors is {rank}; it must be at least 1")
+        raise InputError(f"rank = {rank}: the number of common factors must be at least 1")
     full = {**cross, **{(n, m): block.mT for (m, n), block in cross.items()}}
     names = list(dict.fromkeys(name for pair in cross for name in pair))
     total = sum(float(block.square().sum()) for block in cross.values())

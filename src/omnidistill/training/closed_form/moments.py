@@ -194,6 +194,6 @@ def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
 def _check_groups(train: FeatureSet) -> None:
     if train.pairing is not None:
         raise InputError(
-            "the data has a pairing matrix, but cross-covariances are computed from groups; "
-            "pass pairing='rows', or data that have no pairing matrix"
+            "the data have a pairing matrix, but cross-covariances are computed from groups; pass pairing='rows', or "
+            "data that have no pairing matrix"
         )

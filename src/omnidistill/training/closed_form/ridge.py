@@ -36,6 +36,6 @@ def _power(name: str, covariance: Tensor, ridge: float, exponent: float) -> Tens
         raise InputError(f"modality {name!r}: all rows are equal, so the covariance is zero; check the features")
     values = values.clamp_min(0) + ridge * mean
     if values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1]:
-        raise InputError(f"ridge {ridge}: the covariance of modality {name!r} is singular; use a larger ridge")
+        raise InputError(f"modality {name!r}: the covariance with ridge {ridge} is singular; use a larger ridge")
     power: Tensor = (vectors * values**exponent) @ vectors.mT
     return power

@@ -143,8 +143,8 @@ def train_experts(
     """
     if len(starts) != config.num_starts:
         raise InputError(
-            f"experts: got {len(starts)} starts (initial heads), but experts.num_starts = {config.num_starts}; the two "
-            "numbers must be equal"
+            f"experts: initial heads are given for {len(starts)} starting points, but the setting experts.num_starts "
+            f"is {config.num_starts}; make the two numbers equal"
         )
     require_alike(starts)
     start_numbers = starts_of_experts(config.num_experts, len(starts))
@@ -152,7 +152,9 @@ def train_experts(
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     if folder is None and not engine.here:
-        raise InputError("experts: an engine with several processes needs a folder; pass one, or use engine='local'")
+        raise InputError(
+            "experts: an engine with several processes needs an output folder; pass a folder, or use engine='local'"
+        )
 
     def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
         return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
@@ -259,7 +261,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
         )
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder}: the experts are damaged or from another version ({error}); train them again"
+            f"{folder}: the expert trajectories are damaged or from another version ({error}); train them again"
         ) from error
 
 

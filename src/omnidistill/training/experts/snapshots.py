@@ -53,7 +53,8 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     for path, record in zip(paths, records, strict=True):
         if not path.is_file() or path.stat().st_size != record.bytes:
             raise InputError(
-                f"{path}: the file is missing or does not have {record.bytes} bytes; train the experts again"
+                f"{path}: this file of expert trajectories is missing or does not have {record.bytes} bytes; train the "
+                "experts again"
             )
         read_tensors(path, record if verify else None)
     return StoredSnapshots(paths)
@@ -85,7 +86,8 @@ class BlockKey:
             return BlockKey((int(start), int(stop)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the stored range of training runs is damaged ({error}); train the experts again"
+                f"{where}: the stored numbers of these expert trajectories are damaged ({error}); train the experts "
+                "again"
             ) from error
 
 
@@ -199,6 +201,6 @@ def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> No
         names = [each.name for each in fields(expected)]
         differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
-            f"{folder}: contains experts from another run (different {', '.join(differing)}); "
-            "choose another folder or remove this one"
+            f"{folder}: contains expert trajectories of another run (different {', '.join(differing)}); choose another "
+            "folder or remove this one"
         )

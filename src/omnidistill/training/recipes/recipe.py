@@ -88,7 +88,7 @@ class Recipe(Component):
             InputError: the recipe needs initial heads.
         """
         raise InputError(
-            f"recipe '{self.kind}' starts from initial heads; pass them, or use a set whose recipe is 'anchor'"
+            f"training recipe '{self.kind}' needs initial heads; pass them, or use a set with the recipe 'anchor'"
         )
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
@@ -103,7 +103,7 @@ class Recipe(Component):
             InputError: the recipe does not stack heads, but trains the initial heads, whose width is fixed.
         """
         raise InputError(
-            f"width: recipe '{self.kind}' trains the given heads, so the result has their width; omit the width"
+            f"width: training recipe '{self.kind}' keeps the output width of the given heads; omit this argument"
         )
 
     @abstractmethod
@@ -123,7 +123,7 @@ class Recipe(Component):
             InputError: the recipe uses all rows at once.
         """
         raise InputError(
-            f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
+            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
         )
 
     def check(self, modalities: Collection[str]) -> None:
@@ -135,8 +135,8 @@ class Recipe(Component):
         values = getattr(self, self.per_modality) if self.per_modality else modalities
         if len(values) != len(modalities):
             raise InputError(
-                f"recipe.{self.per_modality} has {len(values)} values, but the set has {len(modalities)} modalities "
-                f"({', '.join(modalities)}); give one value per modality"
+                f"recipe.{self.per_modality} has {len(values)} values, but the synthetic set has {len(modalities)} "
+                f"modalities ({', '.join(modalities)}); give one value per modality"
             )
 
     @property

@@ -73,8 +73,8 @@ class Sgd(Recipe):
         parameters = [parameter for name in data.rows for parameter in modules[name].parameters()]
         if len(set(parameters)) < len(parameters):
             raise InputError(
-                "modules share parameters, but recipe 'sgd' has one step size per modality; train the set with recipe "
-                "'map', or use modules without shared parameters"
+                "the modules share parameters, but the training recipe 'sgd' has a separate step size per modality; "
+                "use the recipe 'map', or modules without shared parameters"
             )
         groups = [
             {"params": list(modules[name].parameters()), "lr": size}

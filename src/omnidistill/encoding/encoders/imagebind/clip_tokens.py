@@ -152,7 +152,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if path.is_dir():
         file = find_vocabulary(path)
         if file is None:
-            raise InputError(f"{path}: contains no CLIP vocabulary; expected one of {', '.join(_FILES)}")
+            raise InputError(f"{path}: contains no CLIP vocabulary; add one of the files {', '.join(_FILES)}")
         path = file
     try:
         pairs = _json_merges(path) if path.suffix == ".json" else _text_merges(path)

@@ -141,12 +141,12 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             case dict(other):
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
-                    f"{path}: {part} has num_attention_heads {heads!r} and hidden_act {activation!r}; "
-                    "expected an integer and 'gelu'"
+                    f"{path}: in {part}, num_attention_heads is {heads!r} and hidden_act is {activation!r}; expected "
+                    "an integer and 'gelu'"
                 )
             case _:
                 raise InputError(
-                    f"{path}: contains no {part}; expected the config.json of a published LanguageBind model"
+                    f"{path}: contains no section {part}; expected the config.json of a published LanguageBind model"
                 )
     return configs[0], configs[1]
 
