@@ -1,8 +1,8 @@
-"""The result of a method: a distilled set, with everything that is needed to train on it.
+"""The result of a distillation method: a distilled set, with everything that is needed to train on it.
 
-On disk it is an artifact of kind "distilled":
+On disk, a set is a folder (an artifact of kind "distilled") with these files:
 
-    tensors-....safetensors   stored rows, tensors of the similarity, means used by the preprocessing
+    tensors-....safetensors   stored rows, target similarities, feature means that the preprocessing subtracts
     manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
     provenance.json           how the set was produced (`provenance`); not needed for training
 """
@@ -42,9 +42,9 @@ class DistilledSet:
     """Synthetic rows, their target similarities, and the recipe for training on them.
 
     Attributes:
-        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/..."), on the CPU.
+        tensors: the stored rows ("rows/...") and parameters of the target similarities ("similarity/..."), on the CPU.
         spec: how the tensors are stored, and how students are trained on them.
-        preprocessing: the steps that turn features into the space of the rows.
+        preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
         file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
             created or changed in memory.
@@ -63,14 +63,14 @@ class DistilledSet:
 
     @property
     def recipe(self) -> Recipe:
-        """How students are trained on the set."""
+        """Recipe of the set, which defines how students (the models to train) are trained on it."""
         return self.spec.recipe
 
     @property
     def size(self) -> int:
         """Number of stored rows; `len()` returns the number of rows to train on.
 
-        The numbers differ if the storage also derives sign views (a stored row times a fixed pattern of signs).
+        There are more rows to train on if the storage derives sign views (a stored row times a fixed pattern of signs).
         """
         return self.spec.size
 
@@ -84,31 +84,32 @@ class DistilledSet:
         return self.spec.storage.num_rows(self.spec.size)
 
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on, N x p_m per modality, in the space of the preprocessed features.
+        """Return the N rows to train on, {modality: N x p_m}, in the space of the preprocessed features.
 
-        The stored rows come first. If the storage derives further rows from them (sign views), these come last.
+        p_m is the feature width of modality m. The stored rows come first. If the storage derives further rows from
+        them (sign views: stored rows times fixed patterns of signs), these come last.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities (... x b x b) for mini-batches, which are given as row indices (... x b)."""
+        """Return the target similarities (... x b x b) for mini-batches of b rows, given as row indices (... x b)."""
         return self.spec.similarity.targets(self.similarity_tensors, batches)
 
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
-        """Stored tensors from which target similarities are computed."""
+        """Stored tensors from which the target similarities are computed."""
         return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
-        """Return the complete matrix S of target similarities."""
+        """Return the target similarities of all pairs of rows to train on, as a matrix S (N x N)."""
         return self.targets(torch.arange(len(self), device=device_of(self.tensors)))
 
     @property
     def bytes(self) -> int:
-        """Shipped bytes: total size of the files that a receiver needs to train, the tensor file and manifest.json.
+        """Total size in bytes of the files that are needed to train on the set: the tensor file and manifest.json.
 
-        provenance.json and the initial heads are not included.
+        The sizes of provenance.json and of the initial heads are not included.
         """
         if self.file_bytes is not None:
             return self.file_bytes
@@ -116,20 +117,24 @@ class DistilledSet:
 
     @property
     def objective(self) -> Objective:
-        """Loss that students minimise, given outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        """Loss that students minimise. It compares their outputs (M x b x d) with target similarities (b x b).
+
+        The outputs are those of M modalities, in the order of `modalities`, for b rows and output width d.
+        """
         return self.spec.objective.bind(self.modalities)
 
     def students(
         self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-        """Train R students on the set with its recipe; yield (number of steps done, heads R x d x p_m).
+        """Train R students on the set with its recipe. Yield the number of steps taken and the heads (R x d x p_m).
 
         Args:
-            start: the initial heads, {modality: d x p_m}. Training runs on the device of these heads.
+            start: the initial heads, {modality: d x p_m}, with output width d and feature width p_m. Training runs on
+                the device of these heads.
             seed: seed for the mini-batches. If the recipe fixes the mini-batches, all students are identical.
             num_runs: number of students R.
-            checkpoints: numbers of steps after which heads are yielded, in ascending order; None: heads are yielded
-                once, after the recipe's number of steps.
+            checkpoints: numbers of steps after which heads are yielded, in ascending order. If it is None, heads are
+                yielded once, after the recipe's number of steps.
 
         Raises:
             InputError: heads are missing or do not match the rows.
@@ -177,8 +182,9 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads, which only "anchor" can change. None: the width of `start` for "sgd",
-                "map", and "anchor" with `keep_width`. Otherwise, "anchor" gives width N, or N + d for stacked heads.
+            width: output width of the heads, which only "anchor" can change. If it is None, "sgd", "map", and "anchor"
+                with `keep_width` give the width d of `start`. Otherwise, "anchor" gives width N, the number of rows
+                to train on, or N + d for stacked heads.
             recipe: recipe to use instead of the set's own.
 
         Returns:
@@ -223,12 +229,12 @@ class DistilledSet:
     def dataset(self) -> SyntheticRows:
         """Return the rows to train on as a torch Dataset of ({modality: row}, index).
 
-        Pass its `collate` to a DataLoader to get soft targets.
+        Pass its `collate` to a DataLoader as `collate_fn`. Each batch then includes its target similarities.
         """
         return SyntheticRows(self.rows(), self.targets)
 
     def batches(self, seed: int = 0) -> Iterator[Batch]:
-        """Yield the batch (rows {modality: b x p_m}, targets b x b) for each step of `train(start, seed)`, in order."""
+        """Yield the mini-batches of `train(start, seed)`: rows {modality: b x p_m} and target similarities (b x b)."""
         dataset = self.dataset()
         for indices in self.recipe.batches(len(dataset), seed):
             yield dataset.batch(indices)
@@ -242,25 +248,28 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet with one group per row. Its pairing is `similarity()`, clamped to [0, 1]."""
+        """Return the rows to train on as a paired dataset in which every row is its own group.
+
+        The pairing matrix of the dataset defines which rows match. It is `similarity()`, clamped to [0, 1].
+        """
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
         return FeatureSet(self.rows(), names, names, ("train",) * len(self), pairing, self.preprocessing, provenance)
 
     def save(self, folder: Path) -> None:
-        """Write the artifact atomically, replacing an existing one."""
+        """Save the set to a folder. The write is atomic and replaces a set that exists there."""
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
         spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
-        """Load an artifact of kind "distilled", which may come from version 0.1.
+        """Load a distilled set from its folder. The set may come from version 0.1.
 
         Raises:
-            InputError: the artifact is damaged, has a different kind, comes from a newer version, or needs a component
-                that is not installed.
+            InputError: the folder contains no distilled set, or the set is damaged, comes from a newer version, or
+                needs a component that is not installed.
         """
         artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
         where, meta = f"{folder}/manifest.json", artifact.meta
@@ -297,7 +306,7 @@ def sgd_recipe(distilled: DistilledSet) -> Sgd:
 
 
 def _check_tensors(loaded: DistilledSet, where: str) -> None:
-    """Raise InputError if tensors or recipe do not fit the specification."""
+    """Raise InputError if the tensors or the recipe of a loaded set do not fit its specification."""
     expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
     try:
         actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
@@ -325,7 +334,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors in their stored form. Only the latent rows ("rows/...") change; other tensors stay the same."""
+    """Convert learned tensors to the tensors to store. Only rows ("rows/...") change: the storage rounds them."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

@@ -22,7 +22,7 @@ class Provenance:
         heads: fingerprint (sha256) of the initial heads.
         licences: licences recorded in the dataset.
         encoders: encoders recorded in the dataset.
-        experts: settings, training and seed of the matched experts.
+        experts: configuration, training settings and seed of the experts.
         initial_set: the set from which the outer loop continued: its method and the fingerprint of its rows.
         initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.
         choices: for each setting that was inferred from the data, its value and the reason, as text.
@@ -54,7 +54,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Provenance:
-        """Read the result of `to_json`; fields that this version does not know are ignored.
+        """Create a provenance from JSON that `to_json` returned. Fields that this version does not know are ignored.
 
         Raises:
             InputError: a field has the wrong type; the message names the file and the field.

@@ -79,7 +79,7 @@ def initial_heads_bytes(start: Heads) -> int:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Torch mode that creates tensors on the meta device, without memory, even if another device is requested."""
+    """Torch mode that creates all tensors on the meta device (which needs no memory), whatever device is requested."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
