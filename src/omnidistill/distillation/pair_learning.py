@@ -84,7 +84,7 @@ class LearnableMaps(ABC):
 
     @abstractmethod
     def maps(self) -> Maps:
-        """Return the maps that are computed from the rounded tensors. They are differentiable."""
+        """Return the maps computed from the rounded tensors. They are differentiable."""
 
     def scalars(self) -> list[Tensor]:
         """Return the other tensors to learn, such as logarithms of ridges, whose scale is independent of the data."""
@@ -158,8 +158,8 @@ class FactoredMaps(LearnableMaps):
     """Low-rank maps whose factors are learned directly.
 
     Attributes:
-        latent: the factors "DIRECTION-left" (rank x source width) and "DIRECTION-right" (rank x target width). DIRECTION
-            is "forward" or "reverse".
+        latent: the factors "DIRECTION-left" (rank x source width) and "DIRECTION-right" (rank x target width). Here,
+            DIRECTION is "forward" or "reverse".
         storage: how the factors are rounded.
         frame: means of both spaces.
     """

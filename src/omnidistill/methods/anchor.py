@@ -1,12 +1,13 @@
-"""Learn the rows of a set for the recipe "anchor", which computes heads by ridge regression to shared anchors.
+"""Learn rows for the recipe "anchor": ridge regression to anchors (unit vectors) that all modalities share.
 
     start      X_m = (V_m^+)^T, with each row scaled to the same length
     learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
 V_m are ridge CCA heads in their canonical basis, and V_m^+ is the pseudo-inverse. W_m are the heads that the recipe
 computes from the rounded rows with the ridges lambda (see `training.recipes.anchor_regression`). J_m are these heads,
-stacked on the initial heads with weight a. L is InfoNCE or another objective. The gradient of the N x N linear solve is
-exact. The method needs no experts and trains no students. With c = 0, learning does not use the initial heads either.
+stacked on the initial heads: the outputs of both are concatenated, where W_m has weight a. L is InfoNCE or another
+objective, and c is a number in [0, 1]. The gradient of the N x N linear solve is exact. The method needs no experts and
+trains no students. With c = 0, learning does not use the initial heads either.
 
 Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. If
 rows are entropy-coded, it may also choose fewer rows with more bits per number: if the modalities share few directions,
@@ -53,7 +54,7 @@ _MORE_BITS = (3.4, 5.0)
 
 @methods.register("anchor")
 class AnchorMethod(Method):
-    """Learned rows for ridge regression to shared anchors, a closed form that needs no initial heads."""
+    """Learned rows on which ridge regression gives good heads, in closed form and without initial heads."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
@@ -85,22 +86,23 @@ class AnchorMethod(Method):
 
     @property
     def may_return_fewer(self) -> bool:
-        """Whether validation may choose fewer rows with more bits per number: if rows are entropy-coded."""
+        """Whether validation may choose fewer rows with more bits per number. This requires entropy-coded rows."""
         return bool(self._fewer_rows())
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Target similarity of the set: the identity matrix, so each row matches only itself."""
         return FixedIdentity()
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a recipe of kind "anchor" with placeholder values."""
+        """Return a training recipe of kind "anchor" with placeholder values."""
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest useful size: the second largest feature width, but at most the number of training rows.
+        """Return the largest useful number of synthetic rows.
 
-        Further rows would start as zeros, because no two modalities have more canonical directions in common.
+        It is the second-largest feature width, but at most the number of training rows. No two modalities have more
+        canonical directions in common, so further rows would start as zeros.
         """
         return min(len(train), sorted(train.widths.values())[-2])
 
@@ -177,12 +179,12 @@ class AnchorMethod(Method):
     def _initial_rows(
         self, moments: Moments, task: Task, fewer: Sequence[tuple[int, Storage]]
     ) -> tuple[float, AnchorRows, int]:
-        """Return the best validation score before learning, its rows, and the number of evaluated candidates.
+        """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
         Args:
             moments: moments of the training rows.
-            task: the data and heads.
-            fewer: alternative sizes and storages. One of them is returned only if its score is clearly better.
+            task: the data and initial heads.
+            fewer: alternatives to the configured size and storage, used only if their score is clearly better.
         """
         device = task.development.train.device
 
@@ -199,9 +201,9 @@ class AnchorMethod(Method):
         return score, rows, num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
-        """Return alternatives that take at most as many bytes: fewer rows with more bits per number.
+        """Return alternative sizes and storages: fewer rows with more bits per number, in at most as many bytes.
 
-        They are better if the modalities share fewer directions than there are rows.
+        They are better if the modalities share fewer canonical directions than there are rows.
         """
         if not isinstance(self.storage, CodedStorage):
             return []
@@ -210,7 +212,7 @@ class AnchorMethod(Method):
         return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
     def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
-        """Return the best validation score over all ridges, and a copy of the rows with the best ridge."""
+        """Return the best validation score over all candidate ridges, and a copy of the rows with the best ridge."""
         tried = [rows.with_ridge(ridge) for ridge in self.ridges]
         return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
 
@@ -218,7 +220,7 @@ class AnchorMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
-        """Return the set. Choose the weight of stacked heads on validation, unless `weight` is set."""
+        """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
         validation, expanded, heads = task.development.validation, *rows.solved()
         weight = self.weight or max(
             (float(rows.weight), *_WEIGHTS),
@@ -233,9 +235,10 @@ class AnchorMethod(Method):
 
 @torch.no_grad()
 def _few_directions(rows: AnchorRows, validation: FeatureSet) -> str | None:
-    """Return a note if the first outputs validate clearly better than all; None if they do not.
+    """Return a warning if the first outputs of the heads have a clearly better validation score than all outputs.
 
-    Then the modalities share fewer directions than the set has rows, and the last outputs are mostly noise.
+    In this case, the modalities share fewer directions than the set has rows, and the last outputs are mostly noise.
+    Otherwise, the result is None.
     """
     heads = rows.solved()[1]
     size = len(next(iter(heads.values())))

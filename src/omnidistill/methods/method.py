@@ -23,7 +23,7 @@ class Method(SetSettings):
 
     @property
     def may_return_fewer(self) -> bool:
-        """Whether a set may have fewer than `size` rows, because fewer rows are better in the same bytes."""
+        """Whether the result may have fewer than `size` rows, if fewer rows are better at the same size in bytes."""
         return False
 
     @abstractmethod
@@ -44,14 +44,14 @@ class Method(SetSettings):
 
     @property
     def last_expert_epoch(self) -> int:
-        """Number of epochs for which every expert must be trained; 0 if the method sets no minimum."""
+        """Minimum number of epochs for which every expert must be trained, or 0 if the method sets no minimum."""
         return 0
 
     @property
     def expert_span(self) -> int | None:
-        """Number of epochs over which the update of an expert is measured; None stands for all epochs.
+        """Number of epochs over which the change of an expert's heads is measured. None means all epochs.
 
-        The singular values of this update are stored with the expert.
+        The singular values of this change are stored with the expert.
         """
         return 1
 
@@ -61,7 +61,7 @@ class Method(SetSettings):
 
 
 def check_result(method: Method, result: Any, task: Task) -> Distillation:
-    """Check that the result of a method satisfies the contract of methods, and return the result.
+    """Check that the result of a method meets the requirements on methods, and return the result.
 
     Raises:
         InputError: the result is not a `Distillation`, or its set has the wrong modalities, the wrong size, or rows

@@ -48,7 +48,7 @@ def forgetting(
 
 
 def forgetting_counts(train: FeatureSet, trajectory: Sequence[Heads]) -> Int[Tensor, " n"]:
-    """Return how often each row changes from correct to wrong between consecutive snapshots."""
+    """Return how often each row changes from correct to wrong between consecutive heads of a trajectory."""
     before = _correct(train, trajectory[0])
     counts = torch.zeros_like(before, dtype=torch.int64)
     for heads in trajectory[1:]:
@@ -77,7 +77,7 @@ def _correct(train: FeatureSet, heads: Heads) -> Bool[Tensor, " n"]:
 
 @selectors.register("forgetting")
 class Forgetting(RowSelector):
-    """Rows that training forgets most often."""
+    """Rows that most often change from correct to wrong during training (forgetting)."""
 
     cites: ClassVar[tuple[str, ...]] = ("forgetting",)
     uses_trajectory: ClassVar[bool] = True
