@@ -32,7 +32,7 @@ def check_method(method: Method, task: Task) -> None:
     - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
     - If the size exceeds the number of training rows, the method returns a valid set or raises InputError.
 
-    The check does not look for leaked test rows, because the task's `Development` contains no test rows.
+    The check does not look for leaked test rows, because the data of the task contain no test rows.
 
     Args:
         method: the method to check.
