@@ -21,8 +21,8 @@ from omnidistill.training.recipes import Sgd
 def check_method(method: Method, task: Task) -> None:
     """Check the contract of methods for one task. Run this check for tasks with different numbers of modalities.
 
-    - The set has exactly `method.num_rows` synthetic rows, with the modalities and widths of the real training rows.
-      Rows and similarity are finite, and the recipe is valid.
+    - The set has `method.num_rows` synthetic rows (or fewer if `method.may_return_fewer`), with the modalities and
+      widths of the real training rows. Rows and similarity are finite, and the recipe is valid.
     - The set has the method's storage and objective, and the task's preprocessing and provenance. If the set records
       the ids of its initial rows, these are ids of training rows.
     - Saving and loading does not change the set. A run in memory, without a folder, returns the same set as a run with

@@ -39,8 +39,8 @@ class Objective(Component):
     ) -> Float[Tensor, "*r"]:
         """Return L as a function of the embeddings Z, without normalising them, so that dL/dZ has radial components.
 
-        For unit embeddings, the result equals `value`. The default implementation calls `value`, which normalises Z, so its
-        gradient with respect to Z has no radial components.
+        For unit embeddings, the result equals `value`. The default implementation calls `value`, which normalises Z, so
+        its gradient with respect to Z has no radial components.
         """
         return self.value(embeddings, targets)
 

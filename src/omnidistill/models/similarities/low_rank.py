@@ -30,7 +30,7 @@ class LowRank(Similarity):
     """Scale of the low-rank part."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return initial values of a (N), L and R (N x r), for which S = diag(a) + (alpha / r) L R^T is the identity."""
+        """Return initial values of a (N), L and R (N x r). They give S = diag(a) + (alpha / r) L R^T = I."""
         if self.rank > num_rows:
             raise InputError(
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"

@@ -35,7 +35,7 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: the latent rows are rounded to the stored precision, and all sign views are taken."""
+        """Return the training rows: all sign views of the latent rows after rounding to the stored precision."""
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
