@@ -71,4 +71,4 @@ def test_runs_without_a_trajectory(run: Path, tmp_path: Path) -> None:
     data = run.parent / "SET"
     anchor = ("--preset", "anchor", "--size", "8", "--set", "heads.width=8", "-o", tmp_path / "ANCHOR")
     assert cli("distill", data, *anchor).code == 0
-    refused(cli("diagnose", tmp_path / "ANCHOR"), "recipe 'anchor' with 0 training steps", "presets hopa and lors")
+    refused(cli("diagnose", tmp_path / "ANCHOR"), "recipe 'anchor' with 0 steps", "presets hopa and lors")

@@ -132,7 +132,7 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
             "distill.size: budget '1 percent': not an amount of bytes; use an amount such as 200000, 64kB, 1.5M or 1%",
         ),
         ("distill.storage.views=-1", "distill.storage.views = -1: must be greater than or equal to 1 or 'auto'"),
-        ("distill.optimiser=5", r"expected a name, or a dict \(in TOML: a table\) with the key 'kind', found 5"),
+        ("distill.optimiser=5", "expected a name, or a dict (in TOML: a table) with the key 'kind', found 5"),
     ],
 )
 def test_a_setting_of_several_types_names_what_each_of_them_accepts(override: str, message: str) -> None:

@@ -163,7 +163,10 @@ OLD, NEW = planted()
         (lambda: migrate(np.ones_like(OLD), NEW, **QUIET), "old: all training embeddings are equal"),
         (lambda: migrate("old.npy", NEW, **QUIET), "old: found 'old.npy'; pass an array, the Path of a .npy file, or"),
         (lambda: migrate("nowhere:image", NEW, **QUIET), "nowhere: no such folder"),
-        (lambda: migrate("emoji:imag", NEW, **QUIET), "emoji:imag: the set has no modality 'imag'; it has image"),
+        (
+            lambda: migrate("emoji:imag", NEW, **QUIET),
+            "emoji:imag: the dataset has no modality 'imag'; choose from image",
+        ),
         (lambda: migrate("emoji:image", NEW, **QUIET), "emoji:image: has 4686 rows, but new has 500"),
         (lambda: migrate(OLD[:9], NEW[:9], **QUIET), "needs at least 2; pass more pairs"),
         (lambda: migrate(OLD, NEW, size=5, bytes="1%", **QUIET), "size and bytes: both set the size"),
