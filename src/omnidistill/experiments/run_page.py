@@ -15,7 +15,8 @@ from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
@@ -63,7 +64,7 @@ def write_report(
         features = run.data(None if data is None else opened(data))
         result, path = run.result(features), folder / SCORES
         scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-        views.append(run_view(result, scores, features, load_cases(folder / CASES), items))
+        views.append(run_view(result, scores, features, load_cases(folder / CASES, features), items))
     write_atomic(Path(output), render_page(views).encode())
     return views
 
