@@ -9,7 +9,7 @@ from pathlib import Path
 
 import icon_layouts
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.sources import read_sources
+from omnidistill.io import input_files
 
 RNG = np.random.default_rng(0)
 ARRAYS = {"video": RNG.normal(size=(6, 4)), "a.b-c": RNG.normal(size=(6, 3)).astype(np.float32)}
@@ -195,3 +196,31 @@ def test_an_npy_file_larger_than_memory_is_mapped(tmp_path):
             file.truncate(file.tell() + 256 * rows)
     read = read_sources(tmp_path)[0]["b"]
     assert (read.shape, float(read[-1].sum())) == ((rows, 64), 0)
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.safetensors", "s.parquet", "folder/a.npy", "folder/a.safetensors"])
+def test_devices_and_pipes_are_not_opened(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    given = path if path.parent == tmp_path else path.parent
+    path.symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_sources(given)
+    path.unlink()
+    os.mkfifo(path)  # opening it would wait for a writer
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_sources(given)
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.parquet"])
+def test_a_small_file_of_many_zeros_is_not_unpacked(tmp_path, monkeypatch, name):
+    zeros, path = np.zeros((1000, 300), np.float32), tmp_path / name
+    if name == "s.npz":
+        np.savez_compressed(path, a=zeros, b=zeros)
+    else:
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(zeros.ravel()), 300)
+        pq.write_table(pa.table({"a": lists, "b": lists}), path, compression="zstd")
+    assert set(read_sources(path)[0]) == {"a", "b"}
+    monkeypatch.setattr(input_files, "FREE_BYTES", 2**20)
+    with pytest.raises(InputError, match=f"{name}: would take [0-9,]+ bytes in memory, more than 100 times its size"):
+        read_sources(path)

@@ -152,3 +152,62 @@ def test_rows_that_cannot_be_prepared_leave_the_set_as_it_was(tmp_path):
     ):
         prepare_raw(RawRows.of(raw)).save(tmp_path / "set")
     assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
+
+
+def forged(folder, tensors=None, **meta):
+    """A stored set with other tensors or metadata, and true checksums."""
+    save_features(made(), folder)
+    stored = load_artifact(folder, "features")
+    save_artifact(folder, "features", {**stored.tensors, **(tensors or {})}, {**stored.meta, **meta})
+    return folder
+
+
+def as_text(text):
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"group_codes": -torch.ones(18, dtype=torch.int64)},
+        {"split_codes": torch.full((18,), -1, dtype=torch.int8)},
+        {"split_codes": torch.full((18,), 9, dtype=torch.uint8)},
+        {"group_codes": torch.zeros(18, 1, dtype=torch.int64)},
+        {"group_codes": torch.zeros(18, dtype=torch.bool)},
+        {"group_codes": torch.zeros(0, dtype=torch.int64)},
+        {"ids": as_text("[" * 5000)},
+        {"ids": as_text(json.dumps(["x"] * 18))},
+        {"ids": as_text(json.dumps([1] * 18))},
+        {"ids": as_text(json.dumps([f"\ud800{row}" for row in range(18)]))},
+        {"ids": torch.ones(4)},
+        {"mean/a": torch.ones(2, 2)},
+    ],
+)
+def test_forged_tensors_are_refused_in_one_line(tmp_path, tensors):
+    with pytest.raises(InputError, match=str(tmp_path)) as caught:
+        load_features(forged(tmp_path, tensors))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"splits": [1, 2, 3, 4]},
+        {"splits": {"0": "train"}},
+        {"splits": None},
+        {"splits": []},
+        {"modalities": 5},
+        {"modalities": "ab"},
+        {"modalities": [["a"], "b"]},
+        {"modalities": ["a", "z"]},
+        {"preprocessing": []},
+        {"preprocessing": {"standardise": True, "epsilon": "x", "centred": {"a": {}}}},
+        {"provenance": 3},
+    ],
+    ids=str,
+)
+def test_forged_metadata_is_refused_in_one_line(tmp_path, meta):
+    with pytest.raises(InputError, match=str(tmp_path)) as caught:
+        load_features(forged(tmp_path, **meta))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,6 +7,7 @@ import pytest
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.io import input_files
 
 COLUMNS = {"id": ["x", "y", "z"], "count": [1, 2, 3], "wörd": ["a,b", 'q"uote', "🕚\nline"]}
 
@@ -39,6 +41,8 @@ def test_each_format_gives_the_same_columns(tmp_path, name):
         ("t.jsonl", b"\xff\xfe", "cannot be read"),
         ("t.jsonl", b"", "no rows"),
         ("t.jsonl", b"{}\n", "no rows"),
+        ("t.jsonl", b'{"id": "x", "id": "y"}\n', "line 1 is not JSON .a key occurs twice"),
+        ("t.jsonl", b'{"id": ' + b"[" * 100 + b"]" * 100 + b"}\n", "line 1 is not JSON .values are nested"),
         ("t.csv", b"id,split\nx,train\ny\n", "line 3 has 1 cells, but the header has 2"),
         ("t.csv", b"id,split\nx,train,extra\n", "line 2 has 3 cells"),
         ("t.csv", b"id,id\nx,y\n", "two columns in the header have the same name"),
@@ -67,6 +71,48 @@ def test_tables_that_are_not_there(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=name):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet"])
+def test_devices_and_pipes_are_not_opened(tmp_path, name):
+    (tmp_path / name).symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_table(tmp_path / name)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)  # opening it would wait for a writer
+    with pytest.raises(InputError, match="is not a regular file"):
+        read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [json.dumps({f"c{number}": 1}) for number in range(400)],  # every row has its own column
+        [json.dumps({f"c{number}": 1 for number in range(50)}), *["{}"] * 2000],
+    ],
+)
+def test_a_table_of_mostly_empty_cells_is_refused_before_they_are_made(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(input_files, "FREE_BYTES", 2**14)
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"t\.jsonl: would take [\d,]+ bytes in memory, more than 100 times its size"):
+        read_table(path)
+
+
+def test_a_repeated_text_of_a_parquet_column_is_one_object(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": ["x" * 1000, "y", None, "x" * 1000]}), path, row_group_size=3)
+    values = read_table(path)["id"]
+    assert values == ["x" * 1000, "y", None, "x" * 1000]
+    pq.write_table(pa.table({"id": ["x" * 1000] * 50}), path)
+    assert len({id(value) for value in read_table(path)["id"]}) == 1
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "\\ud800"}\n')
+    with pytest.raises(InputError, match=r"row 1, column 'id': .*surrogate pair"):
+        text_column(path, read_table(path), "id", "why")
 
 
 def test_a_missing_column_is_answered_with_the_nearest(tmp_path):

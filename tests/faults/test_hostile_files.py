@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, read_json, read_tensors, save_artifact
+from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, read_tensors, save_artifact
+from omnidistill.io.input_files import read_json
 
 META = {"size": 3, "rates": [0.1, 0.2, "é"]}
 

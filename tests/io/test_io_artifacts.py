@@ -21,12 +21,12 @@ from omnidistill.io.artifacts import (
     artifact_bytes,
     exclusive,
     load_artifact,
-    read_json,
     read_tensors,
     save_artifact,
     write_atomic,
     write_tensors,
 )
+from omnidistill.io.input_files import read_json
 
 EVERY_DTYPE = [
     torch.bool,

@@ -88,19 +88,29 @@ def test_equal_lines_have_no_cases_and_equal_input_gives_equal_cases(
 def test_cases_survive_the_way_to_disk(lines: dict[str, TrainedHeads], held_out: FeatureSet, tmp_path: Path) -> None:
     found = find_cases(lines, held_out)
     save_cases(found, tmp_path / "cases.json")
-    assert load_cases(tmp_path / "cases.json") == found
-    assert load_cases(tmp_path / "absent.json") is None
+    assert load_cases(tmp_path / "cases.json", held_out) == found
+    assert load_cases(tmp_path / "absent.json", held_out) is None
 
 
 @pytest.mark.parametrize(
-    "change", [{"schema": 2}, {"rose": "many"}, {"cases": [{"query": "a"}]}, {"cases": [3]}, {"cases": None}]
+    "change",
+    [
+        *({"schema": 2}, {"rose": "many"}, {"rose": -1}, {"cases": [{"query": "a"}]}, {"cases": [3]}, {"cases": None}),
+        *({"query": "nobody"}, {"query_modality": "smell"}, {"rose": 1}, {"ranks": {}}, {"ranks": {"distilled": "1"}}),
+        *({"retrieved": {}}, {"retrieved": {name: [{"id": "nobody", "hit": True}] for name in COMPARED}}),
+    ],
 )
 def test_damaged_cases_are_refused_in_one_line(
     lines: dict[str, TrainedHeads], held_out: FeatureSet, tmp_path: Path, change: dict[str, object]
 ) -> None:
     path = tmp_path / "cases.json"
     save_cases(find_cases(lines, held_out), path)
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}), "utf-8")
+    content = json.loads(path.read_text("utf-8"))
+    if set(change) <= set(content) and change != {"rose": 1}:
+        content |= change
+    else:
+        content["cases"][0] |= change
+    path.write_text(json.dumps(content), "utf-8")
     with pytest.raises(InputError, match="evaluate the run again") as caught:
-        load_cases(path)
+        load_cases(path, held_out)
     assert "\n" not in str(caught.value)

@@ -540,3 +540,11 @@ def test_scores_with_only_the_required_fields_still_give_a_page() -> None:
 def test_no_run_is_refused() -> None:
     with pytest.raises(InputError, match="no run"):
         render_page([])
+
+
+def test_control_characters_and_half_characters_are_shown_on_the_page() -> None:
+    hostile = "\x1b[2J\u202e\ud800"
+    page = render_page([view(name=hostile, commands=[f"omnidistill {hostile}"])])
+    assert hostile[0] not in page
+    assert "\\u001b[2J\\u202e\\ud800" in page
+    page.encode()

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from omnidistill.cli.command_list import make_parser
+from omnidistill.cli.output import printable_warnings
 from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import OmnidistillError
+from omnidistill.core.printable import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         try:
-            with written_as_options():
+            with written_as_options(), printable_warnings():
                 return _run(arguments, options)
         finally:  # also after --help and --version, which raise SystemExit
             _flush_stdout()
@@ -94,7 +96,7 @@ def _flush_stdout() -> None:
 
 def _print_error(line: str, code: int) -> int:
     with suppress(OSError):
-        print(f"omnidistill: {line}", file=sys.stderr)
+        print(printable(f"omnidistill: {line}"), file=sys.stderr)
     return code
 
 

@@ -1,4 +1,7 @@
-"""Output of the commands. Results go to stdout, and progress goes to stderr."""
+"""Output of the commands. Results go to stdout, and progress goes to stderr.
+
+Names, ids and texts come from files, so every function prints them without terminal escapes (`core.printable`).
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,44 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from omnidistill.core.printable import printable
 
 if TYPE_CHECKING:
     from omnidistill.experiments.dry_run import CostEstimate
     from omnidistill.experiments.saved_tables import SavedTables
 
 
+def print_text(text: str, *, to_stderr: bool = False) -> None:
+    """Print text and a line break to stdout or stderr."""
+    print(printable(text), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+@contextmanager
+def printable_warnings() -> Iterator[None]:
+    """Show warnings without terminal escapes during the block; their texts may quote a file."""
+    usual = warnings.formatwarning
+
+    def without_escapes(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        return printable(usual(message, category, filename, lineno, line))
+
+    warnings.formatwarning = without_escapes
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
     """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
-    print(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
+    print_text(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 
 def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstimate]) -> None:
@@ -31,26 +60,28 @@ def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstim
 def print_saved_tables(options: argparse.Namespace, tables: SavedTables[Any]) -> int:
     """Print tables and the paths of their files, or their content as JSON; return 1 if something failed, else 0."""
     if options.json:
-        print(json.dumps(tables.to_json(), allow_nan=False))
+        print_text(json.dumps(tables.to_json(), allow_nan=False))
     else:
-        print(tables.table())
-        print(f"\ntables {tables.file('.md')} (also .json)\npage   {tables.file('.html')}")
+        print_text(tables.table())
+        print_text(f"\ntables {tables.file('.md')} (also .json)\npage   {tables.file('.html')}")
     for name, error in tables.failures.items():
-        print(f"omnidistill: {name}: {error}", file=sys.stderr)
+        print_text(f"omnidistill: {name}: {error}", to_stderr=True)
     return 1 if tables.failures else 0
 
 
 def print_note(options: argparse.Namespace, line: str) -> None:
     """Print a line of text before the result. With `--json`, print it to stderr."""
-    print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+    print_text(line, to_stderr=options.json)
 
 
 def print_table(table: Any, width: int = 0) -> None:
     """Print a table that is as wide as the terminal, but at least `width` characters. Respect NO_COLOR."""
     from rich.console import Console
+    from rich.segment import Segments
 
     plain: dict[str, Any] = {"color_system": None} if os.environ.get("NO_COLOR") else {}
-    Console(width=max(Console().width, width), **plain).print(table)
+    console = Console(width=max(Console().width, width), **plain)
+    console.print(Segments([each._replace(text=printable(each.text)) for each in console.render(table)]))
 
 
 def progress() -> Any:

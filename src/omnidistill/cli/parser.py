@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from omnidistill.core.errors import nearest
+from omnidistill.core.printable import printable
 
 _REPLACEMENTS = {
     "the following arguments are required": "missing",
@@ -46,7 +47,8 @@ class Parser(argparse.ArgumentParser):
         """Print the message as one line, and exit with code 2."""
         for phrase, replacement in _REPLACEMENTS.items():
             message = message.replace(phrase, replacement)
-        self.exit(2, f"omnidistill: {message}{' See' if message.endswith('?') else '; see'} '{self.prog} --help'\n")
+        line = f"omnidistill: {message}{' See' if message.endswith('?') else '; see'} '{self.prog} --help'"
+        self.exit(2, f"{printable(' '.join(line.split()))}\n")
 
     def reject(self, extra: Sequence[str]) -> NoReturn:
         """Report the first word in `extra` as unknown to this command, and exit with code 2."""

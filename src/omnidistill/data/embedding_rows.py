@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.io.input_files import open_input
 
 Embeddings = Tensor | ArrayLike | Path
 """Vectors: a tensor, an array from any library that NumPy can convert, or the Path of a .npy file."""
@@ -75,7 +76,7 @@ class EmbeddingRows:
             for start in starts:
                 yield start, np.array(self.array[start : start + num_rows])
             return
-        with self.file.open("rb") as file:  # pages of a mapping would count as memory of the process
+        with open_input(self.file) as file:  # pages of a mapping would count as memory of the process
             file.seek(self.array.offset)  # type: ignore[attr-defined]
             for start in starts:
                 count = min(num_rows, len(self) - start) * self.width
@@ -121,12 +122,14 @@ def open_embeddings(source: Embeddings, name: str) -> EmbeddingRows:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             magic = file.read(len(_MAGIC))
         if magic != _MAGIC:
             raise ValueError("it does not start like one")
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
     except (ValueError, EOFError) as error:  # damaged, truncated, or Python objects

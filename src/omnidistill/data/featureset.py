@@ -25,7 +25,15 @@ from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_ch
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
-from omnidistill.data.row_checks import check_counts, check_groups, check_ids, check_pairing, check_rows, type_name
+from omnidistill.data.row_checks import (
+    check_counts,
+    check_groups,
+    check_ids,
+    check_pairing,
+    check_rows,
+    check_texts,
+    type_name,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,8 @@ class FeatureSet:
     def __post_init__(self) -> None:
         check_modality_names(self.features)
         check_counts(self.features, self.ids, self.groups, self.splits, self.preprocessing)
+        check_texts("id", self.ids)
+        check_texts("group", self.groups)
         check_ids(self.ids)
         check_split_names(self.splits)
         check_groups(self.groups, self.splits)

@@ -1,4 +1,4 @@
-"""Valid names of splits and modalities."""
+"""Valid names of splits and modalities, and valid texts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def check_modality_names(names: Iterable[str]) -> None:
                 f"modality {name!r}: this name is not allowed; "
                 "use letters, digits, '_', '.', '+' or '-', and start with a letter, a digit or '_'"
             )
+
+
+def check_encodable(text: str, where: str) -> None:
+    """Raise InputError if the text contains half of a surrogate pair, which no file or page can contain."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{where}: {text!r} contains half of a surrogate pair, which is not a character; correct the text"
+        ) from None
 
 
 def check_split_names(splits: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
 from omnidistill.data.sources import read_sources
 from omnidistill.data.store import prepare_raw
 from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.io.input_files import open_input
 
 
 @dataclass(frozen=True)
@@ -254,5 +255,5 @@ def _list(names: tuple[str, ...]) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

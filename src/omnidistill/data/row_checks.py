@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.data.names import check_encodable
 from omnidistill.data.preprocessing import Preprocessing
 
 
@@ -48,6 +49,13 @@ def check_counts(
     for what, count in counts.items():
         if count != len(ids):
             raise InputError(f"{what}: {count} rows, but there are {len(ids)} ids; pass one row per id")
+
+
+def check_texts(what: str, texts: Sequence[str]) -> None:
+    """Raise InputError if one of the ids or groups cannot be stored as text. The message names the row."""
+    for row, text in enumerate(texts):
+        if not text.isascii():
+            check_encodable(text, f"{what} of row {row}")
 
 
 def check_ids(ids: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ numbers are converted to float32.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,11 +21,13 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
+from omnidistill.io.input_files import check_expansion, open_input, regular_file
 
 if TYPE_CHECKING:
     import pyarrow
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
+_VALUE_BYTES = 8  # memory for one value of a Parquet column
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -67,7 +70,8 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         {name of the column: values}.
 
     Raises:
-        InputError: pyarrow is not installed, or the file is missing or damaged.
+        InputError: pyarrow is not installed, the file is missing or damaged, or its content takes too much memory. Text
+            columns are dictionary-encoded, so a repeated text is stored once.
     """
     try:
         from pyarrow import parquet
@@ -75,15 +79,29 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         raise InputError(
             "pyarrow is not installed, but Parquet files need it: pip install 'omnidistill[parquet]'"
         ) from error
+    regular_file(path, follow_links=True)
     try:
-        with parquet.ParquetFile(path) as file:
+        metadata = parquet.read_metadata(path)
+        check_expansion(path, _parquet_bytes(metadata), "write the features as .npy or .safetensors files")
+        columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
+    except InputError:
+        raise
     except Exception as error:  # the parser raises many types of errors for damaged bytes
         raise InputError(
             f"{path}: cannot be read as a Parquet file ({_line(error)}); check the path, or write the file again"
         ) from error
+
+
+def _parquet_bytes(metadata: Any) -> int:
+    """Return the memory that the columns of a Parquet file take, according to its metadata."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(max(_VALUE_BYTES * column.num_values, column.total_uncompressed_size) for column in columns)
 
 
 def _checked(path: Path, name: str, x: Tensor) -> Tensor:
@@ -149,8 +167,12 @@ def _only(path: Path) -> Tensor:
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    with _numpy_errors(path):
-        loaded = np.load(path, allow_pickle=False)
+    with open_input(path) as file, _numpy_errors(path):
+        if zipfile.is_zipfile(file):
+            num_bytes = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
+            check_expansion(path, num_bytes, "save the arrays without compression (numpy.savez)")
+        file.seek(0)
+        loaded = np.load(file, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
     if arrays is None:
         raise InputError(
@@ -160,6 +182,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
 
 
 def _npy(path: Path) -> dict[str, Tensor]:
+    regular_file(path, follow_links=True)
     with _numpy_errors(path):
         header = np.load(path, allow_pickle=False, mmap_mode="r")
         array = np.ndarray(header.shape, header.dtype, map_file(path), header.offset, header.strides)
@@ -171,8 +194,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     """Convert any error in the block to an InputError. For damaged files, NumPy raises many types of errors."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+    except InputError:
+        raise
     except Exception as error:
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(

@@ -16,20 +16,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.prepare import fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_rows import RawRows
-from omnidistill.io.artifacts import Pieces, load_artifact, save_artifact
+from omnidistill.io.artifacts import JsonContent, Pieces, load_artifact, save_artifact
+from omnidistill.io.input_files import parse_json, reading
 
 KIND = "features"
+
+
+class FeaturesMeta(JsonContent):
+    """Metadata of a stored set.
+
+    Attributes:
+        modalities: names of the modalities.
+        splits: names of the splits, to which the tensor `split_codes` refers.
+        preprocessing: the steps that were applied; see `Preprocessing.from_parts`.
+        provenance: where the rows come from.
+    """
+
+    remedy: ClassVar[str] = "create the set again with 'pack' or 'encode'"
+
+    modalities: tuple[str, ...]
+    splits: tuple[str, ...]
+    preprocessing: Mapping[str, Json]
+    provenance: Mapping[str, Json]
 
 
 def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
@@ -115,25 +134,18 @@ def load_features(folder: Path, verify: bool = True) -> FeatureSet:
         InputError: the artifact is missing, damaged, of another kind, or not a valid set.
     """
     artifact = load_artifact(folder, KIND, verify)
-    tensors, meta = artifact.tensors, artifact.meta
-    try:
-        names, splits = _strings(tensors["groups"]), meta["splits"]
+    tensors = artifact.tensors
+    meta = FeaturesMeta.from_json(artifact.meta, str(folder / "manifest.json"))
+    with reading(str(folder), FeaturesMeta.remedy):
         return FeatureSet(
-            features={name: tensors[f"features/{name}"] for name in meta["modalities"]},
+            features={name: tensors[f"features/{name}"] for name in meta.modalities},
             ids=_strings(tensors["ids"]),
-            groups=tuple(names[code] for code in tensors["group_codes"].tolist()),
-            splits=tuple(splits[code] for code in tensors["split_codes"].tolist()),
+            groups=_named(tensors["group_codes"], _strings(tensors["groups"])),
+            splits=_named(tensors["split_codes"], meta.splits),
             pairing=tensors.get("pairing"),
-            preprocessing=Preprocessing.from_parts(tensors, meta["preprocessing"]),
-            provenance=dict(meta["provenance"]),
+            preprocessing=Preprocessing.from_parts(tensors, meta.preprocessing),
+            provenance=dict(meta.provenance),
         )
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder}: not a valid dataset folder ({type(error).__name__}: {error}); create it again with 'pack' or "
-            "'encode'"
-        ) from error
 
 
 def _save(
@@ -174,8 +186,17 @@ def _text(strings: Sequence[str]) -> UInt8[Tensor, " bytes"]:
     return torch.frombuffer(bytearray(json.dumps(list(strings), ensure_ascii=False).encode()), dtype=torch.uint8)
 
 
+def _named(codes: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of each row, given its number. A negative number would count from the end."""
+    if codes.ndim != 1 or codes.is_floating_point() or codes.dtype == torch.bool:
+        raise ValueError(f"codes of dtype {codes.dtype} and shape {tuple(codes.shape)}")
+    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < len(names):
+        raise ValueError(f"codes from {int(codes.min())} to {int(codes.max())} for {len(names)} names")
+    return tuple(names[code] for code in codes.tolist())
+
+
 def _strings(text: Tensor) -> tuple[str, ...]:
-    strings = json.loads(text.numpy().tobytes().decode())
+    strings = parse_json(text.numpy().tobytes().decode())
     if not isinstance(strings, list) or not all(isinstance(string, str) for string in strings):
         raise ValueError("expected a list of strings")
     return tuple(strings)

@@ -6,15 +6,17 @@ Formats: .jsonl (one object per line), .csv (comma-separated, with a header line
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.data.names import SPLITS
+from omnidistill.data.names import SPLITS, check_encodable
 from omnidistill.data.sources import parquet_columns
+from omnidistill.io.input_files import check_expansion, open_input, parse_json
 
+_CELL_BYTES = 8  # memory for one cell, without its value
 _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
@@ -27,8 +29,6 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     """
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
     if suffix not in readers:
         raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
     try:
@@ -94,6 +94,7 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
 
 def _text(path: Path, name: str, row: int, value: object) -> str:
     if isinstance(value, str) and value:
+        check_encodable(value, f"{path}: row {row}, column {name!r}")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -101,22 +102,29 @@ def _text(path: Path, name: str, row: int, value: object) -> str:
     raise InputError(f"{path}: row {row}, column {name!r} is {description}; expected text or an integer")
 
 
+def _lines(path: Path) -> io.TextIOWrapper:
+    """Open a text file as csv and jsonl files are read."""
+    return io.TextIOWrapper(open_input(path), encoding="utf-8-sig", newline="")
+
+
 def _jsonl(path: Path) -> dict[str, list[Any]]:
     rows = []
-    with path.open(encoding="utf-8-sig") as lines:
+    with _lines(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = parse_json(line, finite=False)
+            except ValueError as error:
                 raise InputError(
                     f"{path}: line {number} is not JSON ({error}); every line must be a JSON object"
                 ) from error
             if not isinstance(row, dict):
                 raise InputError(f"{path}: line {number} must be a JSON object, found a {type(row).__name__}")
             rows.append(row)
-    return {name: [row.get(name) for row in rows] for name in _names(rows)}
+    names = _names(rows)
+    check_expansion(path, _CELL_BYTES * len(names) * len(rows), "most cells are empty; remove columns")
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
@@ -124,7 +132,7 @@ def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
 
 
 def _csv(path: Path) -> dict[str, list[Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _lines(path) as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
@@ -144,4 +152,17 @@ def _csv(path: Path) -> dict[str, list[Any]]:
 
 
 def _parquet(path: Path) -> dict[str, list[Any]]:
-    return {name: column.to_pylist() for name, column in parquet_columns(path, modalities=False).items()}
+    return {name: _values(column) for name, column in parquet_columns(path, modalities=False).items()}
+
+
+def _values(column: Any) -> list[Any]:
+    """Return the values of a Parquet column. Equal texts of a dictionary-encoded column are one object."""
+    from pyarrow import types
+
+    if not types.is_dictionary(column.type):
+        return list(column.to_pylist())
+    values: list[Any] = []
+    for chunk in column.chunks:
+        words = chunk.dictionary.to_pylist()
+        values += [None if number is None else words[number] for number in chunk.indices.to_pylist()]
+    return values

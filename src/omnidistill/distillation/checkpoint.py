@@ -22,6 +22,7 @@ from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.input_files import reading
 
 
 @dataclass
@@ -151,20 +152,23 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
     """
     artifact = load_artifact(folder, "checkpoint")
     meta = artifact.meta
-    if CheckpointIdentity.from_json(meta["identity"], str(folder)) != identity:
-        raise InputError(
-            f"{folder}: the checkpoint belongs to another run (data, heads or settings differ); use a new run folder"
-        )
-    sections: dict[str, dict[str, Tensor]] = {"leaf": {}, "optimiser": {}, "stream": {}, "best": {}, "last-good": {}}
-    for name, tensor in artifact.tensors.items():
-        section, key = name.split("/", 1)
-        sections[section][key] = torch.clone(tensor)
-    learner.learnable.restore(sections["leaf"])
-    restore_optimiser(learner.optimiser, sections["optimiser"])
-    learner.streams.restore(sections["stream"])
-    learner.restarts = meta.get("restarts", 0)
-    taken = meta.get("last_good", {"iteration": meta["iteration"]})
-    last_good, best_tensors = (moved(sections[name], learner.device) for name in ("last-good", "best"))
-    learner.last_good = RestartPoint(last_good or learner.learnable.copy(), **taken)
-    best = Best(**meta["best"], tensors=best_tensors) if meta["best"] else Best()
-    return LoopState(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])
+    with reading(str(folder), "delete this folder to start again"):
+        if CheckpointIdentity.from_json(meta["identity"], str(folder)) != identity:
+            raise InputError(
+                f"{folder}: the checkpoint belongs to another run (data, heads or settings differ); use a new run "
+                "folder"
+            )
+        names = ("leaf", "optimiser", "stream", "best", "last-good")
+        sections: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+        for name, tensor in artifact.tensors.items():
+            section, key = name.split("/", 1)
+            sections[section][key] = torch.clone(tensor)
+        learner.learnable.restore(sections["leaf"])
+        restore_optimiser(learner.optimiser, sections["optimiser"])
+        learner.streams.restore(sections["stream"])
+        learner.restarts = meta.get("restarts", 0)
+        taken = meta.get("last_good", {"iteration": meta["iteration"]})
+        last_good, best_tensors = (moved(sections[name], learner.device) for name in ("last-good", "best"))
+        learner.last_good = RestartPoint(last_good or learner.learnable.copy(), **taken)
+        best = Best(**meta["best"], tensors=best_tensors) if meta["best"] else Best()
+        return LoopState(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])

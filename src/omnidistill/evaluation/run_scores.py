@@ -245,6 +245,10 @@ class RunScores(JsonContent):
         for name, row in scores.rows.items():
             if not row.recall.get(MEAN):
                 raise cls.damaged(where, f"{name}.recall.{MEAN} is missing")
+            if missing := [level for level in scores.levels if level not in row.recall[MEAN]]:
+                raise cls.damaged(where, f"{name}.recall.{MEAN}.{missing[0]} is missing")
+            if row.metrics and MEAN not in row.metrics:
+                raise cls.damaged(where, f"{name}.metrics.{MEAN} is missing")
         return scores
 
     @classmethod

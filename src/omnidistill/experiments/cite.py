@@ -22,7 +22,7 @@ from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.encoding.encoders import encoder_works
 from omnidistill.experiments.config import RunConfig, load_config, parse_config, preset_names
 from omnidistill.experiments.config.settings_tree import sections_of
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 
 SELF = "omnidistill"
 """Key of omnidistill's own entry."""

@@ -16,7 +16,8 @@ from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
@@ -65,7 +66,7 @@ def write_report(
         features = run.data(None if data is None else opened(data))
         result, path = run.result(features), folder / SCORES
         scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-        view = run_view(result, scores, features, load_cases(folder / CASES), items)
+        view = run_view(result, scores, features, load_cases(folder / CASES, features), items)
         views.append(replace(view, theory=_theory(folder / THEORY)))
     write_atomic(Path(output), render_page(views).encode())
     return views

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 _MAX_LOG_TICKS = 10
+_SMALLEST_RANGE = 1e-300
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Axis:
 
 def linear_axis(low: float, high: float, start: float, stop: float, enclose: bool = True) -> Axis:
     """Return a linear axis for values in [low, high]. If `enclose`, extend it so that it begins and ends at a tick."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), _SMALLEST_RANGE):
         margin = abs(low) / 10 or 1.0
         low, high = low - margin, high + margin
     step = _nice_step((high - low) / 4)

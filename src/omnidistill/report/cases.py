@@ -12,24 +12,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.directions import Gallery, Items, items_of
+from omnidistill.evaluation.run_scores import Count
 from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.artifacts import JsonContent, write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import embed
 
 COMPARED = ("zero_shot", "distilled", "full")
 """Names of the rows of the score table whose retrieved items are compared."""
 NUM_RETRIEVED = 5
+_SCHEMA = 1
 _MAX_CASES = 6  # for improvements and for declines
 
 
@@ -122,44 +124,41 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gall
 
 def save_cases(cases: Cases, path: Path) -> None:
     """Write the cases to a JSON file."""
-    write_atomic(path, json.dumps({"schema": 1, **asdict(cases)}, ensure_ascii=False, allow_nan=False).encode())
+    write_atomic(path, json.dumps({"schema": _SCHEMA, **asdict(cases)}, ensure_ascii=False, allow_nan=False).encode())
 
 
-def load_cases(path: Path) -> Cases | None:
+def load_cases(path: Path, data: FeatureSet) -> Cases | None:
     """Load the cases from a JSON file. Return None if the file does not exist.
 
+    Args:
+        path: the file.
+        data: the data of the run, which contain all queries and retrieved items.
+
     Raises:
-        InputError: the file is damaged or has an unknown schema version.
+        InputError: the file is damaged or has an unknown schema version, or an item is not in the data.
     """
     if not path.exists():
         return None
-    content = read_json(path)
-    try:
-        if content["schema"] != 1:
-            raise ValueError(f"schema {content['schema']!r}")
-        cases = tuple(_case(entry) for entry in content["cases"])
-        return Cases(int(content["rose"]), int(content["fell"]), int(content["stayed"]), cases)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path}: the file is damaged or from another version ({type(error).__name__}: {error}); evaluate the run "
-            "again"
-        ) from None
+    where, ids = str(path), set(data.ids)
+    content = _CasesContent.from_json(read_json(path), where)
+    for number, case in enumerate(content.cases):
+        if missing := [name for name in COMPARED if name not in case.ranks or name not in case.retrieved]:
+            raise content.damaged(where, f"cases.{number} has no ranks or no retrieved items for {missing[0]}")
+        if not {case.query_modality, case.gallery_modality} <= set(data.modalities):
+            raise content.damaged(where, f"cases.{number} has a modality that is not in the data")
+        if not {case.query, *(each.id for items in case.retrieved.values() for each in items)} <= ids:
+            raise content.damaged(where, f"cases.{number} has an id that is not in the data")
+    return Cases(content.rose, content.fell, content.stayed, content.cases)
 
 
-def _case(entry: Any) -> Case:
-    names = ("query", "query_modality", "gallery_modality")
-    query, query_modality, gallery_modality = (str(entry[name]) for name in names)
-    return Case(
-        query,
-        query_modality,
-        gallery_modality,
-        bool(entry["rose"]),
-        {name: float(entry["ranks"][name]) for name in COMPARED},
-        {
-            name: tuple(Retrieved(str(item["id"]), bool(item["hit"])) for item in entry["retrieved"][name])
-            for name in COMPARED
-        },
-    )
+class _CasesContent(JsonContent):
+    remedy: ClassVar[str] = "evaluate the run again"
+    layout_version: ClassVar[int | None] = _SCHEMA
+
+    rose: Count
+    fell: Count
+    stayed: Count
+    cases: tuple[Case, ...]
 
 
 def _first_student(row: TrainedHeads) -> TrainedHeads:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent
 from omnidistill.report.crossed_table import CrossedView, crossed_views, notes, reference_rows
-from omnidistill.report.page import page_environment
+from omnidistill.report.page import page_style, render_template
 from omnidistill.report.page_tables import NUM_SHADES
 from omnidistill.report.run_table import human_bytes
 
@@ -27,10 +27,8 @@ class _Table:
 
 def render_crossed(content: CrossedContent) -> str:
     """Return the page as HTML. The same content gives the same bytes."""
-    environment = page_environment()
-    assert environment.loader is not None
-    style, _, _ = environment.loader.get_source(environment, "page.css")
-    return environment.get_template("crossed.html.jinja").render(
+    return render_template(
+        "crossed.html.jinja",
         content=content,
         tables=[_shaded(view, content) for view in crossed_views(content)],
         references=reference_rows(content),
@@ -38,7 +36,7 @@ def render_crossed(content: CrossedContent) -> str:
             (each.name, each.rows, None if each.bytes is None else human_bytes(each.bytes)) for each in content.sets
         ],
         notes=notes(content),
-        style=style,
+        style=page_style(),
     )
 
 

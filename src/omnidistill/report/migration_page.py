@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from omnidistill.report.migration_content import MigrationContent
 from omnidistill.report.migration_table import MigrationTable, migration_notes, migration_tables
-from omnidistill.report.page import page_environment
+from omnidistill.report.page import page_style, render_template
 from omnidistill.report.page_tables import NUM_SHADES
 
 _TEXT_COLUMNS = 3  # name, size and bytes
@@ -16,14 +16,12 @@ _TEXT_COLUMNS = 3  # name, size and bytes
 
 def render_migration(content: MigrationContent) -> str:
     """Return the page as HTML. The same content gives the same bytes."""
-    environment = page_environment()
-    assert environment.loader is not None
-    style, _, _ = environment.loader.get_source(environment, "page.css")
-    return environment.get_template("migration.html.jinja").render(
+    return render_template(
+        "migration.html.jinja",
         content=content,
         tables=[(table, _shaded(table)) for table in migration_tables(content)],
         notes=migration_notes(content),
-        style=style,
+        style=page_style(),
     )
 
 

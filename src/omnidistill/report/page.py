@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.printable import printable
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.charts import shared_charts
 from omnidistill.report.interval_notes import covered
@@ -59,11 +60,11 @@ def render_page(runs: Sequence[RunView]) -> str:
         "sounds": media.sounds.uris,
         "runs": numbers,
     }
-    environment = page_environment()
     data = runs[0].scores.data
     tables = _shared_tables([run.scores for run in runs if run.scored])
     together = list(zip(labels, runs, strict=True)) if len(runs) > 1 else []
-    return environment.get_template("page.html.jinja").render(
+    return render_template(
+        "page.html.jinja",
         data_name=data.name or "data",
         rows=data.rows,
         widths=data.widths,
@@ -87,8 +88,8 @@ def render_page(runs: Sequence[RunView]) -> str:
         runs=views,
         media_note=media.note(),
         data=as_script_data(content),
-        style=_source(environment, "page.css"),
-        script=_source(environment, "page.js"),
+        style=page_style(),
+        script=_source("page.js"),
     )
 
 
@@ -133,13 +134,24 @@ def _places(numbers: dict[int, int | None]) -> dict[int, int]:
     return {item: place for item, place in numbers.items() if place is not None}
 
 
-def _source(environment: Environment, name: str) -> Markup:
+def render_template(name: str, **content: object) -> str:
+    """Return a page as HTML. Control characters and lone surrogates in the content are shown as escapes."""
+    return printable(_environment().get_template(name).render(**content))
+
+
+def page_style() -> Markup:
+    """Return the style of all pages."""
+    return _source("page.css")
+
+
+def _source(name: str) -> Markup:
     """Return the content of a file in the templates folder, unchanged."""
+    environment = _environment()
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
-def page_environment() -> Environment:
+def _environment() -> Environment:
     """Return the Jinja environment of all pages. It escapes values, and raises an error if a value is missing."""
     environment = Environment(
         loader=PackageLoader("omnidistill.report"),

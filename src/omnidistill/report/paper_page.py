@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from omnidistill.report.page import page_environment
+from omnidistill.report.page import page_style, render_template
 from omnidistill.report.paper_content import PaperContent
 from omnidistill.report.paper_table import OURS, PRINTED, paper_chart, paper_views, section_notes
 
 
 def render_paper(content: PaperContent) -> str:
     """Return the page as HTML; the same content gives the same bytes."""
-    environment = page_environment()
-    assert environment.loader is not None
-    style, _, _ = environment.loader.get_source(environment, "page.css")
     sections = []
     for section in content.sections:
         chart = paper_chart(section)
         views = list(paper_views(section))
         sections.append((section, views, None if chart is None else Markup(chart), section_notes(section)))
-    return environment.get_template("paper.html.jinja").render(
-        content=content, sections=sections, whose=(OURS, PRINTED), style=style
+    return render_template(
+        "paper.html.jinja", content=content, sections=sections, whose=(OURS, PRINTED), style=page_style()
     )

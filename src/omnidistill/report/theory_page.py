@@ -11,7 +11,7 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from omnidistill.evaluation.theory.theory_content import InstanceModes, TheoryContent
-from omnidistill.report.page import page_environment
+from omnidistill.report.page import page_style, render_template
 from omnidistill.report.theory_charts import theory_charts
 from omnidistill.report.theory_summary import findings, headline
 
@@ -22,11 +22,9 @@ _ROUNDING = 1e-12  # coefficients below it are shown as zero
 
 def render_theory(content: TheoryContent) -> str:
     """Return the page as HTML; the same content gives the same bytes."""
-    environment = page_environment()
-    assert environment.loader is not None
-    style, _, _ = environment.loader.get_source(environment, "page.css")
     modes = range(1, len(content.steps[0].omega) + 1)
-    return environment.get_template("theory.html.jinja").render(
+    return render_template(
+        "theory.html.jinja",
         content=content,
         headline=headline(content),
         findings=findings(content),
@@ -43,7 +41,7 @@ def render_theory(content: TheoryContent) -> str:
         ],
         instances=_instance_rows(content.instances["end"]),
         versions=", ".join(f"{name} {version}" for name, version in content.versions.items()),
-        style=style,
+        style=page_style(),
     )
 
 

@@ -40,6 +40,16 @@ def test_sound_is_the_clips_and_of_a_long_one_the_middle(clip: Path) -> None:
     assert middle.equal(whole[6000:10000])
 
 
+@pytest.mark.parametrize("end", [6.0, None])
+def test_a_sound_shorter_than_half_of_its_clip_is_refused(tmp_path: Path, end: float | None) -> None:
+    path = write_media(tmp_path / "short.mp4", num_frames=96, sound_seconds=0.5)  # 4 s of pictures
+    with pytest.raises(
+        InputError, match=r"short\.mp4: only 0\.5\d s of the clip from 0\.00 to [46]\.\d\d s have sound"
+    ):
+        sound_of(Item(path, 0.0, end), 8000)
+    assert sound_of(Item(path, 0.0, 0.9), 8000).numel() > 0.45 * 8000
+
+
 def test_what_makes_no_sense_is_refused(clip: Path) -> None:
     with pytest.raises(InputError, match=r"the clip from 2\.0 to 1\.0 s contains no video"):
         frames_of(Item(clip, 2.0, 1.0), 4)

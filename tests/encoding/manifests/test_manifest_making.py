@@ -92,5 +92,5 @@ def test_folders_that_make_no_manifest(tmp_path):
 
 def test_a_caption_in_another_encoding(tmp_path):
     (tmp_path / "a.txt").write_bytes("Straße".encode("latin-1"))
-    with pytest.raises(InputError, match=r"a\.txt: the caption is not UTF-8"):
+    with pytest.raises(InputError, match=r"a\.txt: not UTF-8"):
         build_manifest(tmp_path)

@@ -5,6 +5,7 @@ from PIL import Image
 from media_files import cut
 from omnidistill.encoding.media.container import MediaError
 from omnidistill.encoding.media.picture import picture_size, read_picture
+from omnidistill.io import input_files
 
 DRAWN = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -85,6 +86,13 @@ def test_files_that_are_no_picture(tmp_path):
     ]:
         with pytest.raises(MediaError, match=f"{path.name}: {names}"):
             read_picture(path)
+
+
+def test_a_small_file_of_many_pixels_is_not_decoded(tmp_path, monkeypatch):
+    path = saved(tmp_path / "blank.png", Image.new("RGB", (400, 400)))
+    monkeypatch.setattr(input_files, "FREE_BYTES", 2**20)
+    with pytest.raises(MediaError, match=r"blank\.png: would take 1,920,000 bytes in memory, more than 100 times"):
+        read_picture(path)
 
 
 def test_a_decompression_bomb_is_not_decoded(tmp_path, monkeypatch):

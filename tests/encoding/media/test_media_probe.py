@@ -1,3 +1,5 @@
+import wave
+
 import pytest
 from PIL import Image
 
@@ -111,6 +113,15 @@ def test_a_damaged_picture_is_told_as_one(tmp_path):
 def test_a_file_whose_index_was_cut_off(tmp_path):
     with pytest.raises(MediaError, match=r"a\.mp4: cannot be decoded"):
         probe(cut(write_media(tmp_path / "a.mp4")))
+
+
+def test_a_sound_without_samples_is_not_complete(tmp_path):
+    path = tmp_path / "none.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(b"")
+    with pytest.raises(MediaError, match=r"none\.wav: the audio track has no sample"):
+        check_complete(path)
 
 
 def test_names_that_ffmpeg_would_take_for_protocols(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation
 from omnidistill.evaluation.baselines.all_rows import AllRows
-from omnidistill.io.artifacts import load_artifact
+from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.methods import Method, Task, methods
 from omnidistill.methods.apm import Apm
 from omnidistill.models.heads import save_heads
@@ -186,3 +186,20 @@ def test_what_cannot_be_leaves_nothing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size 65"):
         made.compare(tmp_path / "C", FEW.evolve(sizes=(65,)))
     assert not (tmp_path / "C").exists()
+
+
+def test_a_damaged_result_is_found_before_anything_runs(
+    made: Made, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lost,) = copied.glob("cells/apm-n8-s1-*")
+    shutil.rmtree(lost)
+    (damaged,) = copied.glob("cells/apm-n8-s0-*/ranking")
+    stored = load_artifact(damaged, "ranking")
+    monkeypatch.setattr(Apm, "run", pytest.fail)
+    for meta in ({}, {**stored.meta, "judged": "many"}, {**stored.meta, "seconds": [1]}):
+        save_artifact(damaged, "ranking", stored.tensors, meta)
+        with pytest.raises(InputError, match=f"{damaged}: invalid content"):
+            made.compare(copied, FEW, resume=True)
+    save_artifact(damaged, "ranking", {"x": next(iter(stored.tensors.values()))}, stored.meta)
+    with pytest.raises(InputError, match="damaged or from another version"):
+        made.compare(copied, FEW, resume=True)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -381,6 +382,36 @@ def test_bits_that_no_row_is_stored_by_are_refused_with_those_that_are(bits: str
     assert all(allowed in message for allowed in ("32", "16", "8", "6", "4", "3", "2"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + ".a" * 20_000 + " = 1",
+        "a" + '."a"' * 200 + " = 1",
+        "[a" + " . a" * 200 + "]",
+        "x = {a" + ".a" * 200 + " = 1}",
+        "a = " + "[" * 20_000,
+        "a = " + "[" * 100 + "]" * 100,
+        "a = " + "{b = " * 100 + "1" + "}" * 100,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_deeply_nested_files_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"{file}: not valid TOML .*more than 64") as caught:
+        load_config(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    assert "\n" not in str(caught.value)
+
+
+def test_deeply_nested_keys_and_values_of_overrides_are_refused_in_one_line() -> None:
+    for override in ("a" + ".a" * 3000 + "=1", "heads=" + "[" * 3000, "heads=" + "{b = " * 100 + "1" + "}" * 100):
+        assert len(refusal(override)) < 4000
+
+
 def test_files(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('method = "mine"\n[distill]\nsize = 12\nsimilarity = { kind = "full" }\n')
@@ -397,7 +428,7 @@ def test_files(tmp_path: Path) -> None:
         load_config(file)
     with pytest.raises(InputError, match="no such file"):
         load_config(tmp_path / "none.toml")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         load_config(tmp_path)
     with pytest.raises(InputError, match="preset and config both define the settings; pass only one"):
         load_config(file, preset="hopa")

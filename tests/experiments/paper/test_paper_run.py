@@ -14,7 +14,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.experiments.comparison import cells
 from omnidistill.experiments.paper.paper_tables import TABLES
 from omnidistill.experiments.run import open_run
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 from omnidistill.models.objectives import PairwiseWbce
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.paper_content import PaperContent, PaperNumbers

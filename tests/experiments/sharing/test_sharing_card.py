@@ -89,3 +89,16 @@ def test_a_set_that_needs_no_initial_heads_is_trained_without() -> None:
         assert "Recipe: ridge regression to anchors, ridges 0.1, 0.2" in text
     assert "distilled.train(start)\n" in made()[1]
     assert "load_heads" in made()[1]
+
+
+def test_control_characters_are_shown_in_the_card() -> None:
+    hostile = "\x1b[2J\u202e\ud800\x9b"
+    _, body = made(name=hostile, notes=(hostile,), licences={hostile: "MIT"})
+    assert not set("\x1b\u202e\ud800\x9b") & set(body)
+    assert "\\u001b[2J\\u202e\\ud800\\u009b" in body
+
+
+def test_scores_at_other_levels_than_the_usual() -> None:
+    rows = {name: row.evolve(recall={"mean": {"R@50": Recall(mean=0.5)}}) for name, row in SCORES.rows.items()}
+    _, body = made(SCORES.evolve(rows=rows))
+    assert "| row | R@50 | gain retained, R@50 |" in body

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.io.tracking import (
+    MOST_METRIC,
     JsonlLog,
     MemoryLog,
     MetricsLog,
@@ -28,7 +29,7 @@ from omnidistill.io.tracking import (
     read_records,
 )
 
-NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(-MOST_METRIC, MOST_METRIC)
 NAMES = st.text().filter(lambda name: name not in ("iteration", "notes"))
 FIELDS = st.tuples(
     st.none() | st.integers(0, 10**9),
@@ -123,6 +124,7 @@ def test_resuming_cuts_a_line_that_the_killed_process_left_unfinished(tmp_path: 
         (b'{"a": 1}\n{"a": 2}\n', 10, "a line must end at byte 10"),
         (b'{"a": 1}\n', -1, "cannot be opened"),
         (None, 9, "cannot be opened .No such file or directory"),
+        (b'{"a": 1\n{"a": 2}\n{"a"', 17, "the metrics log cannot be read"),
     ],
 )
 def test_a_log_that_cannot_be_resumed_is_left_as_it_is(
@@ -161,7 +163,12 @@ def test_reading_ignores_entries_that_are_not_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[1]", b"5", b"\xff", b'{"iteration": "x"}', b'{"iteration": 1.5}', b'{"notes": 5}']
+    "content",
+    [
+        *(b"{", b"[1]", b"5", b"\xff", b'{"iteration": "x"}', b'{"iteration": 1.5}', b'{"notes": 5}', b"[" * 9999),
+        *(b'{"iteration": -1}', b'{"loss": 1, "loss": 2}', b'{"loss": NaN}', b'{"loss": 1e400}', b'{"loss": -2e300}'),
+        *(b'{"loss": ' + b"9" * 400 + b"}", b'[["loss", 1]]', b'{"a": ' + b"[" * 99 + b"]" * 99 + b"}"),
+    ],
 )
 def test_an_altered_log_is_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import print_estimate, print_table, progress, typed_command
+from omnidistill.cli.output import print_estimate, print_table, print_text, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -156,11 +155,11 @@ def run(options: argparse.Namespace) -> int:
         set_of(options.set), **arguments, folder=options.output, resume=options.resume, command=typed_command()
     )
     if options.json:
-        print(json.dumps(compared.to_json(), allow_nan=False))
+        print_text(json.dumps(compared.to_json(), allow_nan=False))
     else:
         print_table(to_rich(compared.content), width=100)
-        print(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
-        print(f"next   omnidistill cite {options.output}")
+        print_text(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
+        print_text(f"next   omnidistill cite {options.output}")
     for cell, error in compared.failures.items():
-        print(f"omnidistill: {cell}: {error}", file=sys.stderr)
+        print_text(f"omnidistill: {cell}: {error}", to_stderr=True)
     return 1 if compared.failures else 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.encoder import Item, Kind
-from omnidistill.encoding.media.container import MediaError, open_container, track
+from omnidistill.encoding.media.container import MediaError, length, open_container, track
 from omnidistill.encoding.media.picture import read_picture
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.encoding.media.video import read_frames, video_duration
@@ -78,12 +78,28 @@ def sound_of(
         rate: samples per second.
         max_seconds: maximum length of the result; if the clip is longer, its middle part is returned.
         channel: index of the channel; None averages the channels.
+
+    Raises:
+        MediaError: the sound cannot be decoded, or lasts less than half of the clip.
     """
-    channels = read_sound(item.source, rate, item.start or 0.0, item.end)
+    start = item.start or 0.0
+    channels = read_sound(item.source, rate, start, item.end)
+    end, seconds = item.end or _length_of(item), channels.shape[1] / rate
+    if end is not None and seconds < (end - start) / 2:
+        raise MediaError(
+            f"{item.source}: only {seconds:.2f} s of the clip from {start:.2f} to {end:.2f} s have sound; correct the "
+            "times, or remove the item"
+        )
     sound = channels.mean(0) if channel is None else channels[channel]
-    if max_seconds is None or len(sound) <= (length := round(max_seconds * rate)):
+    if max_seconds is None or len(sound) <= (most := round(max_seconds * rate)):
         return sound
-    return torch.narrow(sound, 0, (len(sound) - length) // 2, length)
+    return torch.narrow(sound, 0, (len(sound) - most) // 2, most)
+
+
+def _length_of(item: Item) -> float | None:
+    """Return the duration that the file states, in seconds; None if it states no duration."""
+    with open_container(item.source) as container:
+        return length(container)
 
 
 def decoders(kind: Kind) -> dict[str, str]:

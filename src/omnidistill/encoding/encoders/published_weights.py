@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.io.artifacts import read_tensors
+from omnidistill.io.input_files import open_input, regular_file
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -24,8 +25,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    regular_file(path, follow_links=True)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpicklers raise many types of exceptions for damaged data
@@ -67,7 +67,7 @@ def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 hex digits."""
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -20,7 +20,7 @@ from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.encoder import Item, Kind
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.pretrained import Pretrained
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import open_input, read_json
 
 _LICENCE_LINE = re.compile(r"""^(license(?:_name)?): *['"]?([\w.+-][\w .+-]*?)['"]? *$""", re.MULTILINE)
 _PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "README.md"]  # match also in subfolders, such as 1_Pooling
@@ -69,7 +69,7 @@ def sha256_of(files: Sequence[Path]) -> str:
     """Return one sha256 (64 hex digits) for several files: the hash of the files' hashes, in the given order."""
     total = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 

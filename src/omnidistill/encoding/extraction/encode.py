@@ -29,7 +29,8 @@ from omnidistill.encoding.extraction.shard_task import Part, ShardEncoder
 from omnidistill.encoding.extraction.shards import BadItem, is_complete, load_shard, shard_folder
 from omnidistill.encoding.extraction.workers import Bad, Job, Prepared
 from omnidistill.encoding.manifests.manifest import Manifest, Row
-from omnidistill.io.artifacts import exclusive, read_json, write_atomic
+from omnidistill.io.artifacts import exclusive, write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, SilentProgress
 
 ENCODERS, ENCODED = "encoders.json", "encoded.json"

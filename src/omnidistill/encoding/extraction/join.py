@@ -26,7 +26,7 @@ from omnidistill.encoding.encoders.encoder import Encoder, licences_of
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
 from omnidistill.encoding.extraction.shards import load_shard, shard_folder
 from omnidistill.encoding.manifests.manifest import Manifest
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json, reading
 from omnidistill.models.heads import save_heads
 
 
@@ -72,7 +72,8 @@ def open_rows(out: Path) -> RawRows:
             f"{out}: contains no {ENCODED}, so the encoding is not finished; run 'encode' again to resume it"
         )
     encoded_by = read_json(out / ENCODERS)
-    count = int(read_json(out / ENCODED)["shards"])
+    with reading(str(out), "run 'encode' again"):
+        modalities, count = list(encoded_by["encoders"]), int(read_json(out / ENCODED)["shards"])
     widths: dict[str, int] = {}
     ids: list[str] = []
     groups: list[str] = []
@@ -85,7 +86,7 @@ def open_rows(out: Path) -> RawRows:
         groups += shard.groups
         splits += shard.splits
         bad_items += len(shard.bad)
-        widths = {name: shard.features[name].shape[-1] for name in encoded_by["encoders"]}
+        widths = {name: shard.features[name].shape[-1] for name in modalities}
     provenance = {"name": out.name, **encoded_by, "bad_items": bad_items}
     read = partial(_read, out, torch.tensor(starts, device="cpu"))
     return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)

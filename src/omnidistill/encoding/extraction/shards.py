@@ -15,6 +15,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.input_files import reading
 
 KIND = "encoded shard"
 
@@ -85,19 +86,25 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
     """
     artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
-    if digest is not None and meta["rows"] != digest:
+    if digest is not None and meta.get("rows") != digest:
         raise InputError(
             f"{folder}: this part of an encoding (a shard) was made from other rows or files than those of the "
             "manifest; run 'encode' again"
         )
-    return Shard(
-        {name: artifact.tensors[name] for name in meta["modalities"]},
-        tuple(meta["ids"]),
-        tuple(meta["groups"]),
-        tuple(meta["splits"]),
-        tuple(BadItem(**item) for item in meta["bad"]),
-        dict(meta.get("cut", {})),
-    )
+    with reading(str(folder), "run 'encode' again"):
+        shard = Shard(
+            {name: artifact.tensors[name] for name in meta["modalities"]},
+            tuple(meta["ids"]),
+            tuple(meta["groups"]),
+            tuple(meta["splits"]),
+            tuple(BadItem(**item) for item in meta["bad"]),
+            dict(meta.get("cut", {})),
+        )
+        counts = {len(shard.ids), len(shard.groups), len(shard.splits), *map(len, shard.features.values())}
+        texts = (*shard.ids, *shard.groups, *shard.splits)
+        if len(counts) != 1 or not all(isinstance(text, str) for text in texts):
+            raise ValueError("the ids, groups, splits and features do not belong to the same rows")
+    return shard
 
 
 def is_complete(folder: Path, digest: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from omnidistill.core.errors import InputError, nearest
 from omnidistill.data.table import read_table, text_column
 from omnidistill.encoding.manifests.build import SUFFIXES, files_below
 from omnidistill.encoding.manifests.manifest import Manifest, Missing, Row
-from omnidistill.io.artifacts.files import one_line
+from omnidistill.io.input_files import one_line, parse_json, read_text
 
 MSRVTT = {"train": 9000, "test": 1000}
 DIDEMO = {"train": 8395, "validation": 1065, "test": 1004}
@@ -190,7 +190,7 @@ def _didemo(files: _Files, seed: int) -> _Matches:
 def _vggsound_s(files: _Files, seed: int) -> _Matches:
     """Return a random subset of VGGSound (Chen et al. 2020). It depends only on the seed and the ids of the clips."""
     path = files.annotation("vggsound.csv")
-    with _as_distributed(path), path.open(encoding="utf-8-sig", newline="") as lines:
+    with _as_distributed(path), io.StringIO(read_text(path), newline="") as lines:
         listed = [_vggsound_clip(*row) for row in csv.reader(lines, strict=True) if row]
     ranked = sorted(listed, key=lambda clip: hashlib.sha256(f"{seed}:{clip.id}".encode()).digest())
     clips: list[tuple[_Clip, str]] = []
@@ -237,17 +237,17 @@ def _for_validation(clip: _Clip) -> _Clip:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+    return parse_json(read_text(path), finite=False)
 
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Context manager that raises InputError if an annotation file cannot be read."""
+    """Context manager that raises InputError if an annotation file does not have the published format."""
     try:
         yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, csv.Error) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         raise InputError(
             f"{path}: does not have the format of the published file ({type(error).__name__}: {one_line(error)}); "
             "download it again"

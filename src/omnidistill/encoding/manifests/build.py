@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.data.names import SPLITS
 from omnidistill.encoding.manifests.manifest import KINDS, Kind, Manifest, Row, split_name
+from omnidistill.io.input_files import read_text
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".gif"),
@@ -138,12 +139,7 @@ def _kinds_of(items: Iterable[_Item]) -> list[Kind]:
 
 def _caption(path: Path) -> str:
     """Read a caption from a file, and return it as one line."""
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the caption is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    return " ".join(read_text(path).split())
 
 
 def _random_split(key: str, seed: int) -> str:

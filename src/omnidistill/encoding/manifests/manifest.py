@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.optional import require
-from omnidistill.data.names import SPLITS, check_modality_names
+from omnidistill.data.names import SPLITS, check_encodable, check_modality_names
 from omnidistill.data.table import read_table, text_column
 from omnidistill.io.artifacts import write_atomic
 
@@ -284,6 +284,8 @@ def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]
     for number, value in enumerate(values):
         try:
             parsed.append(None if value is None or value == "" else parse(value))
+        except InputError as error:
+            raise InputError(f"row {number}, column {column!r}: {error}") from error
         except (ValueError, TypeError) as error:
             raise InputError(f"row {number}, column {column!r}: found {value!r}, expected {error}") from error
     return parsed
@@ -292,6 +294,7 @@ def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("a text or a path")
+    check_encodable(value, "text")
     return value
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
+from omnidistill.io.input_files import check_expansion
 
 Source = Path | str
 """A path, or a URL that starts with http:// or https://."""
@@ -33,6 +34,7 @@ ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr")
 MISSING = 1.0
 """Tolerance in seconds for the duration of a complete file: stated durations are rounded and include codec padding."""
 
+_BYTES_PER_PIXEL = 12  # of memory, while a picture is decoded and converted
 _TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # duration tag of a Matroska track
 
 
@@ -82,6 +84,18 @@ def check_file(path: Path) -> None:
         raise MediaError(f"{path}: not a regular file")
     if status.st_size == 0:
         raise MediaError(f"{path}: the file is empty (zero bytes); download it again")
+
+
+def check_cost(path: Path, num_pixels: int) -> None:
+    """Check that decoding pictures of so many pixels does not take much more memory than the file has bytes.
+
+    Raises:
+        MediaError: it takes too much; see `check_expansion`.
+    """
+    try:
+        check_expansion(path, _BYTES_PER_PIXEL * num_pixels, "reduce the number of pixels")
+    except InputError as error:
+        raise MediaError(str(error)) from error
 
 
 def is_address(text: str) -> bool:

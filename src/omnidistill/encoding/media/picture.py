@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnidistill.core.optional import require
-from omnidistill.encoding.media.container import MediaError, check_file
+from omnidistill.encoding.media.container import MediaError, check_cost, check_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Allowed formats, by their Pillow names; the first frame of an animation is used."""
@@ -27,12 +27,15 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
     """Return the picture in a file as RGB with values in 0-255. Only the upper 8 bits of 16-bit grey values are used.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, truncated or in an unknown format, or it has more pixels than
-            Pillow allows as a protection against decompression bombs.
+        MediaError: the file is missing, empty, damaged, truncated or in an unknown format, or it has many more pixels
+            than bytes, or more pixels than Pillow allows as a protection against decompression bombs.
     """
     operations = require("PIL.ImageOps", "media")
     with _opened(path) as picture:
-        pixels = np.array(_rgb(operations.exif_transpose(picture)), dtype=np.uint8)
+        width, height = picture.size
+        check_cost(path, width * height)
+        operations.exif_transpose(picture, in_place=True)
+        pixels = np.array(_rgb(picture), dtype=np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -82,4 +85,4 @@ def _rgb(picture: Any) -> Any:
     if "A" in picture.getbands() or "transparency" in picture.info:
         foreground = picture.convert("RGBA")
         return images.alpha_composite(images.new("RGBA", foreground.size, "white"), foreground).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -65,16 +65,22 @@ def check_complete(source: Source) -> None:
     """Check that a video or audio file is not truncated.
 
     The end of the file is decoded, and the time of the last frame is compared with the duration that the file states. A
-    file that states no duration passes the check.
+    file that states no duration passes the check if it is not empty.
 
     Raises:
-        MediaError: the last frame ends clearly before the stated duration. The message contains both times.
+        MediaError: a track has no frame or no sample, or the last frame ends clearly before the stated duration. The
+            message then contains both times.
     """
     with open_container(source) as container:
         stated = length(container)
+        streams = [track(container, kind, source) for kind in ("video", "audio") if has_track(container, kind)]
+        for stream in streams:
+            if next(container.decode(stream), None) is None:
+                what = "picture" if stream.type == "video" else "sample"
+                raise MediaError(f"{source}: the {stream.type} track has no {what} that can be decoded")
+            container.seek(0)
         if stated is None or container.format.name in ESTIMATED:
             return
-        streams = [track(container, kind, source) for kind in ("video", "audio") if has_track(container, kind)]
         for start in (max(0.0, stated - _TAIL), 0.0):  # 0.0 only to report how much can be decoded
             last = max((last_frame_time(container, stream, source, start) for stream in streams), default=-1.0)
             if last + MISSING + max(map(spacing, streams), default=0.0) >= stated:

@@ -27,6 +27,7 @@ from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.comparison.result_store import ResultStore
 from omnidistill.experiments.run import DistillResult, InitialHeads, distill
 from omnidistill.experiments.table_baselines import check_result
+from omnidistill.io.input_files import reading
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
 
@@ -97,9 +98,12 @@ def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
 def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
     """Return a stored result. Raises InputError if it is damaged."""
     tensors, meta = context.store.load(cell)
-    stored = {pair: tensors["->".join(pair)] for pair in permutations(context.data.modalities, 2)}
-    num_runs = len(next(iter(stored.values())))
-    runs = [{pair: Ranking.unpacked(each[run]) for pair, each in stored.items()} for run in range(num_runs)]
+    with reading(f"the result of {cell.folder}", "delete its folder to compute it again"):
+        if isinstance(cell, BaselineCell) and not meta["label"]:
+            raise ValueError("label is empty")
+        stored = {pair: tensors["->".join(pair)] for pair in permutations(context.data.modalities, 2)}
+        num_runs = len(next(iter(stored.values())))
+        runs = [{pair: Ranking.unpacked(each[run]) for pair, each in stored.items()} for run in range(num_runs)]
     return Result(runs, meta)
 
 

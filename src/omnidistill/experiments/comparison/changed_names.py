@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress
 
 NEW_NAMES = {

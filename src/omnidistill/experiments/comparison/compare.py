@@ -50,7 +50,8 @@ from omnidistill.experiments.config import (
 from omnidistill.experiments.run import InitialHeads, given_heads, heads_fingerprint, load_or_create_heads
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.experiments.table_baselines import dependencies_first
-from omnidistill.io.artifacts import exclusive, read_json, write_atomic
+from omnidistill.io.artifacts import exclusive, write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, shown
 
 
@@ -152,7 +153,8 @@ def compare(
         inputs = ComparisonContext(on_device, start, store, start.meta)
         rows = plan_baselines(comparison, base.evaluate, cells, on_device, start)
         all_cells: list[AnyCell] = [*needed_first(rows), *cells]
-        missing = [cell for cell in all_cells if not store.has(cell)]
+        stored = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}  # finds damage early
+        missing = [cell for cell in all_cells if cell not in stored]
         if used.here or not isinstance(store, FolderStore):
             failures = run_locally(inputs, all_cells, missing, command, used, display)
         else:
@@ -160,7 +162,8 @@ def compare(
                 features.location or features, features.modalities, base, store.folder, command, str(chosen_device)
             )
             failures = run_on_workers(inputs, store, runner, missing, used, display)
-        results = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}
+        stored |= {cell: load_result(inputs, cell) for cell in missing if store.has(cell)}
+        results = {cell: stored[cell] for cell in all_cells if cell in stored}
     content = summarise(
         comparison,
         rows,

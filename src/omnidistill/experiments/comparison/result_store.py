@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -26,10 +26,11 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
+from omnidistill.evaluation.run_scores import Amount, Count
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run import heads_fingerprint, load_or_train_experts, open_run
-from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.artifacts import JsonContent, load_artifact, save_artifact
 from omnidistill.io.tracking import Progress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer
@@ -41,6 +42,20 @@ Costs = Mapping[str, Json]
 
 Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """Tensors and costs of a stored result."""
+
+
+class ResultCosts(JsonContent):
+    """The costs of a stored result, which are checked when it is loaded; the module docstring explains them."""
+
+    remedy: ClassVar[str] = "delete the folder of this result to compute it again"
+
+    size: Count | None
+    seconds: Mapping[str, Amount]
+    bytes: Count | None
+    peak_bytes: Count | None
+    settings: Mapping[str, Json]
+    judged: Count
+    label: str = ""
 
 
 @runtime_checkable
@@ -97,7 +112,9 @@ class FolderStore:
         Raises:
             InputError: the stored result is damaged.
         """
-        artifact = load_artifact(self.result_folder(cell), KIND)
+        folder = self.result_folder(cell)
+        artifact = load_artifact(folder, KIND)
+        ResultCosts.from_json(artifact.meta, str(folder))
         return artifact.tensors, artifact.meta
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from omnidistill.experiments.config.settings_tree import (
     submodel,
     with_kinds,
 )
-from omnidistill.experiments.config.toml_files import first_lines, packaged_files, read_file, read_toml
+from omnidistill.experiments.config.toml_files import first_lines, packaged_files, parse_toml, read_file, read_toml
+from omnidistill.io.input_files import MOST_LEVELS
 
 DEFAULT = "anchor"
 """The preset used if none is given."""
@@ -182,7 +182,7 @@ def _pair(override: str) -> tuple[str, Any]:
 
 def _literal(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return parse_toml(f"value = {text}")["value"]
     except ValueError:
         return text.strip()
 
@@ -238,6 +238,8 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
     elif _is_component(key, tree) and hasattr(value, "kind"):
         value = to_jsonable_python(value)
     *parents, leaf = key.split(".")
+    if len(parents) >= MOST_LEVELS:
+        raise InputError(f"{key[:60]}...: a dotted key has more than {MOST_LEVELS} parts; check the key")
     root, section = tree, tree
     for parent in parents:
         section = section.setdefault(parent, {})

@@ -116,6 +116,8 @@ def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settin
 def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> str:
     """Return a message that says which setting of a tree is wrong, why, and what to write instead."""
     first, key = error.errors()[0], key_of(error)
+    if first["type"] == "json_invalid":
+        return "a text contains half of a surrogate pair, which is not a character"
     if first["type"] == "extra_forbidden":
         *location, name = first["loc"]
         known = sorted(_model_at(location, model, tree).model_fields)

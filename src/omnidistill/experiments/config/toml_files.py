@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.io.input_files import MOST_LEVELS, check_levels, read_text
+
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_LEVELS}}}")
 
 
 def packaged_files(folder: str) -> dict[str, str]:
@@ -32,17 +37,25 @@ def first_lines(folder: str) -> dict[str, str]:
 def read_toml(text: str, where: str) -> dict[str, Any]:
     """Parse TOML. Raises InputError with the position of a syntax error."""
     try:
-        return tomllib.loads(text)
+        return parse_toml(text)
     except ValueError as error:
         raise InputError(f"{where}: not valid TOML ({error}); correct the syntax") from None
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML. Raises ValueError for a syntax error, or if values or dotted keys are nested too deeply."""
+    if _LONG_KEY.search(text):  # the parser's memory grows with the square of the length of such a key
+        raise ValueError(f"a dotted key has more than {MOST_LEVELS} parts")
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"values are nested more than {MOST_LEVELS} levels deep") from None
+    check_levels(tree)
+    return tree
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """Read and parse a TOML file. Raises InputError if it is missing or not valid TOML."""
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; pass the path of a TOML file")
-    try:
-        text = path.read_bytes().decode()
-    except ValueError as error:
-        raise InputError(f"{path}: not valid TOML ({error}); save the file as UTF-8") from None
-    return read_toml(text, str(path))
+    return read_toml(read_text(path), str(path))

@@ -19,7 +19,8 @@ from omnidistill.core.json_value import Json
 from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.crossed.crossed_plan import Work
 from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
-from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
+from omnidistill.io.artifacts import JsonContent, write_atomic
+from omnidistill.io.input_files import read_json
 
 _ALWAYS = ("seed", "heads", "evaluate", "hidden")
 _USED: dict[str, tuple[str, ...]] = {

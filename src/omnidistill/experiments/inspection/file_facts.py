@@ -5,7 +5,6 @@ An export is recognised by its metadata; a table without this metadata is read a
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections import Counter
@@ -21,7 +20,7 @@ from omnidistill.encoding.manifests.manifest import read_manifest
 from omnidistill.experiments.inspection.artifact_facts import provenance
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
 from omnidistill.experiments.sharing.export import METADATA
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import open_input, parse_json, read_json, regular_file
 
 DATASET = "dataset_info.json"
 """File that identifies a folder written by the `datasets` library."""
@@ -68,7 +67,7 @@ def arrays(path: Path) -> Finding:
 def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
     """Return dtypes and shapes from the array headers, and the metadata if the file is an export (otherwise None)."""
     tensors = {}
-    with zipfile.ZipFile(path) as archive:
+    with open_input(path) as file, zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             with archive.open(name) as member:
                 first = np.lib.format.read_magic(member) == (1, 0)
@@ -79,8 +78,8 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
     metadata = tensors.get("metadata")
     if metadata is None or metadata.shape or metadata.dtype[:4] != "TEXT" or metadata.bytes > _LONGEST:
         return tensors, None
-    with np.load(path, allow_pickle=False) as file:
-        return {name: x for name, x in tensors.items() if name not in ("id", "metadata")}, str(file["metadata"])
+    with open_input(path) as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: x for name, x in tensors.items() if name not in ("id", "metadata")}, str(arrays["metadata"])
 
 
 def dataset(path: Path, verify: bool) -> Finding:
@@ -100,6 +99,7 @@ def dataset(path: Path, verify: bool) -> Finding:
 def _parquet(path: Path) -> Finding | None:
     """Describe a Parquet export; return None if the table is not an export."""
     parquet = require("pyarrow.parquet", "parquet")
+    regular_file(path, follow_links=True)
     try:
         table_metadata = parquet.read_metadata(path)
     except Exception as error:  # pyarrow too raises many types of exceptions
@@ -120,7 +120,7 @@ def _parquet(path: Path) -> Finding | None:
 def _exported(path: Path, text: str) -> Facts:
     """Return the facts in the metadata of an export. Raises InputError if the text is not the metadata of an export."""
     try:
-        meta: Mapping[str, Any] = json.loads(text)
+        meta: Mapping[str, Any] = parse_json(text)
         return {
             "method": meta["config"]["method"],
             "rows": meta["config"]["distill"]["size"],
@@ -129,7 +129,7 @@ def _exported(path: Path, text: str) -> Facts:
             "seed": meta["config"]["seed"],
             **provenance(meta["provenance"]),
         }
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: the metadata of this file was not written by 'omnidistill export'; export the set again"
         ) from error

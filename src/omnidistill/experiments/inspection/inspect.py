@@ -14,15 +14,21 @@ from tempfile import TemporaryDirectory
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.data.datasets import load
-from omnidistill.data.store import save_features
-from omnidistill.distillation.distilled_set import PROVENANCE
+from omnidistill.data.store import load_features, save_features
+from omnidistill.distillation.distilled_set import PROVENANCE, DistilledSet
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
+from omnidistill.encoding.extraction.shards import load_shard
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.inspection.artifact_facts import describe, provenance
 from omnidistill.experiments.inspection.file_facts import DATASET, FILES, dataset
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
+from omnidistill.experiments.migration.kit import Kit
 from omnidistill.experiments.run import open_run
-from omnidistill.io.artifacts import load_artifact, read_json, read_tensors
+from omnidistill.experiments.run_page import SCORES
+from omnidistill.io.artifacts import load_artifact, read_tensors
+from omnidistill.io.input_files import read_json, reading
+from omnidistill.models.heads import load_heads
 from omnidistill.training.experts import load_experts
 
 COMPARISON = "comparison.lock.json"
@@ -38,7 +44,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
 
     Args:
         path: the file or folder.
-        verify: whether to read all data and compare it with the checksums.
+        verify: whether to read all data, compare it with the checksums, and load it as the commands do.
 
     Raises:
         InputError: the path does not exist, is damaged, or was not written by omnidistill.
@@ -84,27 +90,28 @@ def _artifact(path: Path, verify: bool) -> Finding:
             "omnidistill, or it was altered"
         )
     artifact = load_artifact(path, kind, verify, (PROVENANCE,))
-    if kind == "experts":
-        load_experts(path, verify)  # checks the snapshots too
-    try:
+    with reading(str(path / "manifest.json"), "create the artifact again"):
+        if kind == "experts":
+            load_experts(path, verify)  # checks the snapshots too
+        elif verify and kind in _LOADERS:
+            _LOADERS[kind](path)
         facts = describe(kind, artifact)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path / 'manifest.json'}: a required field of this artifact (kind {kind!r}) is missing or malformed "
-            f"({error}); create the artifact again"
-        ) from error
     return Finding(path, kind, facts, _bytes_of(path), verify, TensorFacts.of(artifact.tensors))
 
 
 def _run(path: Path, verify: bool) -> Finding:
     run = open_run(path)
+    if verify:
+        run.check_records()
+        if (path / SCORES).exists():
+            RunScores.from_json(read_json(path / SCORES), str(path / SCORES))
     state = read_json(path / "run.json")
     facts: Facts = {
         "method": run.config.method,
         "data": run.location,
         "modalities": list(run.modalities),
         "finished": run.finished,
-        "evaluated": (path / "scores.json").exists(),
+        "evaluated": (path / SCORES).exists(),
         "seconds": run.seconds(),
         "seed": run.config.seed,
         "command": state.get("command"),
@@ -218,6 +225,20 @@ def _known(path: Path) -> bool:
 def _bytes_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
 
+
+def _load_heads(path: Path) -> None:
+    tensors = load_artifact(path, "heads", verify=False).tensors
+    load_heads(path, {name: matrix.shape[-1] for name, matrix in tensors.items()})
+
+
+_LOADERS: dict[str, Callable[[Path], object]] = {
+    "features": load_features,
+    "heads": _load_heads,
+    "distilled": DistilledSet.load,
+    "encoded shard": load_shard,
+    "migration kit": Kit.load,
+}
+"""Functions that load an artifact as the commands do, by its kind."""
 
 _FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
     "manifest.json": _artifact,

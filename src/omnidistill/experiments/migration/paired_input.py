@@ -28,6 +28,7 @@ from omnidistill.data.datasets import open_reference
 from omnidistill.data.embedding_pairs import Pairs
 from omnidistill.data.embedding_rows import EmbeddingRows, Embeddings, open_embeddings
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.io.input_files import open_input, read_text
 
 Side = Embeddings | str
 """One side of the pairs; the module docstring explains it."""
@@ -143,9 +144,12 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
         if not isinstance(groups, Path):
             labels = [str(each) for each in groups]
         elif groups.suffix == ".npy":
-            labels = [str(each) for each in np.load(groups, allow_pickle=False).tolist()]
+            with open_input(groups) as file:
+                labels = [str(each) for each in np.lib.format.read_array(file, allow_pickle=False).tolist()]
         else:
-            labels = groups.read_text("utf-8").splitlines()
+            labels = read_text(groups).splitlines()
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

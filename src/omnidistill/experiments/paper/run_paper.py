@@ -36,7 +36,8 @@ from omnidistill.experiments.paper.paper_result import NAME, PaperTables
 from omnidistill.experiments.paper.paper_summary import content_of, section_of
 from omnidistill.experiments.paper.paper_tables import PlannedTable, plan_tables
 from omnidistill.experiments.run.start_heads import GivenHeads
-from omnidistill.io.artifacts import exclusive, read_json
+from omnidistill.io.artifacts import exclusive
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.paper_content import PaperContent, PaperSection
 

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
@@ -33,23 +32,13 @@ from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.experiments.config import RunConfig, parse_config
 from omnidistill.experiments.run.result import STAGES, DistillResult, pair_folder
 from omnidistill.experiments.run.run_identity import versions
-from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
+from omnidistill.experiments.run.run_records import FLOOR, TIMINGS, RankFloor, StageSeconds
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import read_records
 from omnidistill.models.heads import Heads, load_heads
 
-FLOOR, RUN = "floor.json", "run.json"
-
-
-class RankFloor(JsonContent):
-    """Content of floor.json: the rank floor for each modality.
-
-    The rank floor is a lower bound on the matching loss of any set with this number of rows (Eckart-Young). It is None
-    if it cannot be computed from the experts.
-    """
-
-    remedy: ClassVar[str] = "distil again"
-
-    floor: Mapping[str, float] | None = None
+RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -164,18 +153,29 @@ class Run:
         """Return {stage: seconds} for the finished stages, summed over the runs for all pairs of modalities."""
         total: dict[str, float] = {}
         for folder in [self.folder, *self._pair_folders()]:
-            path = folder / "timings.json"
-            timings = read_json(path) if path.exists() else {}
+            timings = StageSeconds.read(folder)
             for stage in STAGES:
-                if isinstance(timings.get(stage), float):
-                    total[stage] = total.get(stage, 0.0) + timings[stage]
+                if (seconds := getattr(timings, stage)) is not None:
+                    total[stage] = total.get(stage, 0.0) + seconds
         return {stage: total[stage] for stage in STAGES if stage in total}
+
+    def check_records(self) -> None:
+        """Read the small files of a run that resumes, so that a damaged file is found before the training.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        for folder in [self.folder, *self._pair_folders()]:
+            StageSeconds.read(folder)
+            if (folder / METRICS).exists() and (folder / "distilled" / "manifest.json").exists():
+                read_records(folder / METRICS)
+            RankFloor.read(folder, self.modalities)
 
     def record_seconds(self, stage: str, seconds: float) -> None:
         """Record the seconds of a stage in timings.json."""
-        path = self.folder / "timings.json"
-        known = read_json(path) if path.exists() else {}
-        write_atomic(path, json.dumps({**known, stage: seconds}, indent=1).encode())
+        timings = StageSeconds.read(self.folder).evolve(**{stage: seconds})
+        content = {name: value for name, value in timings.to_json().items() if value is not None}
+        write_atomic(self.folder / TIMINGS, json.dumps(content, indent=1).encode())
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, which a finished run no longer needs."""
@@ -257,6 +257,7 @@ def open_or_create_run(
                 f"{folder}: already contains this run; resume or reuse it with {argument('resume', True)}, or choose "
                 "another folder"
             )
+        run.check_records()
         return run
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise InputError(f"{folder}: exists and is not empty; choose another folder")
@@ -285,12 +286,12 @@ def save_part(folder: Path, part: Distillation) -> None:
 
 def _stored_part(part: Run, distilled: DistilledSet) -> Distillation:
     """Return the stored result of a run that has one set. Raises InputError if a file was altered."""
-    log, floor = part.folder / METRICS, part.folder / FLOOR
+    log = part.folder / METRICS
     return Distillation(
         distilled,
         part.seconds().get("distill", 0.0),
         tuple(read_records(log)) if log.exists() else (),
-        RankFloor.from_json(read_json(floor), str(floor)).floor if floor.exists() else None,
+        RankFloor.read(part.folder, distilled.modalities),
     )
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.run.run_identity import heads_fingerprint
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.artifacts import JsonContent, write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, SilentProgress, shown
 from omnidistill.models.heads import Heads, check_heads, load_heads, save_heads
 from omnidistill.training.experts import Start
@@ -247,6 +248,15 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
     return config.evolve(seed=int(drawn), heads=config.heads.evolve(**update))
 
 
+class _Chosen(JsonContent):
+    """Content of chosen.json: how experts are trained, and the inputs of this choice."""
+
+    remedy: ClassVar[str] = "delete this file to choose again"
+
+    key: Mapping[str, Json]
+    training: Training
+
+
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
@@ -267,8 +277,10 @@ def _trained(
         "max_epochs": longest,
     }
     place = None if folder is None else folder / CHOSEN
-    record = read_json(place) if place is not None and place.exists() else {}
-    if record.get("key") != key:
+    stored = _Chosen.from_json(read_json(place), str(place)) if place is not None and place.exists() else None
+    if stored is not None and stored.key == key:
+        training = stored.training
+    else:
         progress = progress or SilentProgress()
         with progress:
             progress.start(len(rates), "choose the experts' training")
@@ -283,9 +295,7 @@ def _trained(
                 purpose="experts/choose",
                 report=progress.advance,
             )
-        record = {"key": key, "training": asdict(training)}
         if place is not None:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(place, json.dumps(record).encode())
-    training = Training(**record["training"])
+            write_atomic(place, json.dumps({"key": key, "training": asdict(training)}).encode())
     return Start(heads, training.learning_rate, config.num_epochs or training.num_epochs)

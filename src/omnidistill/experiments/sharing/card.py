@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.json_value import Json
+from omnidistill.core.printable import printable
 from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.experiments.sharing.licences import Licence
@@ -52,7 +53,7 @@ def card(
         parts.append(f"## Scores\n\n{_scores(scores)}")
     parts.append(f"## Licence\n\n{_licence(licence)}")
     parts.append(f"## Provenance\n\n{_made_by(distilled, command)}")
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts)) + "\n"
 
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
@@ -124,10 +125,11 @@ def _recipe(distilled: DistilledSet) -> str:
 
 def _scores(scores: RunScores) -> str:
     """Return a table of recall and retained gain. Recall is in percent, averaged over all directions and students."""
-    lines = [f"| row | {' | '.join(_CITED)} | gain retained, {_CITED[0]} |", f"|---|{'---:|' * (len(_CITED) + 1)}"]
+    levels = [level for level in _CITED if level in scores.levels] or scores.levels
+    lines = [f"| row | {' | '.join(levels)} | gain retained, {levels[0]} |", f"|---|{'---:|' * (len(levels) + 1)}"]
     for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
-        recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in _CITED)
-        gain = row.gain(_CITED[0])
+        recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in levels)
+        gain = row.gain(levels[0])
         retained = f"{100 * gain.mean:.0f} % [{100 * gain.low:.0f}, {100 * gain.high:.0f}]" if gain else ""
         lines.append(f"| {_plain(row.label)} | {recall} | {retained} |")
     return "\n".join(lines) + (

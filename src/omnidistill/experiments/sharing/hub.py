@@ -33,7 +33,8 @@ from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
-from omnidistill.io.artifacts import load_artifact, read_json, write_atomic
+from omnidistill.io.artifacts import load_artifact, write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import load_heads
 
 _MANIFEST = "manifest.json"

@@ -4,7 +4,7 @@ Writing requires a POSIX system (flock, fsync of folders).
 """
 
 from omnidistill.io.artifacts.artifact import Artifact, artifact_bytes, load_artifact, save_artifact
-from omnidistill.io.artifacts.files import FileRecord, read_json, write_atomic
+from omnidistill.io.artifacts.files import FileRecord, write_atomic
 from omnidistill.io.artifacts.json_content import JsonContent
 from omnidistill.io.artifacts.locks import exclusive
 from omnidistill.io.artifacts.mapped_file import map_file
@@ -19,7 +19,6 @@ __all__ = [
     "exclusive",
     "load_artifact",
     "map_file",
-    "read_json",
     "read_tensors",
     "save_artifact",
     "write_atomic",

@@ -31,13 +31,12 @@ from omnidistill.io.artifacts.files import (
     check,
     clear_temps,
     making,
-    read_json,
-    regular_file,
     replace,
     write_atomic,
 )
 from omnidistill.io.artifacts.locks import saving
 from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, serialised, tensor_file_bytes
+from omnidistill.io.input_files import read_json, regular_file
 
 FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
-import math
 import os
 import secrets
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.io.input_files import cannot_read, reason, regular_file
 
 _TEMP = ".omnidistill-temp-"
 SAVE_LOCK = f"{_TEMP}save.lock"
@@ -46,31 +43,6 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     with making(path.parent):
         replace(path, (data,))
-
-
-def read_json(path: Path) -> Any:
-    """Read the JSON object in `path`.
-
-    Raises:
-        InputError: the file cannot be read, is not a JSON object, or contains duplicate keys, NaN or Inf.
-    """
-    regular_file(path, follow_links=True)
-    try:
-        value = json.loads(
-            path.read_bytes().decode(),
-            object_pairs_hook=_unique,
-            parse_constant=_finite,
-            parse_float=_finite,
-        )
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
-        ) from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")
-    return value
 
 
 def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: bool = False) -> FileRecord:
@@ -178,44 +150,12 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
         )
 
 
-def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
-    """Return the `os.stat` result for a regular file.
-
-    Raises:
-        InputError: the file is missing or not a regular file, or it is a symbolic link and `follow_links` is False.
-    """
-    try:
-        status = path.stat(follow_symlinks=follow_links)
-    except (OSError, ValueError) as error:
-        raise cannot_read(path, error) from error
-    if stat.S_ISLNK(status.st_mode):
-        raise InputError(f"{path}: is a symbolic link; replace the link with the file itself")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: is not a regular file; check the path")
-    return status
-
-
-def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
-    """Return the error for a file that the system refuses to read."""
-    return InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions")
-
-
 def cannot_write(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system refuses to write."""
     return InputError(
         f"{path}: cannot be written ({reason(error)}); free disk space, or choose another folder "
         "(an existing file is unchanged)"
     )
-
-
-def reason(error: OSError | ValueError) -> str:
-    """Return the reason that the operating system gave, without the path."""
-    return getattr(error, "strerror", None) or one_line(error)
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message as one line."""
-    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -242,15 +182,3 @@ def _lock_path(temp: Path) -> Path:
 def _delete(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(named := dict(pairs)) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return named
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is not a finite number")
-    return number

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from omnidistill.core.errors import InputError
 
 C = TypeVar("C", bound="JsonContent")
+_HALF_CHARACTER = "a text contains half of a surrogate pair, which is not a character"
 
 
 class JsonContent(BaseModel):
@@ -57,6 +58,8 @@ class JsonContent(BaseModel):
             return cls.model_validate_json(json.dumps(tree))
         except ValidationError as error:
             first = error.errors()[0]
+            if first["type"] == "json_invalid":  # the tree comes from JSON, so only a text can be invalid
+                raise InputError(f"{where}: invalid content: {_HALF_CHARACTER}; {cls.remedy}") from None
             field = ".".join(cls._path([part for part in first["loc"] if part != "[key]"]))
             if first["type"] == "missing":
                 raise cls.damaged(where, f"{field} is missing") from None

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts.files import CANNOT_LOCK, SAVE_LOCK, cannot_write, clear_temps, making, reason
+from omnidistill.io.artifacts.files import CANNOT_LOCK, SAVE_LOCK, cannot_write, clear_temps, making
+from omnidistill.io.input_files import reason
 
 
 @contextmanager

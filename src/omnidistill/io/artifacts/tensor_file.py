@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts.files import FileRecord, cannot_read, check, making, one_line, regular_file, replace
+from omnidistill.io.artifacts.files import FileRecord, check, making, replace
 from omnidistill.io.artifacts.mapped_file import map_file
+from omnidistill.io.input_files import cannot_read, one_line, regular_file
 
 DTYPES = {  # the safetensors library writes tensors sorted by dtype, in the reverse of this order
     torch.bool: "BOOL",

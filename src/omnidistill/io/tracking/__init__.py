@@ -6,12 +6,13 @@ changes a result.
 """
 
 from omnidistill.io.tracking.metrics_log import JsonlLog, MemoryLog, MetricsLog
-from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
+from omnidistill.io.tracking.metrics_record import MOST_METRIC, MetricsRecord, read_records
 from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress, shown
 from omnidistill.io.tracking.tracked_log import TrackedLog, TrackerGroup
 from omnidistill.io.tracking.tracker import Tracker, TrackerFactory, check_trackers, trackers
 
 __all__ = [
+    "MOST_METRIC",
     "JsonlLog",
     "MemoryLog",
     "MetricsLog",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from omnidistill.core.errors import InputError, NotFiniteError
-from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
+from omnidistill.io.tracking.metrics_record import MOST_METRIC, MetricsRecord, read_records
 
 
 @runtime_checkable
@@ -74,7 +74,8 @@ class JsonlLog:
         resume_at: number of bytes to retain, as returned by `position`; the rest is dropped. None starts an empty file.
 
     Raises:
-        InputError: the file cannot be written, is shorter than `resume_at`, or has no line that ends at `resume_at`.
+        InputError: the file cannot be written, is shorter than `resume_at`, has no line that ends at `resume_at`, or
+            contains a line before it that is not a record.
     """
 
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
@@ -96,13 +97,13 @@ class JsonlLog:
         """Append a record, completely or not at all.
 
         Raises:
-            NotFiniteError: a number is NaN or Inf.
+            NotFiniteError: a number is NaN, Inf or larger than `MOST_METRIC`.
             InputError: the disk is full.
         """
-        try:
-            line = json.dumps(record.to_json(), allow_nan=False).encode() + b"\n"
-        except ValueError as error:
-            raise NotFiniteError(f"{self.path}: a number in the record {record.to_json()} is NaN or Inf") from error
+        tree = record.to_json()
+        if not all(abs(value) <= MOST_METRIC for value in record.values.values()):
+            raise NotFiniteError(f"{self.path}: a number in the record {tree} is NaN or Inf")
+        line = json.dumps(tree, allow_nan=False).encode() + b"\n"
         try:
             if os.pwrite(self._handle, line, self._end) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -157,6 +158,8 @@ class JsonlLog:
                 f"{self.path}: according to the checkpoint, a line must end at byte {end}, but none does; the file "
                 "was altered, so start the run again"
             )
+        if end:  # otherwise, a damaged line would be found only after the training
+            read_records(self.path, end)
         os.ftruncate(self._handle, end)
         return end
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from omnidistill.core.json_value import Json
+from omnidistill.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -86,19 +87,19 @@ class RichProgress:
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Start a stage; see `Progress.start`."""
         self.stop()
-        self._label, self._fields = label, ""
+        self._label, self._fields = printable(label), ""
         self._total, self._done, self._resumed = total, done, done
         self._started_at = self._printed_at = self._clock()
         if sys.stderr.isatty():
             self._bar = _rich_bar()
-            self._bar.add_task(label, total=total, completed=done, shown="")
+            self._bar.add_task(self._label, total=total, completed=done, shown="")
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the stage by `n` steps; see `Progress.advance`."""
         self._done += n
         if fields:
-            self._fields = "  ".join(f"{name}={_short(value)}" for name, value in fields.items())
+            self._fields = printable("  ".join(f"{name}={_short(value)}" for name, value in fields.items()))
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
         elif (now := self._clock()) - self._printed_at >= self._interval:
@@ -122,6 +123,7 @@ class RichProgress:
         self.stop()
 
     def _print(self, line: str) -> None:
+        line = printable(line)
         with suppress(OSError):  # if the reader has closed the pipe, the run continues
             if self._bar is None:
                 print(line, file=sys.stderr, flush=True)

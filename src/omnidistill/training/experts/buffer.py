@@ -31,6 +31,7 @@ from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, save_artifact
+from omnidistill.io.input_files import reading
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
@@ -246,9 +247,9 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
-    try:
+    with reading(str(folder), "train the experts again"):
         modalities = tuple(meta["modalities"])
-        return ExpertBuffer(
+        buffer = ExpertBuffer(
             open_snapshots(folder, [FileRecord(**record) for record in meta["files"]], verify),
             artifact.tensors["squared_distances"],
             {name: artifact.tensors[f"spectrum/{name}"] for name in modalities},
@@ -259,10 +260,22 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
             meta["seconds"],
             ExpertKey.from_json(meta["key"], str(folder)),
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: the expert trajectories are damaged or from another version ({error}); train them again"
-        ) from error
+        _check_shapes(buffer)
+    return buffer
+
+
+def _check_shapes(buffer: ExpertBuffer) -> None:
+    """Raise ValueError if the parts of a buffer do not belong together."""
+    num_experts, num_snapshots = len(buffer.last_epochs), len(buffer.snapshots)
+    expected = (num_experts, len(buffer.modalities), num_snapshots, num_snapshots)
+    if tuple(buffer.squared_distances.shape) != expected or len(buffer.own) != num_experts:
+        raise ValueError(f"squared_distances have shape {tuple(buffer.squared_distances.shape)}, expected {expected}")
+    if not all(type(last) is int and 0 <= last < num_snapshots for last in buffer.last_epochs):
+        raise ValueError(f"last_epochs is {list(buffer.last_epochs)} for {num_snapshots} snapshots")
+    first = buffer.snapshots[0]
+    shapes = {name: tuple(first[name].shape) for name in buffer.modalities}
+    if not all(len(shape) == 3 and shape[0] == num_experts for shape in shapes.values()):
+        raise ValueError(f"the heads have the shapes {shapes}, expected {num_experts} matrices each")
 
 
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts import FileRecord, read_json, read_tensors, write_atomic, write_tensors
+from omnidistill.io.artifacts import FileRecord, read_tensors, write_atomic, write_tensors
+from omnidistill.io.input_files import read_json
 from omnidistill.training.experts.expert_key import ExpertKey
 
 

@@ -18,6 +18,7 @@ import gzip
 import html
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
@@ -31,10 +32,11 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.imagebind.imagebind_towers import CONTEXT, VOCABULARY
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import open_input, read_json
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _NUM_MERGES = VOCABULARY - 2 * 256 - 2
+_MOST_BYTES = 2**24  # CLIP's vocabulary has 3.2 MB
 _FILES = ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json")
 _PIECES = rf"{re.escape(_START)}|{re.escape(_END)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 
@@ -172,8 +174,11 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
 
 def _text_merges(path: Path) -> list[list[str]]:
     """Read the pairs of tokens from a text file with one pair per line. The first line (the version) is skipped."""
-    data = path.read_bytes()
-    lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
+    with open_input(path) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as content:
+        data = content.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+    lines = data.decode().splitlines()
     return [line.split() for line in lines[1:] if line.strip()]
 
 

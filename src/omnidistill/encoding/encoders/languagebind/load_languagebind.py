@@ -18,7 +18,7 @@ from omnidistill.encoding.encoders.languagebind.languagebind_towers import Size,
 from omnidistill.encoding.encoders.languagebind.lora import merge_lora
 from omnidistill.encoding.encoders.published_weights import check_weights, file_sha256, read_checkpoint
 from omnidistill.encoding.encoders.stored_tower import store_tower, stored_tower
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 
 Modality = Literal["video", "image", "audio", "depth", "thermal"]
 

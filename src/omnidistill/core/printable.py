@@ -1,0 +1,21 @@
+r"""Text from files and names, made safe to print: characters that control a terminal or a page are shown as escapes.
+
+A name such as "\x1b[2Jrow" can clear a screen, recolour it or hide what follows. A character that changes the text
+direction can make a name look like another name. A lone surrogate, such as in the name of a file that is not UTF-8,
+cannot be encoded.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return the text with each such character replaced by its escape, such as `\\u001b`.
+
+    Line breaks and tabs stay. The escapes are valid in JSON and YAML strings, so text that contains such strings keeps
+    its meaning.
+    """
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,65 @@
+"""The small JSON files of a run folder: the seconds of each stage, and the rank floor. They are checked when read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from omnidistill.io.artifacts import JsonContent
+from omnidistill.io.input_files import read_json
+from omnidistill.io.tracking import MOST_METRIC
+
+TIMINGS, FLOOR = "timings.json", "floor.json"
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class StageSeconds(JsonContent):
+    """Content of timings.json: the seconds of each finished stage."""
+
+    remedy: ClassVar[str] = "delete this file; it contains only times"
+
+    heads: Seconds | None = None
+    experts: Seconds | None = None
+    distill: Seconds | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> StageSeconds:
+        """Read the file in a run folder. A missing file contains no times.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = folder / TIMINGS
+        return cls.from_json(read_json(path), str(path)) if path.exists() else cls()
+
+
+class RankFloor(JsonContent):
+    """Content of floor.json: the rank floor for each modality.
+
+    The rank floor is a lower bound on the matching loss of any set with this number of rows (Eckart-Young). It is None
+    if it cannot be computed from the experts.
+    """
+
+    remedy: ClassVar[str] = "distil again"
+
+    floor: Mapping[str, Annotated[float, Field(ge=0, le=MOST_METRIC)]] | None = None
+
+    @classmethod
+    def read(cls, folder: Path, modalities: Collection[str]) -> Mapping[str, float] | None:
+        """Return the rank floor in a run folder; None if the run has none.
+
+        Args:
+            folder: the run folder.
+            modalities: the modalities of the run.
+
+        Raises:
+            InputError: the file is damaged, or contains another modality.
+        """
+        path = folder / FLOOR
+        floor = cls.from_json(read_json(path), str(path)).floor if path.exists() else None
+        if floor is not None and not set(floor) <= set(modalities):
+            raise cls.damaged(str(path), f"floor has the modalities {', '.join(floor)}")
+        return floor

@@ -1,0 +1,205 @@
+"""Input files: every file from outside is opened here, or checked here before a library opens it.
+
+Only regular files are opened: a FIFO would block the program, and a device may never end. The nesting of values is
+bounded, because parsers, validators and printers recurse into them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from omnidistill.core.errors import InputError
+
+MOST_LEVELS = 64
+"""Maximum nesting of the values in a file."""
+MOST_EXPANSION, FREE_BYTES = 100, 2**28
+"""A file may take at most FREE_BYTES in memory or MOST_EXPANSION times its size, whichever is larger."""
+_MOST_DIGITS = 300  # every whole number with so many digits can be converted to a float
+
+
+def open_input(path: Path) -> BufferedReader:
+    """Open a regular file, or a symbolic link to one, for reading.
+
+    Raises:
+        InputError: the file is missing, is not a regular file, or cannot be opened.
+    """
+    regular_file(path, follow_links=True)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: the file cannot be opened or is not UTF-8.
+    """
+    with open_input(path) as file:
+        try:
+            return file.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 ({one_line(error)}); save the file as UTF-8") from error
+        except OSError as error:
+            raise cannot_read(path, error) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read the JSON object in `path`.
+
+    Raises:
+        InputError: the file cannot be read, is not a JSON object, or contains duplicate keys, NaN, Inf, or values that
+            are nested too deeply.
+    """
+    with open_input(path) as file:
+        try:
+            value = parse_json(file.read().decode())
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        except ValueError as error:
+            raise InputError(
+                f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
+            ) from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")
+    return value
+
+
+def parse_json(text: str, finite: bool = True) -> Any:
+    """Parse JSON text.
+
+    Args:
+        text: the text.
+        finite: whether NaN, Inf and numbers that are too large for a float are errors.
+
+    Raises:
+        ValueError: the text is not JSON, contains a duplicate key or such a number, or is nested too deeply.
+    """
+    numbers: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _integer}
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, **(numbers if finite else {}))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    check_levels(value)
+    return value
+
+
+def check_levels(value: Any) -> None:
+    """Raise ValueError if dicts and lists are nested more than `MOST_LEVELS` levels deep."""
+    containers = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_LEVELS):
+        containers = [
+            inner
+            for each in containers
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not containers:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+@contextmanager
+def reading(where: str, remedy: str) -> Iterator[None]:
+    """Report stored values that do not have the expected layout as one error.
+
+    Use it around code that takes apart what another program may have written, such as the metadata of an artifact.
+
+    Args:
+        where: name of the file in the error message.
+        remedy: what the user can do.
+
+    Raises:
+        InputError: the block raised an error that unexpected values cause. The message starts with `where`.
+    """
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(where):
+            raise
+        raise InputError(f"{where}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{where}: damaged or from another version ({type(error).__name__}: {one_line(error)}); {remedy}"
+        ) from error
+
+
+def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
+    """Check that a small file does not take a lot of memory, such as an archive of zeros.
+
+    Args:
+        path: the file.
+        num_bytes: memory that its content takes, as the file states it.
+        remedy: what the user can do about a file that takes too much.
+
+    Raises:
+        InputError: the content takes more than `FREE_BYTES` and more than `MOST_EXPANSION` times the size of the file.
+    """
+    size = regular_file(path, follow_links=True).st_size
+    if num_bytes > max(FREE_BYTES, MOST_EXPANSION * size):
+        raise InputError(
+            f"{path}: would take {num_bytes:,} bytes in memory, more than {MOST_EXPANSION} times its size of {size:,} "
+            f"bytes; {remedy}"
+        )
+
+
+def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
+    """Return the `os.stat` result for a regular file.
+
+    Raises:
+        InputError: the file is missing or not a regular file, or it is a symbolic link and `follow_links` is False.
+    """
+    try:
+        status = path.stat(follow_symlinks=follow_links)
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from error
+    if stat.S_ISLNK(status.st_mode):
+        raise InputError(f"{path}: is a symbolic link; replace the link with the file itself")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is not a regular file; check the path")
+    return status
+
+
+def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
+    """Return the error for a file that the system refuses to read."""
+    return InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions")
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return the reason that the operating system gave, without the path."""
+    return getattr(error, "strerror", None) or one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message as one line."""
+    return " ".join(str(error).split())
+
+
+_TOO_DEEP = f"values are nested more than {MOST_LEVELS} levels deep"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(named := dict(pairs)) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return named
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits")
+    return int(text)
