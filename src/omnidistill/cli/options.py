@@ -35,7 +35,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="built-in collection of settings (default: anchor); 'omnidistill presets' lists all",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="TOML file with your settings, instead of --preset"
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="TOML file with your settings, or a JSON file that 'omnidistill config' printed, instead of --preset",
     )
     parser.add_argument(
         "--set",

@@ -1,4 +1,4 @@
-"""Read TOML files: those included in the package and those of the user."""
+"""Read settings files: the TOML files in the package, and the user's TOML or JSON files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts import read_json
 
 
 def packaged_files(folder: str) -> dict[str, str]:
@@ -38,9 +39,16 @@ def read_toml(text: str, where: str) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read and parse a TOML file. Raises InputError if it is missing or not valid TOML."""
+    """Read and parse a TOML file, or a JSON file (.json) such as `omnidistill config` prints.
+
+    Raises:
+        InputError: the file is missing or not valid.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass the path of a TOML file")
+    if path.suffix.lower() == ".json":
+        settings: dict[str, Any] = read_json(path)
+        return settings
     try:
         text = path.read_bytes().decode()
     except ValueError as error:

@@ -15,6 +15,7 @@ The fingerprint covers all rows that are used for training or for choosing setti
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -82,8 +83,19 @@ class Run:
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
-        """Return the initial heads of students, {modality: d x p_m}."""
-        return load_heads(self.folder / "heads", {name: data.widths[name] for name in self.modalities})[0]
+        """Return the initial heads of students, {modality: d x p_m}.
+
+        Raises:
+            InputError: the heads are missing or damaged.
+        """
+        place = self.folder / "heads"
+        if not place.is_dir():
+            raise InputError(
+                f"{place}: the initial heads of this run are missing; restore this folder from a copy, or create it "
+                f"again: if the run trained its heads, 'omnidistill heads SET -o {shlex.quote(str(place))}' with the "
+                "settings and the seed of the run gives the same heads"
+            )
+        return load_heads(place, {name: data.widths[name] for name in self.modalities})[0]
 
     @property
     def finished(self) -> bool:
