@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Distillation": (
         "distill",
+        "merge",
         "DistillResult",
         "DistilledSet",
         "pretrain_heads",

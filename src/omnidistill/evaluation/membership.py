@@ -102,7 +102,7 @@ def measure_membership(
     auc = {}
     for name in (each for each in LABELS if each in scores):
         groups = _group_means(scores[name].cpu().double(), codes.cpu())
-        draws = torch.Generator().manual_seed(resample)  # the same groups for every attack
+        draws = torch.Generator(device="cpu").manual_seed(resample)  # the same groups for every attack
         auc[name] = auc_interval(groups[:num_members], groups[num_members:], draws)
     return Membership(members=num_members, others=len(groups) - num_members, auc=auc)
 

@@ -3,6 +3,7 @@
     RUN/run.json          settings, location and fingerprint of the data, versions, command
     RUN/heads/            initial heads of students
     RUN/experts/          expert trajectories, if they were trained in this run
+    RUN/earlier/          the set to which the run added data, if it did
     RUN/distilled/        the set; its manifest is written last, so a run with a manifest is finished
     RUN/timings.json      seconds per stage
     RUN/metrics.jsonl     one record per iteration of the outer loop
@@ -32,6 +33,7 @@ from omnidistill.distillation.budget import training_bytes
 from omnidistill.distillation.outer_loop import CHECKPOINT, METRICS
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.experiments.config import RunConfig, parse_config
+from omnidistill.experiments.run.added_data import as_in_run
 from omnidistill.experiments.run.result import STAGES, DistillResult, pair_folder
 from omnidistill.experiments.run.run_identity import versions
 from omnidistill.io.artifacts import JsonContent, read_json, write_atomic
@@ -142,7 +144,7 @@ class Run:
         named = data.location or "the data"
         missing = [name for name in self.modalities if name not in data.features]
         if not missing:
-            data = data.only(self.modalities)
+            data = as_in_run(self.folder, data.only(self.modalities))
         if missing or fingerprint(data) != self.fingerprint:
             remedy = f"pass the data of the run with {argument('data')}"
             raise InputError(f"{named}: not the data of the run {self.folder} (modalities or rows differ); {remedy}")
