@@ -24,6 +24,7 @@ from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEn
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
 from omnidistill.experiments.run import (
@@ -112,6 +113,7 @@ __all__ = [
     "load_experts",
     "load_features",
     "load_heads",
+    "merge",
     "methods",
     "migrate",
     "objectives",

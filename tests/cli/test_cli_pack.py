@@ -46,6 +46,13 @@ def test_the_options_repair_the_set_and_report_it(files: tuple[object, ...], tmp
     assert "train-0" not in load_features(tmp_path / "SET").ids
 
 
+def test_a_set_can_be_named(files: tuple[object, ...], tmp_path: Path) -> None:
+    cli("pack", *files)
+    assert load_features(tmp_path / "SET").provenance["name"] == "features"
+    cli("pack", *files[:-1], tmp_path / "NAMED", "--name", "my clips")
+    assert load_features(tmp_path / "NAMED").provenance["name"] == "my clips"
+
+
 def test_the_options_take_modalities(files: tuple[object, ...]) -> None:
     content = json.loads(
         cli("pack", *files, "--merge-duplicates", "speech", "--drop-leaks", "video,speech", "--json").out

@@ -20,7 +20,7 @@ TOLD = {
     "settings as a number": "settings: found 3; pass a dict such as {'distill.iterations': 500}",
     "settings as a list of pairs": "settings: found ('distill.size', 4); pass a dict",
     "settings without a value": "setting distill.size: expected key=value",
-    "unknown setting in a dict": "unknown setting 'distill.sise'; did you mean 'size'?",
+    "unknown setting in a dict": "unknown setting 'distill.sise'; did you mean 'distill.size'?",
     "size and bytes": "bytes='1%' and size=4: both set distill.size; use only one",
     "size twice": "size=4 and setting distill.size=5: both set distill.size",
     "preset and config": "preset and config both define the settings; pass only one",

@@ -90,7 +90,7 @@ HOPA = ("--methods", "hopa")
         ((*HOPA, *sets("distill.iterations")), ("key=value",)),
         ((*HOPA, *sets('modalities=["a", "z"]')), ("'z'", "a, b, c")),
         ((*HOPA, *sets('modalities=["a"]')), ("modalities",)),
-        ((*HOPA, *sets("heads.widht=8")), ("heads.widht", "'width'")),
+        ((*HOPA, *sets("heads.widht=8")), ("heads.widht", "'heads.width'")),
         ((*HOPA, "--heads", "nowhere"), ("nowhere",)),
         ((*HOPA, "--experts", "E"), ("--experts", "--help")),
         ((*HOPA, "--method", "apm"), ("--method", "--help")),

@@ -62,17 +62,18 @@ CASES = {
         lambda a, t: put(a["touch"], 4, slice(None), 0),
         r"'touch', row 4 \(id 'r4'\): all values are equal",
     ),
+    "one column": (lambda a, t: a.update(touch=a["touch"][:, :1]), "'touch': its features have width 1, .* a label"),
     "no rows": (lambda a, t: a.update(speech=a["speech"][:0]), "'speech' has no rows"),
     "no rows in the table": (lambda a, t: [v.clear() for v in t.values()], "no rows"),
-    "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), "id 'r2': rows 2 and 8"),
+    "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), r"t\.csv: id 'r2': line 4 and line 10 both"),
     "no train": (lambda a, t: t.update(split=["heads"] * 5 + SPLITS[5:]), "no 'train' rows"),
     "no validation": (lambda a, t: drop(t, "validation"), "no 'validation' rows"),
     "no test": (lambda a, t: drop(t, "test"), "no 'test' rows"),
-    "an unknown split": (lambda a, t: t["split"].__setitem__(9, "tset"), "row 9.*'tset'.*did you mean 'test'"),
-    "an empty split": (lambda a, t: t["split"].__setitem__(9, ""), "row 9, column 'split' is missing"),
+    "an unknown split": (lambda a, t: t["split"].__setitem__(9, "tset"), "line 11.*'tset'.*did you mean 'test'"),
+    "an empty split": (lambda a, t: t["split"].__setitem__(9, ""), "line 11, column 'split' is missing"),
     "a group across splits": (
         lambda a, t: t["group"].__setitem__(9, "g3"),
-        "group 'g3': contains rows of split 'train' and of split 'test'",
+        "group 'g3': contains rows of split 'train' and of split 'test' .line 11.",
     ),
     "no split column": (lambda a, t: t.pop("split"), "the column 'split' is missing"),
     "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "the column 'id' is missing.*did you mean 'idd'"),
@@ -147,7 +148,7 @@ def test_a_repair_hides_no_invalid_row(tmp_path, option):
     features["touch"][5] = features["touch"][6]
     np.savez(tmp_path / "f.npz", **features)
     for column, row, value, match in (
-        ("id", 4, "r8", "id 'r8': rows 4 and 8"),
+        ("id", 4, "r8", "id 'r8': line 6 and line 10"),
         ("group", 4, "g8", "group 'g8': contains rows of split 'train' and of split 'test'"),
     ):
         bad = {**table, column: [value if number == row else name for number, name in enumerate(table[column])]}

@@ -24,6 +24,7 @@ from omnidistill.cli.commands import (
     heads,
     inspect,
     manifest,
+    merge,
     migrate,
     pack,
     paper,
@@ -38,7 +39,7 @@ from omnidistill.cli.parser import CommandGroup, Parser
 COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
-    "distillation": (distill, experts, heads),
+    "distillation": (distill, merge, experts, heads),
     "evaluation": (evaluate, compare, paper, report, diagnose),
     "migration to another encoder": (migrate, apply),
     "sharing": (export, push, pull),

@@ -12,10 +12,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def add_set(parser: argparse.ArgumentParser, output: str) -> None:
+def add_set(parser: argparse.ArgumentParser, output: str, required: bool = True) -> None:
     """Add the SET argument, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
-        "set", metavar="SET", help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset"
+        "set",
+        nargs=None if required else "?",
+        metavar="SET",
+        help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="output folder")
     parser.add_argument(
@@ -35,7 +38,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="built-in collection of settings (default: anchor); 'omnidistill presets' lists all",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="TOML file with your settings, instead of --preset"
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="TOML file with your settings, or a JSON file that 'omnidistill config' printed, instead of --preset",
     )
     parser.add_argument(
         "--set",

@@ -17,6 +17,7 @@ _AS_OPTIONS: ContextVar[bool] = ContextVar("arguments as options", default=False
 
 _OPTIONS = {
     "initial_set": "from",
+    "add_to": "from",
     "num_students": "students",
     "num_seeds": "seeds",
     "num_steps": "steps",

@@ -21,6 +21,7 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
+from omnidistill.data.row_checks import check_groups, check_ids
 from omnidistill.data.sources import read_sources
 from omnidistill.data.store import prepare_raw
 from omnidistill.data.table import read_splits, read_table, text_column
@@ -83,6 +84,7 @@ def read_raw(
     id_column: str = "id",
     group_column: str = "group",
     split_column: str = "split",
+    name: str | None = None,
 ) -> RawFeatures:
     """Read features and a table with ids, groups and splits.
 
@@ -94,12 +96,14 @@ def read_raw(
         group_column: column with the group of each row. If the table has no column "group", every row gets a separate
             group.
         split_column: column with the split of each row. `val`, `valid` and `dev` are read as `validation`.
+        name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
 
     Returns:
         The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
 
     Raises:
-        InputError: a file is invalid, the table or a column is missing, or parts differ in their number of rows.
+        InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
+            parts differ in their number of rows.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
@@ -116,6 +120,11 @@ def read_raw(
         notes.append("no column 'group': every row gets a separate group and is a positive only of itself")
     else:
         groups = text_column(place, columns, group_column, "rows in the same group are positives of each other")
+    try:
+        check_ids(ids, columns.place)
+        check_groups(groups, splits, columns.place)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if "heads" not in splits:
         notes.append("no 'heads' split: projection heads start from random values unless you pass pre-trained heads")
     sources = files if table is None else (*files, table)
@@ -125,7 +134,7 @@ def read_raw(
         groups,
         splits,
         provenance={
-            "name": features.stem,
+            "name": name or features.stem,
             "sources": {file.name: _sha256(file) for file in sources},
             "dtypes": {**_dtypes(tensors)},
             "notes": [*notes],
@@ -145,6 +154,7 @@ def pack(
     centre: bool = True,
     merge_duplicates: bool | Sequence[str] = False,
     drop_leaks: bool | Sequence[str] = False,
+    name: str | None = None,
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
@@ -158,7 +168,7 @@ def pack(
     do not connect groups.
 
     Args:
-        features, table, id_column, group_column, split_column: see `read_raw`.
+        features, table, id_column, group_column, split_column, name: see `read_raw`.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
         merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
@@ -173,7 +183,7 @@ def pack(
     Raises:
         InputError: the input is invalid, or `drop_leaks` would leave a split without rows; `out` is then unchanged.
     """
-    raw = read_raw(features, table, id_column, group_column, split_column)
+    raw = read_raw(features, table, id_column, group_column, split_column, name)
     place, rows = None if out is None else Path(out), RawRows.of(raw)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
     notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))

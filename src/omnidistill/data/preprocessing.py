@@ -86,6 +86,15 @@ class Preprocessing:
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
 
+    def difference(self, other: Preprocessing) -> str | None:
+        """Return how the steps differ from other steps, such as "the means of 'text'"; None if both are equal."""
+        if (self.standardise, self.epsilon) != (other.standardise, other.epsilon):
+            return "the standardisation of rows"
+        if self.means.keys() != other.means.keys():
+            return "whether rows are centred"
+        unequal = [name for name, mean in self.means.items() if not torch.equal(mean, other.means[name])]
+        return f"the means of {', '.join(map(repr, unequal))}" if unequal else None
+
     def only(self, modalities: Sequence[str]) -> Preprocessing:
         """Return the steps for only these modalities."""
         means = {name: mean for name, mean in self.means.items() if name in modalities}

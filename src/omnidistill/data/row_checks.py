@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -58,23 +58,28 @@ def check_texts(what: str, texts: Sequence[str]) -> None:
             check_encodable(text, f"{what} of row {row}")
 
 
-def check_ids(ids: Sequence[str]) -> None:
-    """Raise InputError if two rows have the same id. The message names both rows."""
+def row_place(row: int) -> str:
+    """Return the place of a row in tensors, for messages."""
+    return f"row {row}"
+
+
+def check_ids(ids: Sequence[str], place: Callable[[int], str] = row_place) -> None:
+    """Raise InputError if two rows have the same id. The message names the `place` of both rows."""
     if len(set(ids)) == len(ids):
         return
     seen: dict[str, int] = {}
     for row, name in enumerate(ids):
         if (first := seen.setdefault(name, row)) != row:
-            raise InputError(f"id {name!r}: rows {first} and {row} both have this id; ids must be unique")
+            raise InputError(f"id {name!r}: {place(first)} and {place(row)} both have this id; ids must be unique")
 
 
-def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise InputError if the rows of a group are in different splits."""
+def check_groups(groups: Sequence[str], splits: Sequence[str], place: Callable[[int], str] = row_place) -> None:
+    """Raise InputError if the rows of a group are in different splits. The message names the `place` of a row."""
     split_of: dict[str, str] = {}
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: contains rows of split {first!r} and of split {split!r} (row {row}); "
+                f"group {group!r}: contains rows of split {first!r} and of split {split!r} ({place(row)}); "
                 "all rows of a group must be in the same split"
             )
 

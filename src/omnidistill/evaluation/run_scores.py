@@ -15,6 +15,7 @@ from pydantic import Field
 from omnidistill.core.json_value import Json
 from omnidistill.evaluation.directions import Gallery
 from omnidistill.evaluation.intervals import Coverage, Interval
+from omnidistill.evaluation.membership import Membership
 from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
@@ -158,6 +159,7 @@ class RunScores(JsonContent):
         undefined: default recall levels whose K exceeds the size of a gallery. Tables show them as n/a.
         command: the command line that evaluated the run.
         rows: {name: scores} of every table row, in order; empty if the run has not been evaluated.
+        membership: how well attacks tell training rows from test rows; None if this was not measured.
     """
 
     remedy: ClassVar[str] = RowScores.remedy
@@ -176,6 +178,7 @@ class RunScores(JsonContent):
     undefined: tuple[Level, ...] = ()
     command: str = ""
     rows: Mapping[str, RowScores] = {}
+    membership: Membership | None = None
 
     @property
     def scored(self) -> bool:
@@ -205,7 +208,7 @@ class RunScores(JsonContent):
     def to_json(self) -> dict[str, Any]:
         """Return the scores as a JSON object, the content of scores.json."""
         scored = {"num_seeds", "gallery", "items", "undefined", "command"}
-        tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows"})}
+        tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows", "membership"})}
         if not self.rows:
             return tree
         rows = {name: row.to_json() for name, row in self.rows.items()}
@@ -216,6 +219,7 @@ class RunScores(JsonContent):
             "lines": list(rows),
             **rows,
             "gain_retained": rows["distilled"]["gain_retained"],
+            **({} if self.membership is None else {"membership": self.membership.to_json()}),
         }
 
     @classmethod

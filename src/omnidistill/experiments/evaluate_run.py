@@ -25,10 +25,12 @@ from omnidistill.distillation.budget import parse_budget
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.distilled_row import train_on_sets, train_without_start
+from omnidistill.evaluation.membership import Membership, measure_membership
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.evaluation.scores import Scoring, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.run import DistillResult, Run, given_heads, open_run, versions
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
@@ -114,6 +116,7 @@ def evaluate(
     heads: GivenHeads | None = None,
     baselines: Sequence[str | Baseline] | None = None,
     metrics: Sequence[str] | None = None,
+    membership: bool = False,
     shared: Mapping[str, TrainedHeads] | None = None,
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
@@ -132,6 +135,8 @@ def evaluate(
         baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
         metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
+        membership: whether to measure, too, how well attacks tell training rows from test rows
+            (`evaluation.membership`).
         shared: trained heads of table rows (`Evaluation.rows`) from another run on the same data and heads. These rows
             are not trained again.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -161,6 +166,7 @@ def evaluate(
     needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
     needs_start["distilled_alone"] = False
     of_rows = score_rows(rows, test, config)
+    revealed = _membership(result, rows, features) if membership else None
     scores = facts.evolve(
         num_seeds=config.num_seeds,
         command=command,
@@ -171,12 +177,24 @@ def evaluate(
         bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
         rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
         seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
+        membership=revealed,
     )
     evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
     if result.folder is None:
         return evaluation
     name = heads.resolve().stem if isinstance(heads, Path) else "given"
     return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+
+
+def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
+    """Attack the set. If its heads can be trained without initial heads, the attacker needs only the set."""
+    attacked = {
+        "loss": rows.get("distilled_alone", rows["distilled"]),
+        "loss_full": rows["full"],
+        "loss_initial": rows["zero_shot"],
+    }
+    heads = {name: [run_of(part, 0) for part in trained.parts] for name, trained in attacked.items()}
+    return measure_membership(result.sets, heads, data.split("train"), data.split("test"), result.config.seed)
 
 
 def open_result(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:

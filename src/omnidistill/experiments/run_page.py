@@ -43,7 +43,8 @@ def write_report(
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
-        media: manifest of the original items, so that the page can show their captions, pictures and sounds.
+        media: manifest of the original items, so that the page can show their captions, pictures and sounds. Other
+            columns of its file are ignored.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         data: the data. Required if they were moved after the run, or if they were only in memory.
 
@@ -53,7 +54,7 @@ def write_report(
     Raises:
         InputError: a folder is not a finished run, the data do not belong to a run, or the runs use different data.
     """
-    items = read_manifest(media, root) if isinstance(media, Path) else media
+    items = read_manifest(media, root, other_columns=True) if isinstance(media, Path) else media
     views = []
     for each in runs:
         folder = each.folder if isinstance(each, DistillResult) else each

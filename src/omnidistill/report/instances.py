@@ -65,16 +65,28 @@ class Instance:
         index: number of the row.
         start: id of the real row that initialised it; None if unknown.
         traces: {modality: nearest training items, and difference to the initial row}.
+        start_group: group of the initial real row; None if unknown.
     """
 
     index: int
     start: str | None
     traces: Mapping[str, Trace]
+    start_group: str | None = None
 
     @property
     def agrees(self) -> bool:
         """Whether the nearest items of all modalities belong to the same group. False if there is only one modality."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
+
+    @property
+    def stays(self) -> bool:
+        """Whether the nearest item of every modality belongs to the group of the initial row. False if it is unknown.
+
+        The items of a group may be identical in a modality, so the id of the nearest one means nothing.
+        """
+        return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
+            self.start_group
+        }
 
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
@@ -93,6 +105,7 @@ def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) 
             first + row,
             distilled.provenance.initial_ids[row] if known else None,
             {name: of_modality[row] for name, of_modality in traces.items()},
+            train.groups[initial_rows[row]] if known else None,
         )
         for row in range(size)
     ]

@@ -129,7 +129,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         cases=None if run.cases is None else _cases(run.cases, run, shown),
         num_instances=len(run.instances),
         num_agreeing=sum(instance.agrees for instance in run.instances),
-        num_staying=sum(_stays(instance) for instance in run.instances),
+        num_staying=sum(instance.stays for instance in run.instances),
         starts_from_items=any(instance.start is not None for instance in run.instances),
         commands=tuple(command for command in run.commands if command),
         facts=run_facts(scores, run.facts),
@@ -140,11 +140,6 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
 def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
     """Mark the SVG of charts as safe HTML. `line_chart` has already escaped all text in the SVG."""
     return tuple(replace(chart, svg=Markup(chart.svg)) for chart in charts)
-
-
-def _stays(instance: Instance) -> bool:
-    """Return whether the real item that initialised a synthetic row is the nearest item in every modality."""
-    return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
 def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> ShownSimilarity:

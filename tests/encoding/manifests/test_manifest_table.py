@@ -101,7 +101,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"video": ["a"]}, "column 'video': found .*expected a text or a path"),
         ({"split": "tset"}, "column 'split': unknown split 'tset'.*did you mean 'test'"),
         ({"split": 3.5}, "column 'split' is 3.5; expected text"),
-        ({"id": "a"}, "column 'id': 'a' is also the id of row 0"),
+        ({"id": "a"}, "column 'id': 'a' is also the id of line 1"),
         ({"id": ""}, "column 'id' is missing"),
         ({"group": "a", "split": "test"}, "column 'split': group 'a' has rows in the splits 'train' and 'test'"),
         ({"start": "soon"}, "column 'start': found 'soon', expected a number of seconds"),
@@ -117,7 +117,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
     good, bad = ({"id": name, "group": name, "split": "train", "video": f"{name}.mp4"} for name in "ab")
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(each) for each in (good, bad | row)))
     with pytest.raises(
-        InputError, match=rf"m\.jsonl: row 1, {names}|m\.jsonl: row 1, column '\w+': .*{names}"
+        InputError, match=rf"m\.jsonl: line 2, {names}|m\.jsonl: line 2, column '\w+': .*{names}"
     ) as caught:
         read_manifest(tmp_path / "m.jsonl")
     assert "\n" not in str(caught.value)

@@ -185,7 +185,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ('baselines = ["cca", { kind = "cca" }]', "a value is given twice"),
         (
             'baselines = [{ kind = "cca", ridge = [0.1] }]',
-            "unknown setting 'baselines.0.ridge'; did you mean 'ridges'?",
+            "unknown setting 'baselines.0.ridge'; did you mean 'baselines.0.ridges'?",
         ),
         ('baselines = [{ kind = "full-own", objective = "hoppa" }]', "objective 'hoppa' is not installed"),
         ('baselines = "cca"', "baselines"),

@@ -41,6 +41,11 @@ def add(group: CommandGroup) -> None:
         help="comma-separated metrics: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all of them, with K = 1, "
         "5 and 10)",
     )
+    parser.add_argument(
+        "--membership",
+        action="store_true",
+        help="also measure how well attacks that have the set tell its training rows from test rows",
+    )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)
     add_json(parser)
@@ -56,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
         None if options.data is None else set_of(options.data),
         num_seeds=options.seeds,
         metrics=options.metrics,
+        membership=options.membership,
         heads=options.heads,
         device=options.device,
         progress=progress(),
@@ -65,8 +71,9 @@ def run(options: argparse.Namespace) -> None:
         print_table(to_rich(evaluation.scores))
         if options.metrics and (metrics := metrics_to_rich(evaluation.scores)) is not None:
             print_table(metrics)
-    folder = evaluation.folder
+    folder, revealed = evaluation.folder, evaluation.scores.membership
     lines = [
+        *([] if revealed is None else revealed.lines()),
         f"scores {folder}/scores.json, {folder}/scores.csv",
         f"page   {folder}/report.html",
         f"next   omnidistill export {options.run} -o set.parquet; omnidistill cite {options.run}",

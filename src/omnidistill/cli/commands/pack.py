@@ -71,6 +71,9 @@ def add(group: CommandGroup) -> None:
         "(image,audio) to compare only these modalities",
     )
     add_preprocessing(parser)
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of --features)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
     add_json(parser)
 
@@ -86,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
         id_column=options.id,
         group_column=options.group,
         split_column=options.split,
+        name=options.name,
         standardise=not options.no_standardise,
         centre=not options.no_centre,
         merge_duplicates=options.merge_duplicates,

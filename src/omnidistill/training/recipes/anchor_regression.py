@@ -140,7 +140,7 @@ def stack_on(
     """
     upper, lower = weight**0.5, (1 - weight) ** 0.5
     return {
-        name: torch.cat([upper * _unit_length(matrix, rows[name]), lower * _unit_length(start[name], rows[name])])
+        name: torch.cat([upper * unit_length(matrix, rows[name]), lower * unit_length(start[name], rows[name])])
         for name, matrix in heads.items()
     }
 
@@ -166,7 +166,7 @@ def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> H
     return {name: basis.mT.to(matrix) @ matrix for name, matrix in heads.items()}
 
 
-def _unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
+def unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
     """Return the head `matrix`, scaled so that its outputs on the rows have a mean length of 1."""
     length = (rows @ matrix.mT).norm(dim=1).mean()
     return matrix / torch.where(length > 0, length, torch.ones_like(length))
