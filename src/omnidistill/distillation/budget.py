@@ -20,7 +20,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class BudgetTooSmallError(InputError):
-    """Raised if a budget in bytes is too small even for the smallest possible distilled set."""
+    """Raised if a size budget is too small even for the smallest possible distilled set."""
 
 
 def check_budget(text: str) -> str:

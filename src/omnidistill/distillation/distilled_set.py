@@ -167,7 +167,7 @@ class DistilledSet:
         width: int | None = None,
         recipe: Recipe | None = None,
     ) -> Heads | dict[str, nn.Module]:
-        """Train heads or torch modules on the set with its recipe, and return them.
+        """Train heads or torch modules on the set with its training recipe, and return them.
 
         The role of `start` depends on the recipe:
 
@@ -185,7 +185,7 @@ class DistilledSet:
             width: output width of the heads, which only "anchor" can change. If it is None, "sgd", "map", and "anchor"
                 with `keep_width` give the width d of `start`. Otherwise, "anchor" gives width N, the number of rows
                 to train on, or N + d for stacked heads.
-            recipe: recipe to use instead of the set's own.
+            recipe: training recipe to use instead of that of the set.
 
         Returns:
             Heads {modality: width x p_m}, or trained copies of the modules.
@@ -213,7 +213,7 @@ class DistilledSet:
         return {name: matrix[0] for name, matrix in trained.items()}
 
     def training_rows(self, device: torch.device | str = "cpu") -> TrainingRows:
-        """Return the rows, targets and objective on a device, in the form that recipes need."""
+        """Return the rows, target similarities and loss on a device, in the form that training recipes need."""
         on_device = replace(self, tensors=moved(self.tensors, device))
         return TrainingRows(on_device.rows(), on_device.targets, self.objective)
 
@@ -240,11 +240,11 @@ class DistilledSet:
             yield dataset.batch(indices)
 
     def with_recipe(self, recipe: Recipe) -> DistilledSet:
-        """Return a copy of the set with a different recipe."""
+        """Return a copy of the set with this training recipe."""
         return replace(self, spec=replace(self.spec, recipe=recipe))
 
     def with_steps(self, num_steps: int) -> DistilledSet:
-        """Return a copy of the set with a different number of steps in its recipe."""
+        """Return a copy of the set whose training recipe has this number of steps."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def as_features(self) -> FeatureSet:
@@ -292,7 +292,7 @@ class DistilledSet:
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the recipe of a set. The recipe must be of kind "sgd".
+    """Return the training recipe of a set, which must be of kind "sgd".
 
     Raises:
         InputError: the recipe is of a different kind.

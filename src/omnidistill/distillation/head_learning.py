@@ -179,7 +179,7 @@ def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
 
 
 def _batches(num_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-    """Yield the row numbers of mini-batches, without end.
+    """Yield mini-batches of row indices without end.
 
     Every pass over the rows uses a new random order, and leaves out the last rows if they do not fill a mini-batch.
     """

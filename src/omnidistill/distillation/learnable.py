@@ -52,7 +52,10 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], sgd: StudentSgd | None) -> None:
-        """Copy rows and SGD settings from another set, and its similarity if the shapes match. `sgd` may be None."""
+        """Copy rows and similarity from another set, the similarity only if its shapes match.
+
+        Also copy the settings of SGD, unless `sgd` is None because the other set has none.
+        """
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
         if sgd is not None:
             initial |= {name: leaf for name, leaf in sgd.to_leaves(self.space).items() if name in self.sgd}
@@ -78,7 +81,7 @@ class Learnable:
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
     def result(self) -> dict[str, Tensor]:
-        """Return copies of the learned tensors that form the resulting set, or of their moving averages if tracked."""
+        """Return copies of the tensors of the resulting set: learned tensors, or their moving averages if tracked."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
     def update_average(self, decay: float) -> None:

@@ -53,7 +53,7 @@ L = TypeVar("L", bound="LearnableMaps")
 class Frame:
     """Means of the old and the new embedding space, and whether their vectors have length 1.
 
-    Maps between the spaces need both in either direction.
+    A map between the spaces in either direction needs these values.
 
     Attributes:
         means: the mean of the old vectors and the mean of the new vectors.

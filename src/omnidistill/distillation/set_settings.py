@@ -41,7 +41,7 @@ class SetSettings(Component):
         """Number of stored rows.
 
         Raises:
-            InputError: the size is given as a budget in bytes, which must first be converted to a number of rows.
+            InputError: the size is a budget (bytes or percent), which must first be converted to a number of rows.
         """
         if isinstance(self.size, str):
             raise InputError(

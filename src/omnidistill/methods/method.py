@@ -1,4 +1,4 @@
-"""Interface of methods. A method produces a synthetic set from data, initial heads and, if needed, experts."""
+"""Interface of methods, which produce a synthetic set from data, initial heads and, if needed, expert trajectories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coresets and prototypes: real rows, or averages of real rows, without any learning.
+"""Coresets and prototypes: synthetic sets of real rows, or of averages of real rows, without any learning.
 
 Each file in `selectors/` documents the criterion and the reference of its selector. Rows from the same group remain
 positives of each other.

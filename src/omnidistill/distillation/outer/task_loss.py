@@ -112,5 +112,5 @@ class TaskObjective(OuterObjective):
     """Temperature of InfoNCE."""
 
     def bind(self, material: Material) -> TaskLoss:
-        """Create the task loss for the training rows and initial heads in `material`."""
+        """Create the loss of trained students on real rows, for the training rows and initial heads in `material`."""
         return TaskLoss(material.train, material.start, self.rows, self.tau)

@@ -80,5 +80,5 @@ class GroupMeans(Selector):
         return Selection(group_means(train, size, generator), torch.arange(size, device="cpu"))
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the number of training groups, because each averaged row needs its own group."""
+        """Return the number of training groups, because each averaged row is the mean of one group."""
         return len(set(train.groups))

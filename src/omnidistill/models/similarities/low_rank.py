@@ -42,7 +42,7 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return diag(a_I) + (alpha / r) L_I R_I^T for each mini-batch, where I contains its row indices."""
+        """Return the targets diag(a_I) + (alpha / r) L_I R_I^T of each mini-batch, where I contains its row indices."""
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 
