@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
 
@@ -80,6 +81,8 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
+    except MemoryError:
+        raise
     except Exception as error:  # the parser raises many types of errors for damaged bytes
         raise InputError(
             f"{path}: cannot be read as a Parquet file ({_line(error)}); check the path, or write the file again"
@@ -174,6 +177,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:
+        if out_of_memory(error):
+            raise
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
                 f"{path}: not a NumPy file, or it contains pickled objects, which can execute code and are not read; "

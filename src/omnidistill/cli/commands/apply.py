@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -27,7 +27,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument("embeddings", type=Path, metavar="FILE", help=".npy file with one embedding per row")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".npy file to write")
     parser.add_argument("--reverse", action="store_true", help="map new embeddings to the space of the old encoder")
-    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+    add_force(parser, "an existing output file")
     add_json(parser)
 
 

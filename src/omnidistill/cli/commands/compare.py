@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import print_estimate, print_table, progress, typed_command
+from omnidistill.cli.output import command_line, print_estimate, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -20,6 +20,7 @@ def add(group: CommandGroup) -> None:
         run,
         "create and evaluate a synthetic set per method, size and seed",
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
+        less_memory="use fewer --students, or smaller --sizes",
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
             "omnidistill compare SET --methods anchor,apm,k-medoids --sizes 100,200 -o CMP",
@@ -142,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_table(to_rich(compared.content), width=100)
         print(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
-        print(f"next   omnidistill cite {options.output}")
+        print(f"next   {command_line('cite', options.output)}")
     for cell, error in compared.failures.items():
         print(f"omnidistill: {cell}: {error}", file=sys.stderr)
     return 1 if compared.failures else 0

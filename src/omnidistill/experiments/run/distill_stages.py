@@ -142,9 +142,16 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
 def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: DistillJob) -> Run | None:
     if folder is None:
         return None
-    return open_or_create_run(
+    run = open_or_create_run(
         folder, data, config, location=job.location, command=job.command, resume=job.resume, budget=job.budget
     )
+    before, now = run.versions.get("threads"), versions()["threads"]
+    if before not in (None, now) and not run.finished:
+        job.progress.note(
+            f"this run began with {before} torch threads and resumes with {now}: the last digits of its numbers may "
+            f"differ from those of an uninterrupted run; to avoid this, set OMP_NUM_THREADS={before}"
+        )
+    return run
 
 
 def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: DistillJob) -> InitialHeads:
