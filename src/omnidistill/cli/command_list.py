@@ -67,7 +67,7 @@ exit codes:
   1    part of a comparison failed, out of memory, or the installation is broken
   2    invalid input
   3    a computation produced NaN or Inf
-  130  interrupted; finished work is saved"""
+  130  interrupted (143: by SIGTERM, 129: by SIGHUP); finished work is saved"""
 
 
 def make_parser() -> Parser:

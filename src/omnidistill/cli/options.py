@@ -109,6 +109,11 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_force(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--force` to a command that refuses to replace existing output."""
+    parser.add_argument("--force", action="store_true", help=f"replace {what}")
+
+
 def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
     """Add the options for commands that write a manifest."""
     parser.add_argument(
@@ -126,6 +131,7 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         metavar="FILE",
         help="output file (.csv, .jsonl or .parquet), in the folder of the media files or in one of its parent folders",
     )
+    add_force(parser, "an existing output file")
 
 
 def names(text: str) -> list[str]:

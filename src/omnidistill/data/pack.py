@@ -25,6 +25,7 @@ from omnidistill.data.row_checks import check_groups, check_ids
 from omnidistill.data.sources import read_sources
 from omnidistill.data.store import prepare_raw
 from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.io.artifacts import require_new_folder
 from omnidistill.io.input_files import open_input
 
 
@@ -155,6 +156,7 @@ def pack(
     merge_duplicates: bool | Sequence[str] = False,
     drop_leaks: bool | Sequence[str] = False,
     name: str | None = None,
+    force: bool = False,
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
@@ -176,13 +178,17 @@ def pack(
         drop_leaks: True drops first the rows that are identical to test rows, and then the rows that are identical to
             the remaining validation rows. Test rows are never dropped. A list of modalities compares rows only in these
             modalities.
+        force: whether to replace a set that is already in `out`.
 
     Returns:
         The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid, or `drop_leaks` would leave a split without rows; `out` is then unchanged.
+        InputError: the input is invalid, `drop_leaks` would leave a split without rows, or `out` is not empty and
+            `force` is False; `out` is then unchanged.
     """
+    if out is not None:
+        require_new_folder(Path(out), force)
     raw = read_raw(features, table, id_column, group_column, split_column, name)
     place, rows = None if out is None else Path(out), RawRows.of(raw)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
 from omnidistill.io.input_files import check_expansion, open_input, regular_file
@@ -89,7 +90,7 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # the parser raises many types of errors for damaged bytes
         raise InputError(
@@ -197,6 +198,8 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
                 f"{path}: not a NumPy file, or it contains pickled objects, which can execute code and are not read; "

@@ -23,6 +23,7 @@ from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.io.input_files import reading
+from omnidistill.io.tracking import JsonlLog
 
 
 @dataclass
@@ -150,7 +151,10 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
     Raises:
         InputError: the checkpoint is damaged, or it belongs to a different run.
     """
-    artifact = load_artifact(folder, "checkpoint")
+    try:
+        artifact = load_artifact(folder, "checkpoint")
+    except InputError as error:
+        raise _with_remedy(error, folder) from error
     meta = artifact.meta
     with reading(str(folder), "delete this folder to start again"):
         if CheckpointIdentity.from_json(meta["identity"], str(folder)) != identity:
@@ -172,3 +176,23 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
         learner.last_good = RestartPoint(last_good or learner.learnable.copy(), **taken)
         best = Best(**meta["best"], tensors=best_tensors) if meta["best"] else Best()
         return LoopState(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])
+
+
+def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:
+    """Open the metrics log of a run at the position that its checkpoint recorded, or start a new log.
+
+    Raises:
+        InputError: the log cannot be opened, or it does not belong to the checkpoint.
+    """
+    try:
+        return JsonlLog(path, state.tracker_position)
+    except InputError as error:
+        if state.tracker_position is None:
+            raise
+        raise _with_remedy(error, checkpoint) from error
+
+
+def _with_remedy(error: InputError, folder: Path) -> InputError:
+    """Return an error about a damaged checkpoint or log with its remedy: to delete the folder of the checkpoint."""
+    found = str(error).partition(";")[0]
+    return InputError(f"{found}; to start the outer loop of this run again, delete the folder {folder} and resume")

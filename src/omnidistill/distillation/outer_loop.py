@@ -26,7 +26,14 @@ from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.checkpoint import Best, CheckpointIdentity, LoopState, load_checkpoint, save_checkpoint
+from omnidistill.distillation.checkpoint import (
+    Best,
+    CheckpointIdentity,
+    LoopState,
+    load_checkpoint,
+    open_log,
+    save_checkpoint,
+)
 from omnidistill.distillation.distilled_set import DistilledSet, as_stored
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.loop_settings import LoopSettings
@@ -35,7 +42,6 @@ from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
 from omnidistill.distillation.student_sgd import StudentSgd
 from omnidistill.io.tracking import (
-    JsonlLog,
     MemoryLog,
     MetricsLog,
     MetricsRecord,
@@ -137,7 +143,7 @@ def distill(
             or the checkpoint belongs to a different run.
         NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
             the error is raised, the last set with finite numbers is saved.
-        KeyboardInterrupt: re-raised after a checkpoint is written.
+        KeyboardInterrupt: the user pressed Ctrl-C, or the process received SIGTERM or SIGHUP; a checkpoint was written.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
     provenance, progress = provenance or Provenance(), progress or SilentProgress()
@@ -173,7 +179,7 @@ class _Loop:
             self._open(self.folder, resume)
         state, progress = self.state, self.progress
         started_at = time.monotonic() - state.seconds
-        log = MemoryLog() if self.folder is None else JsonlLog(self.folder / METRICS, state.tracker_position)
+        log = MemoryLog() if self.folder is None else open_log(self.folder / METRICS, state, self.folder / CHECKPOINT)
         with TrackedLog(log, self._group()) as tracker, progress, interrupt_deferred() as interrupted:
 
             def save() -> None:
@@ -201,9 +207,9 @@ class _Loop:
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-                if interrupted():
+                if (stop := interrupted()) is not None:
                     save()
-                    raise KeyboardInterrupt
+                    raise stop
         best = state.best
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._result(), state.iteration)
         result = self._distilled(tensors, iteration, best)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.run import DistillResult, Run, given_heads, open_run, versions
 from omnidistill.experiments.run.start_heads import GivenHeads
-from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
+from omnidistill.experiments.run_page import CASES, PAGE, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
@@ -43,7 +44,7 @@ from omnidistill.experiments.table_baselines import (
     table_baselines,
     table_key,
 )
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads
 from omnidistill.report.cases import Cases, find_cases, save_cases
@@ -97,7 +98,7 @@ class Evaluation:
         write_atomic(folder / "scores.csv", to_csv(self.scores).encode())
         if self.cases is not None:
             save_cases(self.cases, folder / CASES)
-        write_atomic(folder / "report.html", render_page([self.view()]).encode())
+        write_atomic(folder / PAGE, render_page([self.view()]).encode())
         return replace(self, folder=folder)
 
     def __repr__(self) -> str:
@@ -144,46 +145,47 @@ def evaluate(
         command: command line, recorded in the scores.
 
     Raises:
-        InputError: the run is not finished, the data are not those of the run, `num_seeds` is less than 2, or the
-            device is not available.
+        InputError: the run is not finished or is in use by another process, the data are not those of the run,
+            `num_seeds` is less than 2, or the device is not available.
     """
     if num_seeds is not None and num_seeds < 2:
         raise InputError(
             f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 seeds (default: 10)"
         )
     result, features = open_result(result, data)
-    own = given_heads(heads, features.widths)
-    features = features.to(resolve_device(device))
-    start = moved(result.start if own is None else own, features.device)
-    given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
-    config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
-    test, facts = features.split("test"), unscored(result, features)  # raises errors before the work starts
-    scoring = Scoring.of(test, config)
-    started_at = time.monotonic()
-    requested = table_baselines(named_baselines(baselines), [result.config], config)
-    rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
-    needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
-    needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
-    needs_start["distilled_alone"] = False
-    of_rows = score_rows(rows, test, config)
-    revealed = _membership(result, rows, features) if membership else None
-    scores = facts.evolve(
-        num_seeds=config.num_seeds,
-        command=command,
-        versions=versions(),
-        gallery=config.gallery,
-        items=scoring.sizes,
-        undefined=scoring.undefined,
-        bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
-        rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
-        seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
-        membership=revealed,
-    )
-    evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
-    if result.folder is None:
-        return evaluation
-    name = heads.resolve().stem if isinstance(heads, Path) else "given"
-    return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+    with nullcontext() if result.folder is None else exclusive(result.folder):
+        own = given_heads(heads, features.widths)
+        features = features.to(resolve_device(device))
+        start = moved(result.start if own is None else own, features.device)
+        given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
+        config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
+        test, facts = features.split("test"), unscored(result, features)  # raises errors before the work starts
+        scoring = Scoring.of(test, config)
+        started_at = time.monotonic()
+        requested = table_baselines(named_baselines(baselines), [result.config], config)
+        rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
+        needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
+        needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
+        needs_start["distilled_alone"] = False
+        of_rows = score_rows(rows, test, config)
+        revealed = _membership(result, rows, features) if membership else None
+        scores = facts.evolve(
+            num_seeds=config.num_seeds,
+            command=command,
+            versions=versions(),
+            gallery=config.gallery,
+            items=scoring.sizes,
+            undefined=scoring.undefined,
+            bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
+            rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
+            seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
+            membership=revealed,
+        )
+        evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
+        if result.folder is None:
+            return evaluation
+        name = heads.resolve().stem if isinstance(heads, Path) else "given"
+        return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -33,7 +33,7 @@ def add(group: CommandGroup) -> None:
         action="store_true",
         help="map in the reverse direction: embeddings of the new encoder to the space of the old one",
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+    add_force(parser, "an existing output file")
     add_json(parser)
 
 

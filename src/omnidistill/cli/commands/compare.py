@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import print_estimate, print_table, print_text, progress, typed_command
+from omnidistill.cli.output import command_line, print_estimate, print_table, print_text, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -19,6 +19,7 @@ def add(group: CommandGroup) -> None:
         run,
         "compare distillation methods at several sizes and random seeds",
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
+        less_memory="use fewer --students, or smaller --sizes",
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
             "omnidistill compare SET --methods anchor,apm,k-medoids --sizes 100,200 -o CMP",
@@ -159,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_table(to_rich(compared.content), width=100)
         print_text(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
-        print_text(f"next   omnidistill cite {options.output}")
+        print_text(f"next   {command_line('cite', options.output)}")
     for cell, error in compared.failures.items():
         print_text(f"omnidistill: {cell}: {error}", to_stderr=True)
     return 1 if compared.failures else 0

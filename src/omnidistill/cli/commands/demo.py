@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_json
-from omnidistill.cli.output import print_result, print_table, progress
+from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from omnidistill.report.run_table import to_rich
 
     demo = run_demo(options.output, device=options.device, progress=progress())
-    following = f"omnidistill inspect {options.output / PRESETS[-1]}"
+    following = command_line("inspect", options.output / PRESETS[-1])
     if not options.json:
         print_table(to_rich(demo.scores))
     content = {"scores": demo.scores.to_json(), "table": demo.table, "page": demo.page}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json, set_of
+from omnidistill.cli.options import add_force, add_json, set_of
 from omnidistill.cli.output import print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -51,9 +51,7 @@ def add(group: CommandGroup) -> None:
         help="seed for the mini-batches and for '--real-rows random' (default: 0)",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
-    parser.add_argument(
-        "--force", action="store_true", help="replace the files of an earlier diagnosis in the output folder"
-    )
+    add_force(parser, "the files of an earlier diagnosis in the output folder")
     add_json(parser)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_device, add_dry_run, add_json, add_set, add_trackers, set_of, settings_of
-from omnidistill.cli.output import print_estimate, print_result, progress, typed_command
+from omnidistill.cli.output import command_line, print_estimate, print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -20,6 +20,7 @@ def add(group: CommandGroup) -> None:
         description="Learn a small synthetic set that replaces a dataset in training. The command first pre-trains "
         "the projection heads and the expert trajectories that the method needs and that are not given.",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
+        less_memory="use a smaller --size or heads.width, or fewer experts (experts.num_experts)",
         examples=(
             "omnidistill distill emoji --size 30 -o RUN",
             "omnidistill distill SET --bytes 1% --heads HEADS -o RUN",
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
         trackers=options.trackers,
         command=typed_command(),
     )
-    following = f"omnidistill evaluate {options.output}"
+    following = command_line("evaluate", options.output)
     print_result(options, {**result.to_json(), "next": following}, [result.table(), f"next     {following}"])
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
-from omnidistill.cli.output import print_estimate, print_note, print_result, progress
+from omnidistill.cli.output import command_line, print_estimate, print_note, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
@@ -31,6 +31,7 @@ def add(group: CommandGroup) -> None:
         run,
         "create a dataset (SET) from video, audio, image and text files",
         main_options=("--resume", "--dry-run", "--device"),
+        less_memory="use a smaller --batch or --shard, or fewer --workers",
         examples=(
             "omnidistill encode items.csv --encoder efficientnet-lite2 --encoder minilm-l6 -o SET --dry-run",
             "omnidistill encode items.csv --encoder clip-image:FOLDER --encoder clip-text:FOLDER -o SET",
@@ -144,5 +145,5 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         progress=progress(),
     )
-    following = f"omnidistill distill {options.output} --size 100 -o RUN"
+    following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
     print_result(options, {**encoded.to_json(), "next": following}, [encoded.table(), f"next   {following}"])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_json, names, set_of
-from omnidistill.cli.output import print_result, print_table, progress, typed_command
+from omnidistill.cli.output import command_line, print_result, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -17,6 +17,7 @@ def add(group: CommandGroup) -> None:
         run,
         "score projection heads trained on a synthetic set, and baselines",
         main_options=("--seeds", "--json"),
+        less_memory="use fewer --seeds",
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder written by 'omnidistill distill'")
@@ -76,6 +77,6 @@ def run(options: argparse.Namespace) -> None:
         *([] if revealed is None else revealed.lines()),
         f"scores {folder}/scores.json, {folder}/scores.csv",
         f"page   {folder}/report.html",
-        f"next   omnidistill export {options.run} -o set.parquet; omnidistill cite {options.run}",
+        f"next   {command_line('export', options.run, '-o', 'set.parquet')}; {command_line('cite', options.run)}",
     ]
     print_result(options, evaluation.to_json(), lines)

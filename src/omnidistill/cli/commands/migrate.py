@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_device, add_json
-from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.options import add_device, add_force, add_json
+from omnidistill.cli.output import command_line, print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
@@ -88,7 +88,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed for the random splits and for training (default: 0)"
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing kit (learned map) and its report")
+    add_force(parser, "an existing kit (learned map) and its report")
     add_device(parser)
     add_json(parser)
 
@@ -118,13 +118,13 @@ def run(options: argparse.Namespace) -> None:
         progress=progress(),
         command=typed_command(),
     )
-    output = options.output
+    output, old = options.output, options.old if _is_file(options.old) else "old.npy"
     lines = [
         result.table(),
         "",
         f"kit     {output} ({result.kit.bytes:,} bytes)",
         f"report  {output}-report.md (also .json, .html)",
-        f"next    omnidistill apply {output} {options.old if _is_file(options.old) else 'old.npy'} -o mapped.npy",
+        f"next    {command_line('apply', output, old, '-o', 'mapped.npy')}",
     ]
     content = {**result.to_json(), "output": str(output), "bytes": result.kit.bytes}
     print_result(options, content, lines)

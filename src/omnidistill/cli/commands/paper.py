@@ -23,6 +23,7 @@ def add(group: CommandGroup) -> None:
         "settings, and write one page that shows the results next to the published numbers. Tables 1 to 3 "
         "use one dataset each. Tables 5, 6, 7 and 10 and figure 2 are computed on every given dataset.",
         main_options=("--msrvtt", "--vggsound", "--didemo", "--tables", "--resume"),
+        less_memory="use fewer --students, or smaller --sizes",
         examples=(
             "omnidistill paper --msrvtt SET1 --vggsound SET2 --didemo SET3 -o PAPER",
             "omnidistill paper --msrvtt SET --tables 1,7 --sizes 100 --seeds 0 -o PAPER",

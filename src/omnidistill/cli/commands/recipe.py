@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from omnidistill.cli.options import add_json, add_manifest_output
-from omnidistill.cli.output import print_result
+from omnidistill.cli.output import command_line, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -42,14 +42,16 @@ def run(options: argparse.Namespace) -> None:
     """Create the manifest of a benchmark, and print its splits and the missing videos."""
     from omnidistill.encoding.manifests.benchmarks import build_recipe
     from omnidistill.encoding.manifests.manifest import write_manifest
+    from omnidistill.io.artifacts import require_new
 
+    require_new(options.output, options.force)
     result = build_recipe(options.name, options.folder, options.missing, options.seed)
     splits = dict(Counter(row.split for row in result.manifest.rows))
-    following = f"omnidistill manifest {options.output} -o {options.output}"
+    following = command_line("manifest", options.output, "-o", options.output, "--force")
     lines = [", ".join(f"{split} {count:,}" for split, count in splits.items())]
     if result.missing:
         lines.append(f"missing videos: {len(result.missing):,}, for example {', '.join(result.missing[:3])}")
-    write_manifest(result.manifest, options.output)
+    write_manifest(result.manifest, options.output, force=options.force)
     lines += [*(f"note   {note}" for note in result.notes), f"saved  {options.output}", f"next   {following}"]
     content = {"output": options.output, "splits": splits, "missing": list(result.missing), "notes": list(result.notes)}
     print_result(options, {**content, "next": following}, lines)

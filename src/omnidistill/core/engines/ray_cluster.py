@@ -26,6 +26,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
+from omnidistill.core.interrupts import handlers_unchanged
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
@@ -128,7 +129,8 @@ class RayEngine:
         where = {"address": self.address} if self.address else {"address": "local", "include_dashboard": False}
         try:
             _check_listening(self.address)
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            with handlers_unchanged():  # Ray's own handler of SIGTERM would end the process with another exit code
+                ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "

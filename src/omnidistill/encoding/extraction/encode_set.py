@@ -113,6 +113,8 @@ def encode(
     if resume and not has_encoding(out):
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
+    if (out / "manifest.json").exists() and not has_encoding(out):
+        raise InputError(f"{out}: contains another artifact; choose another folder")
     with engine_in_use(engine, job.device) as used:
         encoded = encode_shards(
             job.manifest,

@@ -23,7 +23,7 @@ from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.optional import require
 from omnidistill.data.names import SPLITS, check_encodable, check_modality_names
 from omnidistill.data.table import Table, read_table, text_column
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import write_output
 
 Kind = Literal["video", "audio", "image", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -181,16 +181,17 @@ def split_name(text: str) -> str | None:
     return split if split in SPLITS else None
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
+def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> None:
     """Save a manifest as .csv, .jsonl or .parquet. Saved paths are relative to the folder that contains `path`.
 
     Args:
         manifest: the manifest.
         path: file to write. Its suffix selects the format. Its folder must be the root of the manifest or contain it.
+        force: whether to replace an existing file.
 
     Raises:
         InputError: the suffix is unknown, the root is outside the folder of `path`, a text is not UTF-8, the file
-            cannot be written, or pyarrow is not installed.
+            exists and `force` is False, the file cannot be written, or pyarrow is not installed.
     """
     writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
         ".csv": _as_csv,
@@ -212,7 +213,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
             f"{path}: the file name or text {error.object[:80]!r} is not valid UTF-8; rename the file or correct the "
             "text"
         ) from error
-    write_atomic(path, data)
+    write_output(path, data, force)
 
 
 def _below(root: Path, path: Path) -> PurePosixPath:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from omnidistill.core.engines import Engine
 from omnidistill.core.errors import OmnidistillError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, run_cell
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
@@ -82,6 +83,8 @@ def _failure(result: Callable[[], None]) -> str | None:
 
 def error_line(error: Exception) -> str:
     """Return the message of an error as one line. Only errors of other packages are shown with their type."""
+    if out_of_memory(error):
+        return "out of memory"
     name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
     return " ".join(f"{name}{error}".split())
 

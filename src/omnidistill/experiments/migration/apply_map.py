@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.data.embedding_rows import EmbeddingRows
-from omnidistill.io.artifacts.files import making, replace
+from omnidistill.io.artifacts.files import clear_temps, making, replace
 from omnidistill.models.affine_map import AffineMap
 
 _CHUNK_NUMBERS = 2**22  # 16 MB of float32
@@ -67,6 +67,7 @@ def apply_to_file(mapping: AffineMap, rows: EmbeddingRows, output: Path) -> Appl
     """
     started_at, width = time.monotonic(), len(mapping.target_mean)
     with making(output.parent), torch.no_grad():
+        clear_temps(output.parent, subfolders=False)
         record = replace(output, _npy_pieces(mapping, rows, width))
     return AppliedFile(output, len(rows), width, record.bytes, time.monotonic() - started_at)
 

@@ -29,7 +29,14 @@ from omnidistill.data.embedding_rows import Embeddings, open_embeddings
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.pair_learning import Frame, Maps, PairRows, row_maps
 from omnidistill.experiments.migration.apply_map import AppliedFile, apply_to_file, apply_to_rows
-from omnidistill.io.artifacts import Artifact, artifact_bytes, load_artifact, save_artifact
+from omnidistill.io.artifacts import (
+    Artifact,
+    artifact_bytes,
+    load_artifact,
+    require_new,
+    require_new_folder,
+    save_artifact,
+)
 from omnidistill.models.affine_map import AffineMap
 from omnidistill.models.storages import Storage, storages
 
@@ -84,7 +91,7 @@ class Kit:
             InputError: the folder is not empty and `force` is False, or it contains something else than a kit.
         """
         folder = Path(folder)
-        require_free(folder, force)
+        require_new_folder(folder, force)
         save_artifact(folder, KIND, self._tensors(), self._meta(), padding=0)
 
     def apply(self, embeddings: Embeddings, *, reverse: bool = False) -> Tensor | np.ndarray:
@@ -133,10 +140,7 @@ class Kit:
                 exists and `force` is False, or cannot be written.
         """
         source, output = Path(source), Path(output)
-        if output.exists() and not force:
-            raise InputError(
-                f"{output}: already exists; choose another file, or use {argument('force', True)} to overwrite this one"
-            )
+        require_new(output, force)
         rows = open_embeddings(source, "source")
         self.require_width(rows.name, rows.width, reverse)
         return apply_to_file(self.map(reverse=reverse), rows, output)
@@ -235,20 +239,6 @@ def _kit_meta(
         "unit": dict(zip(SIDES, unit, strict=True)),
         "preprocessing": means.to_meta(),
     }
-
-
-def require_free(folder: Path, force: bool) -> None:
-    """Check that a kit can be written to a folder.
-
-    Raises:
-        InputError: the path is a file, or the folder is not empty and `force` is False.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, but a migration kit is a folder; choose another path")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(
-            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to overwrite this one"
-        )
 
 
 def _from_artifact(artifact: Artifact, where: str) -> Kit:

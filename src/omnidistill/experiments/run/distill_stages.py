@@ -151,6 +151,12 @@ def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: Distil
     )
     if job.earlier is not None:
         store_earlier(folder, job.earlier)
+    before, now = run.versions.get("threads"), versions()["threads"]
+    if before not in (None, now) and not run.finished:
+        job.progress.note(
+            f"this run began with {before} torch threads and resumes with {now}: the last digits of its numbers may "
+            f"differ from those of an uninterrupted run; to avoid this, set OMP_NUM_THREADS={before}"
+        )
     return run
 
 

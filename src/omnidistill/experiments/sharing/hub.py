@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
-from omnidistill.io.artifacts import load_artifact, write_atomic
+from omnidistill.io.artifacts import load_artifact, making, temp_folder, write_atomic
 from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import load_heads
 
@@ -134,40 +133,38 @@ def pull(reference: str, out: Path) -> Pulled:
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: exists and is not empty; choose another folder")
     hub = require("huggingface_hub", "hub")
-    staging = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
-    try:
-        with _hub_errors(reference):
-            api = hub.HfApi()
-            info = api.dataset_info(name, revision=revision or None)
-            commit = str(info.sha)
-            if not _COMMIT.fullmatch(commit):
-                raise InputError(f"{reference}: the Hugging Face Hub returned no valid commit hash; try again")
-            paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
-            _check_paths(reference, paths)
+    with making(out.parent), temp_folder(out) as staging:
+        try:
+            with _hub_errors(reference):
+                api = hub.HfApi()
+                info = api.dataset_info(name, revision=revision or None)
+                commit = str(info.sha)
+                if not _COMMIT.fullmatch(commit):
+                    raise InputError(f"{reference}: the Hugging Face Hub returned no valid commit hash; try again")
+                paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
+                _check_paths(reference, paths)
 
-            def fetch(path: str) -> None:
-                cache = staging / ".fetched"
-                file = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
-                write_atomic(staging / path, Path(file).read_bytes())
+                def fetch(path: str) -> None:
+                    cache = staging / ".fetched"
+                    file = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
+                    write_atomic(staging / path, Path(file).read_bytes())
 
-            for part in ("", "heads/"):
-                if f"{part}{_MANIFEST}" in paths:
-                    fetch(f"{part}{_MANIFEST}")
-                    fetch(f"{part}{_tensors_of(staging / part / _MANIFEST)}")
-            for path in (PROVENANCE, "README.md"):
-                if path in paths:
-                    fetch(path)
-        shutil.rmtree(staging / ".fetched", ignore_errors=True)
-        distilled = DistilledSet.load(staging)
-        if (staging / "heads").exists():
-            load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
-        os.replace(staging, out)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+                for part in ("", "heads/"):
+                    if f"{part}{_MANIFEST}" in paths:
+                        fetch(f"{part}{_MANIFEST}")
+                        fetch(f"{part}{_tensors_of(staging / part / _MANIFEST)}")
+                for path in (PROVENANCE, "README.md"):
+                    if path in paths:
+                        fetch(path)
+            shutil.rmtree(staging / ".fetched", ignore_errors=True)
+            distilled = DistilledSet.load(staging)
+            if (staging / "heads").exists():
+                load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
+            os.replace(staging, out)
+        except OSError as error:
+            raise InputError(
+                f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"
+            ) from error
     return Pulled(out, distilled, commit)
 
 

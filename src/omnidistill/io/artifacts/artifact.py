@@ -27,6 +27,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts.files import (
+    TENSORS,
     FileRecord,
     check,
     clear_temps,
@@ -126,6 +127,11 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
     while True:
         file = _record(folder, manifest)
         try:
+            if not os.path.lexists(folder / file.name):
+                raise InputError(
+                    f"{folder / file.name}: is missing, although {MANIFEST} lists it; restore it, or delete the folder "
+                    f"{folder} and create it again"
+                )
             check(folder / file.name, file, verify)
             contents = {name: _sidecar(folder / name, file.name) for name in sidecars}
             extra = {name: content for name, content in contents.items() if content is not None}
@@ -230,7 +236,7 @@ def _clear_tensors(folder: Path, keep: str | None) -> None:
     """Delete tensor files that the manifest does not list: replaced files, and files that a killed writer left."""
     with suppress(OSError):
         for name in os.listdir(folder):
-            if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
+            if re.fullmatch(TENSORS, name) and name != keep:
                 (folder / name).unlink(missing_ok=True)
 
 
