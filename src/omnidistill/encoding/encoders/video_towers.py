@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, frames_of
-from omnidistill.encoding.encoders.efficientnet import EfficientNetLite2
+from omnidistill.encoding.encoders.efficientnet import SIDES, EfficientNetLite, licence
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind, licences_of
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.image_towers import ImageTower
@@ -127,8 +127,16 @@ def frames_siglip(source: str, device: str) -> FrameEncoder:
     return FrameEncoder(ImageTower("siglip", source, device))
 
 
-@encoders.register("frames-efficientnet-lite2")
-@encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("frames-efficientnet",))
-def frames_efficientnet_lite2(source: None, device: str) -> FrameEncoder:
-    """EfficientNet-Lite2, applied to 8 frames of a video. The weights are part of a Python package."""
-    return FrameEncoder(EfficientNetLite2(device))
+def _register(size: int) -> None:
+    @encoders.register(f"frames-efficientnet-lite{size}")
+    @encoder_factory("none", licence(size), cites=("efficientnet",), aliases=("frames-efficientnet",))
+    def build(source: None, device: str) -> FrameEncoder:
+        return FrameEncoder(EfficientNetLite(size, device))
+
+    build.__doc__ = (
+        f"EfficientNet-Lite{size}, applied to 8 frames of a video. The weights are part of a Python package."
+    )
+
+
+for _size in SIDES:
+    _register(_size)

