@@ -15,6 +15,7 @@ from omnidistill.distillation.outer import OuterObjective, outer_objectives
 from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.extraction import EncodeSettings
 from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
+from omnidistill.encoding.inversion import InversionSettings
 from omnidistill.evaluation.baselines import Baseline, baselines
 from omnidistill.evaluation.directions import rank_directions, recall, recalls
 from omnidistill.evaluation.retrieval import rank
@@ -26,6 +27,7 @@ from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
+from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import (
     DistillResult,
     InitialHeads,
@@ -70,6 +72,7 @@ __all__ = [
     "InfoNCE",
     "InitialHeads",
     "InputError",
+    "InversionSettings",
     "Kit",
     "LowRank",
     "Method",
@@ -85,6 +88,7 @@ __all__ = [
     "PaperTables",
     "RawFeatures",
     "Recipe",
+    "Rendered",
     "Run",
     "RunConfig",
     "Selector",
@@ -127,6 +131,7 @@ __all__ = [
     "recall",
     "recalls",
     "recipes",
+    "render",
     "save_features",
     "save_heads",
     "selectors",

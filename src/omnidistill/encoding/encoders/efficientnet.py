@@ -29,6 +29,7 @@ from omnidistill.encoding.encoders.decode import decoders, picture_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
+from omnidistill.encoding.inversion.canvas import PixelCanvas
 
 SIDES = {0: 224, 1: 240, 2: 260}
 """Side of the input in pixels, by the size of the network."""
@@ -103,9 +104,17 @@ class EfficientNetLite(Lazy):
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n 1 1280"]:
         """Return one feature per image: the last feature maps, averaged over positions."""
+        return self.features(batch).cpu()
+
+    def features(self, batch: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n 1 1280"]:
+        """Return the features of `encode`, with gradients."""
         batch_size = _CPU_BATCH if self.device == "cpu" else len(batch)
         maps = (self.model.extract_features(part.to(self.device)) for part in torch.split(batch, batch_size))
-        return torch.cat([each.mean((2, 3)) for each in maps]).cpu().unsqueeze(1)
+        return torch.cat([each.mean((2, 3)) for each in maps]).unsqueeze(1)
+
+    def canvas(self, seconds: float) -> PixelCanvas:
+        """Return the pixels of an image as a canvas."""
+        return PixelCanvas((3, self.side, self.side), (127 / 255,) * 3, (128 / 255,) * 3, self.prepare)
 
     def head(self) -> None:
         """Return None, because a classification model has no projection head."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -17,6 +17,7 @@ from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind, licences_
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.image_towers import ImageTower
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.inversion.canvas import Invertible, PixelCanvas, canvas_of
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,18 @@ class FrameEncoder:
     def encode(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
         """Return one feature per frame of each clip."""
         return self.image_encoder.encode(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
+
+    def features(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
+        """Return the features of `encode`, with gradients. The image encoder must be `Invertible`."""
+        assert isinstance(self.image_encoder, Invertible)
+        return self.image_encoder.features(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
+
+    def canvas(self, seconds: float) -> PixelCanvas | None:
+        """Return the pixels of all frames as a canvas; None if the image encoder cannot be inverted."""
+        pixels = canvas_of(self.image_encoder, seconds)
+        if not isinstance(pixels, PixelCanvas):
+            return None
+        return replace(pixels, shape=(self.views, *pixels.shape), prepare=self.prepare)
 
     def head(self) -> Float[Tensor, "d width"] | None:
         """Return the projection head of the image encoder; None if it has none."""

@@ -34,6 +34,8 @@ from omnidistill.encoding.encoders.decode import decoders, sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
+from omnidistill.encoding.encoders.whisper_tower import WhisperTower, load_tower
+from omnidistill.encoding.inversion.sound_canvas import SoundCanvas, Spectrogram
 from omnidistill.io.artifacts.files import making, replace
 
 _RATE, _WINDOW, _HOP, _BANDS, _MAX_SECONDS = 16_000, 400, 160, 80, 30.0
@@ -87,6 +89,32 @@ class WhisperBase(Lazy):
             np.array(self.model.encode(view.from_array(mel[None].contiguous().numpy()), to_cpu=True)) for mel in batch
         ]
         return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
+
+    @cached_property
+    def tower(self) -> WhisperTower:
+        """The same encoder in torch and float32, for gradients."""
+        return load_tower(self.folder / "model.bin")
+
+    def features(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 width"]:
+        """Return the features in float32, with gradients. Those of `encode` differ by the rounding of its numbers."""
+        mean: Tensor = self.tower(batch).mean(1, keepdim=True)
+        return mean
+
+    def canvas(self, seconds: float) -> SoundCanvas:
+        """Return the log-mel spectrogram as a canvas."""
+        how = Spectrogram(
+            rate=_RATE,
+            hop=_HOP,
+            window=torch.hann_window(_WINDOW, device="cpu"),
+            filters=torch.from_numpy(mel_bands()),
+            gain=torch.ones(_WINDOW // 2 + 1, device="cpu"),
+            analyse=log_mel,
+            energies=lambda values: 10 ** (4 * values - 4),
+            range=2.0,
+            margin=_WINDOW // 2,
+        )
+        columns = round(min(seconds, _MAX_SECONDS) * _RATE) // _HOP // 2 * 2
+        return SoundCanvas((_BANDS, columns), how, lambda item: sound_of(item, _RATE))
 
     def head(self) -> None:
         """Return None: the model was trained for transcription and has no projection."""
@@ -142,11 +170,11 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
     columns = len(sound) // _HOP // 2 * 2
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:columns]
     power = np.abs(np.fft.rfft(np.hanning(_WINDOW + 1)[:-1] * frames).astype(np.complex64)) ** 2
-    logs = np.log10(np.maximum(_mel_bands() @ power.T, 1e-10))
+    logs = np.log10(np.maximum(mel_bands() @ power.T, 1e-10))
     return torch.from_numpy((np.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0)
 
 
-def _mel_bands() -> Float[np.ndarray, "80 201"]:
+def mel_bands() -> Float[np.ndarray, "80 201"]:
     """Return 80 overlapping triangular filters of area 1.
 
     The 82 frequencies at which triangles begin, peak and end are evenly spaced on Slaney's mel scale, which is linear
