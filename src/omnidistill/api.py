@@ -15,6 +15,7 @@ from omnidistill.distillation.outer import OuterObjective, outer_objectives
 from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.extraction import EncodeSettings
 from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
+from omnidistill.encoding.inversion import InversionSettings
 from omnidistill.evaluation.baselines import Baseline, baselines
 from omnidistill.evaluation.directions import rank_directions, recall, recalls
 from omnidistill.evaluation.retrieval import rank
@@ -27,6 +28,7 @@ from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
+from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import (
     DistillResult,
     InitialHeads,
@@ -71,6 +73,7 @@ __all__ = [
     "InfoNCE",
     "InitialHeads",
     "InputError",
+    "InversionSettings",
     "Kit",
     "LowRank",
     "Method",
@@ -86,6 +89,7 @@ __all__ = [
     "PaperTables",
     "RawFeatures",
     "Recipe",
+    "Rendered",
     "Run",
     "RunConfig",
     "Selector",
@@ -129,6 +133,7 @@ __all__ = [
     "recall",
     "recalls",
     "recipes",
+    "render",
     "save_features",
     "save_heads",
     "selectors",

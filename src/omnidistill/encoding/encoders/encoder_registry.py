@@ -2,7 +2,8 @@
 
 The option `--encoder` accepts these names:
 
-    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base
+    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base;
+                    efficientnet-lite0, efficientnet-lite1, e5-small, whisper-tiny-en
     NAME:SOURCE     encoder whose weights are in SOURCE, for example clip-image:FOLDER. SOURCE is a folder or
                     OWNER/NAME@REVISION on the Hugging Face Hub. For ImageBind and LanguageBind, SOURCE is the folder
                     that `convert` wrote.
@@ -36,10 +37,12 @@ Source = Literal["required", "none", "optional"]
 
 _TOWERS = "omnidistill.encoding.encoders"
 _BUILTIN: Mapping[str, str] = {
-    "efficientnet-lite2": f"{_TOWERS}.efficientnet",
+    **{f"efficientnet-lite{size}": f"{_TOWERS}.efficientnet" for size in (0, 1, 2)},
+    **{f"frames-efficientnet-lite{size}": f"{_TOWERS}.video_towers" for size in (0, 1, 2)},
     "minilm-l6": f"{_TOWERS}.text_towers",
+    "e5-small": f"{_TOWERS}.e5",
     "whisper-base": f"{_TOWERS}.whisper",
-    "frames-efficientnet-lite2": f"{_TOWERS}.video_towers",
+    "whisper-tiny-en": f"{_TOWERS}.whisper",
     "clip-image": f"{_TOWERS}.image_towers",
     "clip-text": f"{_TOWERS}.text_towers",
     "frames-clip": f"{_TOWERS}.video_towers",
