@@ -32,6 +32,7 @@ from omnidistill.cli.commands import (
     push,
     recipe,
     report,
+    transfer,
 )
 from omnidistill.cli.parser import CommandGroup, Parser
 
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, experts, heads),
     "evaluation": (evaluate, compare, paper, report, diagnose),
-    "migration to another encoder": (migrate, apply),
+    "other encoders": (transfer, migrate, apply),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }

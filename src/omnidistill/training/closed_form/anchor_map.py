@@ -114,6 +114,12 @@ def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64
     return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
 
 
+def equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
+    """Return the rows scaled to length sqrt(p); rows of zeros stay zero."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / lengths, torch.zeros_like(lengths))
+
+
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
     """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
