@@ -326,7 +326,15 @@ class DistilledSet:
         spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
         if self.mixture is not None:
-            self.mixture.save(folder / MIXTURE, rows_digest(self.tensors))
+            self.mixture.save(folder / MIXTURE, self.rows_digest())
+
+    def rows_digest(self) -> str:
+        """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(_section(self.tensors, "rows").items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
@@ -350,8 +358,8 @@ class DistilledSet:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
-        mixture = Mixture.load(folder / MIXTURE, rows_digest(tensors))
-        loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source), mixture)
+        loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
         object.__setattr__(loaded, "file_bytes", artifact.bytes)
         _check_tensors(loaded, where)
         return loaded
@@ -403,15 +411,6 @@ def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}
-
-
-def rows_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(_section(tensors, "rows").items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ class Mixture:
     @property
     def bytes(self) -> int:
         """Size in bytes of the files of the mixture."""
-        return artifact_bytes(KIND, self._tensors(), self._meta(""))
+        return artifact_bytes(KIND, self._tensors(), self._meta("0" * 64))
 
     def items(self) -> list[dict[str, float]]:
         """Return {id: weight} of every row, with the largest absolute weights first."""
@@ -153,8 +153,8 @@ class Mixture:
         return mixed_rows(weights, numbers, features), used
 
     def save(self, folder: Path, rows: str) -> None:
-        """Write the mixture as an artifact. `rows` identifies the rows of the set that it belongs to."""
-        save_artifact(folder, KIND, self._tensors(), self._meta(rows))
+        """Write the mixture as an artifact. `rows` is the sha256 of the rows of the set that it belongs to."""
+        save_artifact(folder, KIND, self._tensors(), self._meta(rows), padding=0)
 
     @staticmethod
     def load(folder: Path, rows: str) -> Mixture | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from omnidistill.report.page import page_environment
 from omnidistill.report.page_tables import NUM_SHADES
@@ -16,6 +16,7 @@ from omnidistill.report.page_tables import NUM_SHADES
 _NUMBER = re.compile(r"-?[0-9.]+")
 
 
+@runtime_checkable
 class TableOfTexts(Protocol):
     """A table with a title, names of columns, and the texts of every row."""
 

@@ -93,13 +93,13 @@ def transfer(
             raise InputError("runs: they were distilled from different data; pass runs that differ only in their seed")
     loaded = [require_modalities(opened(each), first.modalities).to(place) for each in targets]
     for features in loaded:  # errors come before any work
-        Scoring.of(features.split("test"), chosen.evaluate)
-        features.development()
         shared_training_rows(pairs[0][1].split("train"), features, missing)
+        features.development()
+        Scoring.of(features.split("test"), chosen.evaluate)
     names = _distinct([named(features) for features in loaded])
     tables = []
     for name, features in zip(names, loaded, strict=True):
-        with display, torch.no_grad(), threads_for(first.set.size, features.widths, first.set.size):
+        with display, threads_for(first.set.size, features.widths, first.set.size):
             display.start(12, f"transfer to {name}")
             start = load_or_create_heads(features, first.config)
             target = Target(pairs, features, start, chosen, missing, rendered, display)

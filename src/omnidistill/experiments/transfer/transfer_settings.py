@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.evaluation.protocol import EvaluateConfig
 
-OptionName = Literal["mixture", "nearest", "map"]
-OPTIONS: tuple[OptionName, ...] = ("mixture", "nearest", "map")
+OPTIONS = ("mixture", "nearest", "map")
 """Options that need no further input."""
 
 Ridges = Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -19,7 +18,7 @@ Ridges = Annotated[tuple[Positive, ...], Field(min_length=1)]
 class TransferSettings(Settings):
     """Which options `transfer` compares, and the candidates among which validation of the new encoder chooses."""
 
-    options: Annotated[tuple[OptionName, ...], Field(min_length=1)] = OPTIONS
+    options: tuple[str, ...] = OPTIONS
     """Options: mixtures of items (learned, or fitted to the set), nearest items, and ridge regression between the
     encoders."""
     recipe: Literal["own", "anchor", "sgd"] = "own"
@@ -38,3 +37,11 @@ class TransferSettings(Settings):
     """Candidate ridges with which mixtures are fitted to a set."""
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=3)
     """How baselines are trained, and how all rows are scored. `num_seeds` is the number of runs per baseline."""
+
+    @field_validator("options")
+    @classmethod
+    def _known(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for name in options:
+            if name not in OPTIONS:
+                raise ValueError(f"unknown option {name!r}; choose from {', '.join(OPTIONS)}")
+        return options
