@@ -21,6 +21,7 @@ from omnidistill.experiments.run import DistillResult
 from omnidistill.experiments.transfer import Transfer, transfer
 from omnidistill.experiments.transfer.shared_items import shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import best_of_sets
+from omnidistill.experiments.transfer.transfer_settings import load_transfer
 from omnidistill.experiments.transfer.transferred_sets import Option, Source, options_of
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.recipes.anchor_regression import Anchor
@@ -247,6 +248,13 @@ def test_missing_items_can_be_dropped() -> None:
     needs = {row.name: row.needs for row in dropped.content.targets[0].rows}
     assert needs["mixture, learned"] == needs["mixture, fitted to the set"] == "62 items"
     assert needs["map between encoders"] == "all 62 items, also by the old encoder"
+
+
+def test_table_four_of_the_paper_is_a_preset() -> None:
+    settings = load_transfer("paper-table-4")
+    assert (settings.recipe, settings.evaluate.num_seeds) == ("sgd", 5)
+    with pytest.raises(InputError, match="preset='crossed': not a preset of transfer; choose from paper-table-4"):
+        load_transfer("crossed")
 
 
 def test_runs_must_be_of_the_same_data() -> None:

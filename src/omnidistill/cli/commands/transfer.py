@@ -43,6 +43,9 @@ def add(group: CommandGroup) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
+        "--preset", metavar="NAME", help="settings of a table of the paper: paper-table-4 (default: those of ours)"
+    )
+    parser.add_argument(
         "--options", type=names, metavar="A,B", help="options to compare, from mixture,nearest,map (default: all)"
     )
     parser.add_argument(
@@ -55,7 +58,6 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--recipe",
         choices=("own", "anchor", "sgd"),
-        default="own",
         metavar="NAME",
         help="how heads are trained on every set: anchor, sgd, or own (like the set of the run, the default)",
     )
@@ -78,8 +80,11 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compute the table, and print it."""
     from omnidistill.api import TransferSettings, transfer
+    from omnidistill.experiments.transfer.transfer_settings import load_transfer
 
-    settings = TransferSettings().evolve(recipe=options.recipe)
+    settings = TransferSettings() if options.preset is None else load_transfer(options.preset)
+    if options.recipe is not None:
+        settings = settings.evolve(recipe=options.recipe)
     if options.options is not None:
         settings = settings.evolve(options=tuple(options.options))
     if options.seeds is not None:

@@ -26,7 +26,7 @@ from omnidistill.experiments.transfer.shared_items import require_modalities, sh
 from omnidistill.experiments.transfer.train_transferred import recipe_of
 from omnidistill.experiments.transfer.transfer_result import Transfer, require_output
 from omnidistill.experiments.transfer.transfer_rows import DIRECT, RANDOM, TableRow, Target
-from omnidistill.experiments.transfer.transfer_settings import TransferSettings
+from omnidistill.experiments.transfer.transfer_settings import TransferSettings, load_transfer
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.transfer_content import TransferContent, TransferRow, TransferTarget
 
@@ -38,7 +38,7 @@ def transfer(
     to: Data | Sequence[Data],
     *,
     data: Data | None = None,
-    settings: TransferSettings | None = None,
+    settings: TransferSettings | str | None = None,
     rendered: Path | None = None,
     missing: Missing = "error",
     folder: str | Path | None = None,
@@ -58,7 +58,7 @@ def transfer(
             with different seeds give intervals that also cover the variation between sets.
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: the data of the runs; None loads them from the recorded location.
-        settings: options to compare and candidates of their settings.
+        settings: options to compare and candidates of their settings, or the name of a preset ("paper-table-4").
         rendered: folder with features of rendered media, by the new encoder: MODALITY.npy with one row per row of the
             set. Only with a single run and a single new encoder.
         missing: "error", or "drop" to continue without training items that the new data do not have.
@@ -76,7 +76,8 @@ def transfer(
             or belong to another dataset; rendered features do not fit; or the folder contains a table and `force` is
             False.
     """
-    chosen, display = settings or TransferSettings(), shown(progress)
+    chosen = load_transfer(settings) if isinstance(settings, str) else settings or TransferSettings()
+    display = shown(progress)
     sources = [*runs] if isinstance(runs, Sequence) else [runs]
     targets = [*to] if isinstance(to, Sequence) and not isinstance(to, str) else [to]
     if not sources or not targets:

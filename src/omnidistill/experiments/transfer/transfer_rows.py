@@ -111,6 +111,8 @@ class Target:
                 units.setdefault(option.name, []).append(option)
         for name, options in units.items():
             yield self._of_options(name, options)
+            if options[0].items:
+                yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
         """Return a row with one unit per option."""
@@ -150,6 +152,18 @@ class Target:
             num_bytes = training_bytes(self.data)
         self.progress.advance(1, row=name)
         return TableRow(name, [fitted], num_bytes, needs, fitted.seconds / fitted.num_runs, [dict(fitted.settings)])
+
+    def _cca_on_items(self, name: str, options: Sequence[Option]) -> TableRow:
+        """Compute CCA heads from the items that the mixture of each run uses."""
+        development, evaluate, units = self.data.development(), self.settings.evaluate, []
+        location = {each: row for row, each in enumerate(development.train.ids)}
+        for (result, _), option in zip(self.runs, options, strict=True):
+            train = development.train.select([location[each] for each in option.items])
+            setting = Setting(replace(development, train=train), dict(self.start), evaluate, result.config.seed)
+            units.append(baselines.build("cca").fit(setting))
+        self.progress.advance(1, row=name)
+        seconds = sum(unit.seconds for unit in units) / len(units)
+        return TableRow(name, units, units[0].bytes, options[0].needs, seconds, [dict(each.settings) for each in units])
 
     def _group_means(self) -> TableRow:
         """Train by SGD on the means of random groups, with InfoNCE."""

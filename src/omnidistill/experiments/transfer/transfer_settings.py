@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.evaluation.protocol import EvaluateConfig
+from omnidistill.experiments.config.toml_files import packaged_files, read_toml
 
 OPTIONS = ("mixture", "nearest", "map")
 """Options that need no further input."""
@@ -17,6 +21,9 @@ Ridges = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 class TransferSettings(Settings):
     """Which options `transfer` compares, and the candidates among which validation of the new encoder chooses."""
+
+    kind: Literal["transfer"] = "transfer"
+    """Distinguishes presets of `transfer` from those of `compare`."""
 
     options: tuple[str, ...] = OPTIONS
     """Options: mixtures of items (learned, or fitted to the set), nearest items, and ridge regression between the
@@ -45,3 +52,17 @@ class TransferSettings(Settings):
             if name not in OPTIONS:
                 raise ValueError(f"unknown option {name!r}; choose from {', '.join(OPTIONS)}")
         return options
+
+
+def load_transfer(preset: str) -> TransferSettings:
+    """Return the settings of a preset of the package, such as "paper-table-4".
+
+    Raises:
+        InputError: there is no such preset, or it is one of `compare`.
+    """
+    files = packaged_files("comparisons")
+    trees = {name: read_toml(path, f"comparison {name}") for name, path in files.items()}
+    known = {name: tree for name, tree in trees.items() if tree.get("kind") == "transfer"}
+    if preset not in known:
+        raise InputError(f"{argument('preset', preset)}: not a preset of transfer; choose from {', '.join(known)}")
+    return TransferSettings.model_validate_json(json.dumps(known[preset]))

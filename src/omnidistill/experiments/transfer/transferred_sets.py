@@ -45,6 +45,7 @@ class Option:
         bytes: size of the files that a user of the new encoder needs, without items.
         needs: which items must be encoded by the new encoder.
         seconds: time to compute the sets.
+        items: ids of the items that a mixture uses; empty for other options, and if it uses all training items.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Option:
     bytes: int
     needs: str
     seconds: float
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +127,9 @@ def _mixed(name: str, source: Source, sets: Mapping[str, DistilledSet], started_
     realised = {setting: each.realise(source.new, missing=source.missing) for setting, each in sets.items()}
     mixture = next(iter(realised.values())).mixture
     assert isinstance(mixture, Mixture)
-    needs = f"{len(mixture.ids):,} items"
-    return Option(name, realised, mixture.bytes, needs, time.monotonic() - started_at)
+    needs, seconds = f"{len(mixture.ids):,} items", time.monotonic() - started_at
+    items = mixture.ids if len(mixture.ids) < len(source.new) else ()
+    return Option(name, realised, mixture.bytes, needs, seconds, items)
 
 
 def _nearest(source: Source, per_modality: bool) -> Option:
