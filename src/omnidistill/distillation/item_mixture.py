@@ -146,7 +146,7 @@ class Mixture:
                     f"only {len(rows)} of the {len(self)} rows have items in {named(data)}; a set needs at least 2"
                 )
             lookup = dict(zip(self.ids, location.tolist(), strict=True))
-            location = torch.tensor([lookup[name] for name in used.ids])
+            location = torch.tensor([lookup[name] for name in used.ids], device="cpu")
         features = {name: x[location.to(x.device)] for name, x in data.features.items()}
         weights = used.weights.to(data.device)
         numbers = None if used.item_numbers is None else used.item_numbers.to(data.device)
@@ -216,7 +216,7 @@ class Mixture:
                 f"{named(data)}: {len(elsewhere)} items of the set are not in the split 'train' ({few(elsewhere)}); "
                 "use the same splits as in the data of the set"
             )
-        return torch.tensor(location)
+        return torch.tensor(location, device="cpu")
 
     def _tensors(self) -> dict[str, Tensor]:
         text = torch.frombuffer(bytearray(json.dumps(self.ids, ensure_ascii=False).encode()), dtype=torch.uint8)

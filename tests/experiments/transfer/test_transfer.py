@@ -22,7 +22,7 @@ from omnidistill.experiments.transfer import Transfer, transfer
 from omnidistill.experiments.transfer.shared_items import shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import best_of_sets
 from omnidistill.experiments.transfer.transfer_settings import load_transfer
-from omnidistill.experiments.transfer.transferred_sets import Option, Source, options_of
+from omnidistill.experiments.transfer.transferred_sets import Option, Source, SourceRun, options_of
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.recipes.anchor_regression import Anchor
 from transfer_problems import FAST, SIZE, new, old, result, training_ids, without_rows
@@ -42,8 +42,8 @@ def table(*to: str) -> Transfer:
 
 @cache
 def options() -> dict[str, Option]:
-    pair = shared_training_rows(old().split("train"), new())
-    return {option.name: option for option in options_of(Source(result(), old(), *pair, "error"), FAST, None)}
+    source = Source(SourceRun(result(), old()), *shared_training_rows(old().split("train"), new()), "error")
+    return {option.name: option for option in options_of(source, FAST, None)}
 
 
 def test_the_table_has_all_options_and_baselines() -> None:
@@ -115,7 +115,7 @@ def test_a_map_is_the_ridge_regression_between_encoders() -> None:
 def test_a_fitted_mixture_on_the_same_encoder_is_close_to_the_set() -> None:
     """Apart from the lengths of rows, which a mixture does not keep."""
     pair = shared_training_rows(old().split("train"), old())
-    source = Source(result(), old(), *pair, "error")
+    source = Source(SourceRun(result(), old()), *pair, "error")
     fitted = next(o for o in options_of(source, FAST, None) if o.name == "mixture, fitted to the set")
     for name, x in fitted.sets["ridge 0.01"].rows().items():
         cosines = torch.nn.functional.cosine_similarity(x, result().set.rows()[name])
@@ -171,7 +171,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     for name, x in raw.items():
         np.save(tmp_path / f"{name}.npy", x.numpy())
     pair = shared_training_rows(old().split("train"), new())
-    source, few = Source(result(), old(), *pair, "error"), FAST.evolve(options=("nearest",))
+    source, few = Source(SourceRun(result(), old()), *pair, "error"), FAST.evolve(options=("nearest",))
     *_, rendered = options_of(source, few, tmp_path)
     assert (rendered.name, rendered.needs) == ("rendered", "none")
     for name, x in new().preprocessing.apply(raw).items():
@@ -187,7 +187,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
 def test_rounded_sets_are_not_rounded_twice() -> None:
     coded = result("anchor", 'distill.storage={kind="coded", bits=4.0}')
     assert isinstance(coded.set.spec.storage, CodedStorage)
-    source = Source(coded, old(), *shared_training_rows(old().split("train"), new()), "error")
+    source = Source(SourceRun(coded, old()), *shared_training_rows(old().split("train"), new()), "error")
     for name, x in source.plain.rows().items():
         torch.testing.assert_close(x, coded.set.rows()[name])
 

@@ -21,11 +21,11 @@ from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.baselines.baseline import Allowance
 from omnidistill.evaluation.baselines.real_rows_anchor import GroupMeansAnchor
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.run import DistillResult, InitialHeads, distill
+from omnidistill.experiments.run import InitialHeads, distill
 from omnidistill.experiments.transfer.shared_items import shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import best_of_sets, recipe_of
 from omnidistill.experiments.transfer.transfer_settings import TransferSettings
-from omnidistill.experiments.transfer.transferred_sets import Option, Source, options_of
+from omnidistill.experiments.transfer.transferred_sets import Option, Source, SourceRun, options_of
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import FixedIdentity
@@ -60,7 +60,7 @@ class Target:
     """Computes the rows of the table for one new encoder.
 
     Attributes:
-        runs: the results of the runs and their data. The settings of the first run apply to baselines.
+        runs: the runs. The settings of the first run apply to baselines.
         data: features of the new encoder, with only the modalities of the runs.
         start: initial heads of the new encoder.
         settings: what to compare.
@@ -69,7 +69,7 @@ class Target:
         progress: advances by one after every row.
     """
 
-    runs: Sequence[tuple[DistillResult, FeatureSet]]
+    runs: Sequence[SourceRun]
     data: FeatureSet
     start: InitialHeads
     settings: TransferSettings
@@ -79,7 +79,7 @@ class Target:
 
     def rows(self) -> Iterator[TableRow]:
         """Yield all rows in the order of the table."""
-        size, items = self.runs[0][0].set.size, f"all {len(self._train):,} items"
+        size, items = self.runs[0].result.set.size, f"all {len(self._train):,} items"
         yield self._baseline("zero-shot", INITIAL, "none")
         if self._kind == "anchor":
             yield self._baseline("random-anchor", RANDOM, f"{size:,} items")
@@ -99,14 +99,14 @@ class Target:
 
     @property
     def _kind(self) -> str:
-        return recipe_of(self.runs[0][0].set, self.settings)
+        return recipe_of(self.runs[0].result.set, self.settings)
 
     def _options(self) -> Iterator[TableRow]:
         """Yield one row per option, with one unit per run."""
         units: dict[str, list[Option]] = {}
-        for result, data in self.runs:
-            old, new = shared_training_rows(data.split("train"), self.data, self.missing)
-            source = Source(result, data, old, new, self.missing)
+        for run in self.runs:
+            old, new = shared_training_rows(run.data.split("train"), self.data, self.missing)
+            source = Source(run, old, new, self.missing)
             for option in options_of(source, self.settings, self.rendered):
                 units.setdefault(option.name, []).append(option)
         for name, options in units.items():
@@ -129,11 +129,11 @@ class Target:
     def _direct(self, items: str) -> TableRow:
         """Distil with the settings of every run on the new encoder."""
         options = []
-        for result, _ in self.runs:
+        for run in self.runs:
             started_at = time.monotonic()
             distilled = distill(
                 self.data,
-                config=result.config,
+                config=run.result.config,
                 heads=dict(self.start),
                 device=self.data.device,
                 progress=SilentProgress(),
@@ -142,9 +142,9 @@ class Target:
         return self._of_options(DIRECT, options)
 
     def _baseline(self, kind: str, name: str, needs: str) -> TableRow:
-        distilled = self.runs[0][0].set
+        distilled = self.runs[0].result.set
         allowance = Allowance(distilled.size, distilled.bytes)
-        seed, evaluate = self.runs[0][0].config.seed, self.settings.evaluate
+        seed, evaluate = self.runs[0].result.config.seed, self.settings.evaluate
         setting = Setting(self.data.development(), dict(self.start), evaluate, seed, allowance)
         fitted = baselines.build(kind).fit(setting)
         num_bytes = None if name == INITIAL else fitted.bytes
@@ -157,9 +157,9 @@ class Target:
         """Compute CCA heads from the items that the mixture of each run uses."""
         development, evaluate, units = self.data.development(), self.settings.evaluate, []
         location = {each: row for row, each in enumerate(development.train.ids)}
-        for (result, _), option in zip(self.runs, options, strict=True):
+        for run, option in zip(self.runs, options, strict=True):
             train = development.train.select([location[each] for each in option.items])
-            setting = Setting(replace(development, train=train), dict(self.start), evaluate, result.config.seed)
+            setting = Setting(replace(development, train=train), dict(self.start), evaluate, run.result.config.seed)
             units.append(baselines.build("cca").fit(setting))
         self.progress.advance(1, row=name)
         seconds = sum(unit.seconds for unit in units) / len(units)
@@ -167,7 +167,7 @@ class Target:
 
     def _group_means(self) -> TableRow:
         """Train by SGD on the means of random groups, with InfoNCE."""
-        first, train = self.runs[0][0], self._train
+        first, train = self.runs[0].result, self._train
         identity = replace(
             first.set,
             spec=replace(first.set.spec, similarity=FixedIdentity(), objective=InfoNCE(tau=self.settings.evaluate.tau)),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,31 @@ class Option:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """The run, and the training rows of both encoders for the same items in the same order."""
+class SourceRun:
+    """A run, the data that it was distilled from, and a mixture of the same size."""
 
     result: DistillResult
     data: FeatureSet
+
+    @cached_property
+    def learned_mixture(self) -> DistillResult:
+        """A mixture that is learned from the same data as the set of the run."""
+        return distill(
+            self.data,
+            preset="mixture",
+            size=self.result.set.size,
+            seed=self.result.config.seed,
+            heads=dict(self.result.start),
+            device=self.data.device,
+            progress=False,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A run, and the training rows of both encoders for the same items in the same order."""
+
+    run: SourceRun
     old: FeatureSet
     new: FeatureSet
     missing: Missing
@@ -69,7 +90,7 @@ class Source:
     @property
     def plain(self) -> DistilledSet:
         """The set with its stored rows in float32, so that nothing is rounded twice."""
-        distilled, storage = self.result.set, self.result.set.spec.storage
+        distilled, storage = self.run.result.set, self.run.result.set.spec.storage
         exact = storage.evolve(bits=32) if isinstance(storage, RowStorage) else RowStorage()
         rows = {f"rows/{name}": x for name, x in self.stored_rows.items()}
         others = {name: x for name, x in distilled.tensors.items() if not name.startswith("rows/")}
@@ -78,7 +99,7 @@ class Source:
     @property
     def stored_rows(self) -> dict[str, Float[Tensor, "N _"]]:
         """The stored rows of the set, without views."""
-        distilled = self.result.set
+        distilled = self.run.result.set
         return {name: x[: distilled.size] for name, x in distilled.rows().items()}
 
 
@@ -103,20 +124,13 @@ def options_of(source: Source, settings: TransferSettings, rendered: Path | None
 
 def _mixtures(source: Source, settings: TransferSettings) -> Iterator[Option]:
     """Yield mixtures that were learned, and if the run has none, also mixtures that are fitted to its set."""
-    result, started_at = source.result, time.monotonic()
-    if result.set.mixture is not None:
-        yield _mixed("mixture", source, {"": result.set}, started_at)
+    started_at = time.monotonic()
+    if source.run.result.set.mixture is not None:
+        yield _mixed("mixture", source, {"": source.run.result.set}, started_at)
         return
-    learned = distill(
-        source.data,
-        preset="mixture",
-        size=result.set.size,
-        seed=result.config.seed,
-        heads=dict(result.start),
-        device=source.data.device,
-        progress=False,
-    ).set
-    yield _mixed("mixture, learned", source, {"": learned}, started_at)
+    learned = source.run.learned_mixture
+    option = _mixed("mixture, learned", source, {"": learned.set}, time.monotonic())
+    yield replace(option, seconds=option.seconds + learned.seconds["distill"])
     started_at = time.monotonic()
     fitted = fit(source.stored_rows, source.old, settings.mixture_ridges, _WEIGHTS)
     sets = {f"ridge {ridge:g}": replace(source.plain, mixture=mixture) for ridge, mixture in fitted.items()}
@@ -180,7 +194,7 @@ def rendered_rows(source: Source, folder: Path) -> Option:
     Raises:
         InputError: a file is missing or has the wrong shape or type.
     """
-    started_at, size, raw = time.monotonic(), source.result.set.size, {}
+    started_at, size, raw = time.monotonic(), source.run.result.set.size, {}
     for name, width in source.new.widths.items():
         path = folder / f"{name}.npy"
         if not path.is_file():

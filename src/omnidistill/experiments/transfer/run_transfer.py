@@ -27,6 +27,7 @@ from omnidistill.experiments.transfer.train_transferred import recipe_of
 from omnidistill.experiments.transfer.transfer_result import Transfer, require_output
 from omnidistill.experiments.transfer.transfer_rows import DIRECT, RANDOM, TableRow, Target
 from omnidistill.experiments.transfer.transfer_settings import TransferSettings, load_transfer
+from omnidistill.experiments.transfer.transferred_sets import SourceRun
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.transfer_content import TransferContent, TransferRow, TransferTarget
 
@@ -87,14 +88,15 @@ def transfer(
     if rendered is not None and (len(sources) > 1 or len(targets) > 1):
         raise InputError(f"{argument('rendered', rendered)}: pass a single run and the data of a single new encoder")
     place = resolve_device(device)
-    pairs = [(result, features.to(place)) for result, features in (open_result(each, data) for each in sources)]
-    first = pairs[0][0]
-    for result, _ in pairs:
+    loaded_runs = [open_result(each, data) for each in sources]
+    opened_runs = [SourceRun(result, features.to(place)) for result, features in loaded_runs]
+    first, old = opened_runs[0].result, opened_runs[0].data
+    for result in (run.result for run in opened_runs):
         if (result.set.modalities, result.fingerprint) != (first.set.modalities, first.fingerprint):
             raise InputError("runs: they were distilled from different data; pass runs that differ only in their seed")
     loaded = [require_modalities(opened(each), first.modalities).to(place) for each in targets]
     for features in loaded:  # errors come before any work
-        shared_training_rows(pairs[0][1].split("train"), features, missing)
+        shared_training_rows(old.split("train"), features, missing)
         features.development()
         Scoring.of(features.split("test"), chosen.evaluate)
     names = _distinct([named(features) for features in loaded])
@@ -103,15 +105,15 @@ def transfer(
         with display, threads_for(first.set.size, features.widths, first.set.size):
             display.start(12, f"transfer to {name}")
             start = load_or_create_heads(features, first.config)
-            target = Target(pairs, features, start, chosen, missing, rendered, display)
+            target = Target(opened_runs, features, start, chosen, missing, rendered, display)
             tables.append(_scored(name, list(target.rows()), features, chosen))
     content = TransferContent(
         command=command,
         versions=versions(),
-        data=named(pairs[0][1]),
+        data=named(old),
         method=first.config.method,
         size=first.set.size,
-        seeds=[result.config.seed for result, _ in pairs],
+        seeds=[run.result.config.seed for run in opened_runs],
         recipe=recipe_of(first.set, chosen),
         targets=tables,
     )
