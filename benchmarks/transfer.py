@@ -1,12 +1,9 @@
-"""Measure sets of the bundled emoji data on other encoders: `python benchmarks/transfer.py SET2 [SET2 ...]`.
+"""Measure sets of the emoji data on other encoders: `python benchmarks/transfer.py SET2 [SET2 ...] --work DIR`.
 
 Writes results/transfer.json and .md. The arguments are sets of other encoders with the ids, groups and splits of the
-bundled data, as `emoji_features.py` makes them. Sets of 178 rows (1 % of the bytes in 4 bits) are distilled with three
-seeds by the method "anchor", and by the method "mixture" with few items per row. The new encoders' validation rows
-choose settings, and their test rows are scored once per row.
-
-With `--validation`, the validation rows take the place of the test rows, and half of the groups of the split "heads"
-take the place of the validation rows. Nothing is written. Settings of the method "mixture" were chosen in this way.
+bundled data, as `emoji_features.py` makes them. Sets of 100 rows are distilled from the bundled data with three seeds,
+by the method "anchor", and by the method "mixture" with few items per row. Validation rows of the new encoders choose
+settings, and their test rows are scored once per row. DIR contains all sets, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -15,75 +12,62 @@ import argparse
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from measuring import RESULTS, add_device, machine
 from omnidistill.data.datasets import load
-from omnidistill.data.featureset import FeatureSet
 from omnidistill.experiments.run import DistillResult, distill
-from omnidistill.experiments.transfer import TransferSettings, transfer
+from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
 
-SIZE = 178
+SIZE = 100
 SEEDS = (0, 1, 2)
 ITEMS_PER_ROW = (4, 16)
-
-
-def on_validation(data: FeatureSet) -> FeatureSet:
-    """Return the data without test rows: validation rows are "test", and half of the heads' groups "validation"."""
-    heads = sorted({group for group, split in zip(data.groups, data.splits, strict=True) if split == "heads"})
-    chosen = set(heads[::2])
-    rows = [row for row, split in enumerate(data.splits) if split != "test"]
-    kept = data.select(rows)
-    splits = [
-        "test" if split == "validation" else "validation" if group in chosen else split
-        for group, split in zip(kept.groups, kept.splits, strict=True)
-    ]
-    return replace(kept, splits=tuple(splits))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure sets of the emoji data on other encoders.")
     parser.add_argument("sets", type=Path, nargs="+", metavar="SET2", help="emoji features of other encoders")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds of the sets (default: 0 1 2)")
-    parser.add_argument("--set", dest="settings", action="append", default=[], help="a setting of the mixtures")
-    parser.add_argument("--validation", action="store_true", help="score validation rows, and write nothing")
-    parser.add_argument("--only", choices=("all", "free", "sparse"), default="all", help="which sets to measure")
+    parser.add_argument("--sparse-seeds", type=int, nargs="+", default=[0], help="of sparse mixtures (default: 0)")
     add_device(parser)
     arguments = parser.parse_args()
     computer, started_at = machine(arguments.device), time.monotonic()
-    emoji, targets = load("emoji"), [load(path) for path in arguments.sets]
-    if arguments.validation:
-        emoji, targets = on_validation(emoji), [on_validation(data) for data in targets]
-        targets = [replace(data, location=path.name) for data, path in zip(targets, arguments.sets, strict=True)]
+    emoji, targets, work = load("emoji"), [load(path) for path in arguments.sets], arguments.work
 
-    def runs(preset: str, *settings: str) -> list[DistillResult]:
-        place = {"device": arguments.device, "progress": False}
+    def runs(name: str, preset: str, seeds: list[int], *settings: str) -> list[DistillResult]:
         return [
-            distill(emoji, preset=preset, size=SIZE, seed=seed, settings=settings, **place) for seed in arguments.seeds
+            distill(
+                emoji,
+                preset=preset,
+                size=SIZE,
+                seed=seed,
+                settings=settings,
+                folder=work / f"{name}-n{SIZE}-s{seed}",
+                resume=True,
+                device=arguments.device,
+                progress=False,
+            )
+            for seed in seeds
         ]
 
-    def measured(of: list[DistillResult], **changes: object) -> str:
-        settings = TransferSettings().evolve(**changes)
-        result = transfer(of, targets, data=emoji, settings=settings, device=arguments.device)
-        tables.append(result.to_json())
-        print(result.table(), flush=True)
-        return result.table()
+    def measured(name: str, of: list[DistillResult], settings: TransferSettings) -> Transfer:
+        place = work / f"transfer-{name}"
+        return transfer(of, targets, data=emoji, settings=settings, folder=place, force=True, device=arguments.device)
 
-    tables: list[object] = []
-    parts: list[str] = []
-    if arguments.only != "sparse":
-        parts.append(measured(runs("anchor")))
-    if arguments.only != "free":
-        for count in ITEMS_PER_ROW:
-            of = runs("mixture", f"distill.items_per_row={count}", *arguments.settings)
-            parts += [f"### {count} items per row", measured(of, options=("mixture",), references=False)]
-    if arguments.validation or arguments.device.type != "cpu" or arguments.only != "all":
+    tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), TransferSettings())}
+    for count in ITEMS_PER_ROW:
+        of = runs(f"mixture-{count}", "mixture", arguments.sparse_seeds, f"distill.items_per_row={count}")
+        few = TransferSettings(options=("mixture",), references=False)
+        tables[f"{count} items per row"] = measured(f"mixture-{count}", of, few)
+    parts = [f"### {title}\n\n{table.table()}" if title else table.table() for title, table in tables.items()]
+    print("\n\n".join(parts))
+    if arguments.device.type != "cpu":
         return
     minutes = (time.monotonic() - started_at) / 60
-    text = f"{computer} {minutes:.0f} minutes.\n\n" + "\n\n".join(parts) + "\n"
-    (RESULTS / "transfer.md").write_text(text)
-    record = {"machine": computer, "minutes": minutes, "tables": tables}
+    (RESULTS / "transfer.md").write_text(f"{computer} {minutes:.0f} minutes.\n\n" + "\n\n".join(parts) + "\n")
+    trees = {title or "anchor": table.to_json() for title, table in tables.items()}
+    record = {"machine": computer, "minutes": minutes, "tables": trees}
     (RESULTS / "transfer.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -58,6 +58,17 @@ def test_initial_weights_are_outputs_summed_over_modalities() -> None:
     torch.testing.assert_close(initial().latent["weights"], expected.float(), atol=1e-4, rtol=1e-4)
 
 
+def test_rows_beyond_the_shared_directions_stay_zero() -> None:
+    train = old().split("train").only(["a", "b"])  # of widths 12 and 14
+    rows = MixtureRows.closed_form(accumulate_moments(train), train, 20, 0.3, None, PLAIN).with_ridge(0.3)
+    weights = rows.latent["weights"].requires_grad_()
+    assert weights.abs().amax(1).count_nonzero() <= 12
+    loss = sum(w.square().sum() for w in rows.solved()[1].values())
+    (gradient,) = torch.autograd.grad(loss, weights)  # type: ignore[arg-type]
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient[weights.abs().amax(1) == 0] == 0).all())
+
+
 def test_candidates_are_the_items_with_the_largest_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not the items are read in chunks. Rows use the `k` largest values."""
     monkeypatch.setattr(mixture_rows, "_CHUNK_ROWS", 7)

@@ -46,6 +46,7 @@ from omnidistill.training.closed_form import Moments
 from omnidistill.training.closed_form.anchor_map import anchor_maps
 
 _CHUNK_ROWS = 2**16
+_NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
 _SMALLEST = 1e-3  # smallest s_j, relative to the largest
 
 
@@ -86,6 +87,8 @@ class MixtureRows(LearnableHeads):
     ) -> MixtureRows:
         """Return the initial mixing matrix of the module docstring; the root mean square of each row is 1.
 
+        Rows beyond the directions that the modalities share are zero, and stay zero.
+
         Args:
             moments: moments of the training rows.
             train: the training rows, which are the items.
@@ -98,7 +101,8 @@ class MixtureRows(LearnableHeads):
             name: x.to(train.device, torch.float32) for name, x in canonical_cca_heads(moments, size, cca_ridge).items()
         }
         weights, numbers = _leading_outputs(heads, train, None if items is None else min(items[1], len(train)))
-        weights = weights / weights.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(weights.dtype).tiny)
+        sizes = weights.square().mean(1, keepdim=True).sqrt()
+        weights = torch.where(sizes > _NOTHING * sizes.max(), weights / sizes, torch.zeros_like(weights))
         features, ids = dict(train.features), train.ids
         if numbers is not None:
             pool, numbers = torch.unique(numbers, return_inverse=True)

@@ -36,7 +36,13 @@ from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import Learning, LearningSettings
 from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked, validation_score
 from omnidistill.io.tracking import MetricsRecord
-from omnidistill.methods.learned_heads import NUM_WEIGHTS, best_stack_weight, learn_with_validation
+from omnidistill.methods.learned_heads import (
+    NUM_WEIGHTS,
+    best_stack_weight,
+    learn_with_validation,
+    most_directions,
+    notes_on_size,
+)
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
@@ -98,11 +104,8 @@ class AnchorMethod(Method):
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest useful size: the second largest feature width, but at most the number of training rows.
-
-        Further rows would start as zeros, because no two modalities have more canonical directions in common.
-        """
-        return min(len(train), sorted(train.widths.values())[-2])
+        """Return the largest useful size, the number of directions that two modalities can share."""
+        return most_directions(train)
 
     def run(self, task: Task) -> Distillation:
         """Initialise the rows in closed form, learn them, and return the set with the best validation score.
@@ -117,11 +120,7 @@ class AnchorMethod(Method):
         chosen, doubtful = can_choose(validation), doubt(validation)
         outcome = "the set with the best score may just be the luckiest" if chosen else "the last set is the result"
         notes = [f"{doubtful}; {outcome}"] if doubtful else []
-        if self.num_stored > (most := self.most_rows(train)):
-            notes.append(
-                f"{self.num_stored} rows: no two modalities have more than {most} directions in common, so {most} rows "
-                "are enough"
-            )
+        notes += notes_on_size(self.num_stored, train)
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             task.progress.start(self.iterations + 1, f"learn {self.num_stored} rows")
             for line in notes:

@@ -20,6 +20,21 @@ NUM_WEIGHTS = 1 + len(_WEIGHTS)
 """Number of weights that `best_stack_weight` evaluates on validation."""
 
 
+def most_directions(train: FeatureSet) -> int:
+    """Return the largest useful number of rows: the second largest feature width, but at most that of training rows.
+
+    Further rows would start as zeros, because no two modalities have more canonical directions in common.
+    """
+    return min(len(train), sorted(train.widths.values())[-2])
+
+
+def notes_on_size(size: int, train: FeatureSet) -> list[str]:
+    """Return a note if a set of this size has more rows than useful, otherwise an empty list."""
+    if size <= (most := most_directions(train)):
+        return []
+    return [f"{size} rows: no two modalities have more than {most} directions in common, so {most} rows are enough"]
+
+
 @dataclass(frozen=True)
 class LearningOutcome(Generic[L]):
     """The result of learning.

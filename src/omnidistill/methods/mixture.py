@@ -25,12 +25,19 @@ from pydantic import Field, model_validator
 from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation, DistilledSet
 from omnidistill.distillation.head_learning import LearningSettings
 from omnidistill.distillation.mixture_rows import Augmentation, MixtureLearning, MixtureRows
 from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked
 from omnidistill.io.tracking import MetricsRecord
-from omnidistill.methods.learned_heads import NUM_WEIGHTS, best_stack_weight, learn_with_validation
+from omnidistill.methods.learned_heads import (
+    NUM_WEIGHTS,
+    best_stack_weight,
+    learn_with_validation,
+    most_directions,
+    notes_on_size,
+)
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
@@ -92,6 +99,10 @@ class MixtureMethod(Method):
         """Return a recipe of kind "anchor" with placeholder values."""
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return the largest useful size, the number of directions that two modalities can share."""
+        return most_directions(train)
+
     def run(self, task: Task) -> Distillation:
         """Initialise the mixing matrix in closed form, learn it, and return the set with the best validation score.
 
@@ -108,7 +119,7 @@ class MixtureMethod(Method):
         if self.num_rows != self.num_stored:
             raise InputError("distill.storage.views: method 'mixture' trains on each stored row once; use views = 1")
         chosen, doubtful = can_choose(validation), doubt(validation)
-        notes = () if doubtful is None else (doubtful,)
+        notes = (*(() if doubtful is None else (doubtful,)), *notes_on_size(self.num_stored, train))
         with task.progress, threads_for(self.num_rows, train.widths, len(train)):
             task.progress.start(self.iterations + 1, f"learn {self.num_stored} mixtures")
             for note in notes:

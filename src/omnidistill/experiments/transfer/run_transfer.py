@@ -1,5 +1,8 @@
 """Train heads of other encoders on a set that was distilled with one encoder, and compare all ways to do so.
 
+FOLDER/sets/                      mixtures, and sets that were distilled with a new encoder (sets/NAME/)
+FOLDER/transfer.json, .md, .html  the table
+
 This is the only part of the comparison that reads the test split. It scores every row once, after all choices.
 """
 
@@ -63,7 +66,8 @@ def transfer(
         rendered: folder with features of rendered media, by the new encoder: MODALITY.npy with one row per row of the
             set. Only with a single run and a single new encoder.
         missing: "error", or "drop" to continue without training items that the new data do not have.
-        folder: folder of the table; None keeps it in memory.
+        folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in its
+            folder "sets", and the next call reuses them.
         force: whether to replace an existing table.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
@@ -89,7 +93,8 @@ def transfer(
         raise InputError(f"{argument('rendered', rendered)}: pass a single run and the data of a single new encoder")
     place = resolve_device(device)
     loaded_runs = [open_result(each, data) for each in sources]
-    opened_runs = [SourceRun(result, features.to(place)) for result, features in loaded_runs]
+    sets = None if folder is None else Path(folder) / "sets"
+    opened_runs = [SourceRun(result, features.to(place), sets) for result, features in loaded_runs]
     first, old = opened_runs[0].result, opened_runs[0].data
     for result in (run.result for run in opened_runs):
         if (result.set.modalities, result.fingerprint) != (first.set.modalities, first.fingerprint):
@@ -105,7 +110,7 @@ def transfer(
         with display, threads_for(first.set.size, features.widths, first.set.size):
             display.start(12, f"transfer to {name}")
             start = load_or_create_heads(features, first.config)
-            target = Target(opened_runs, features, start, chosen, missing, rendered, display)
+            target = Target(opened_runs, features, start, chosen, missing, rendered, sets and sets / name, display)
             tables.append(_scored(name, list(target.rows()), features, chosen))
     content = TransferContent(
         command=command,

@@ -25,7 +25,7 @@ from omnidistill.experiments.run import InitialHeads, distill
 from omnidistill.experiments.transfer.shared_items import shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import best_of_sets, recipe_of
 from omnidistill.experiments.transfer.transfer_settings import TransferSettings
-from omnidistill.experiments.transfer.transferred_sets import Option, Source, SourceRun, options_of
+from omnidistill.experiments.transfer.transferred_sets import Option, Source, SourceRun, options_of, run_folder
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import FixedIdentity
@@ -66,6 +66,7 @@ class Target:
         settings: what to compare.
         missing: what to do about missing items.
         rendered: folder of rendered features, or None.
+        folder: folder in which directly distilled sets are stored; None keeps them in memory.
         progress: advances by one after every row.
     """
 
@@ -75,6 +76,7 @@ class Target:
     settings: TransferSettings
     missing: Missing
     rendered: Path | None
+    folder: Path | None
     progress: Progress
 
     def rows(self) -> Iterator[TableRow]:
@@ -135,6 +137,8 @@ class Target:
                 self.data,
                 config=run.result.config,
                 heads=dict(self.start),
+                folder=run_folder(self.folder, "direct", run.result),
+                resume=self.folder is not None,
                 device=self.data.device,
                 progress=SilentProgress(),
             ).set

@@ -59,10 +59,17 @@ class Option:
 
 @dataclass(frozen=True, eq=False)
 class SourceRun:
-    """A run, the data that it was distilled from, and a mixture of the same size."""
+    """A run, the data that it was distilled from, and a mixture of the same size.
+
+    Attributes:
+        result: the result of the run.
+        data: its data.
+        folder: folder in which the mixture is stored; None keeps it in memory.
+    """
 
     result: DistillResult
     data: FeatureSet
+    folder: Path | None = None
 
     @cached_property
     def learned_mixture(self) -> DistillResult:
@@ -73,6 +80,8 @@ class SourceRun:
             size=self.result.set.size,
             seed=self.result.config.seed,
             heads=dict(self.result.start),
+            folder=run_folder(self.folder, "mixture", self.result),
+            resume=self.folder is not None,
             device=self.data.device,
             progress=False,
         )
@@ -213,6 +222,11 @@ def rendered_rows(source: Source, folder: Path) -> Option:
             raise InputError(f"{path}: contains NaN or Inf; encode the rendered media again")
     distilled = source.plain.with_rows(source.new.preprocessing.apply(raw), source.new)
     return Option("rendered", {"": distilled}, distilled.bytes, "none", time.monotonic() - started_at)
+
+
+def run_folder(folder: Path | None, name: str, result: DistillResult) -> Path | None:
+    """Return the folder for a set of the size and seed of a run; None if nothing is stored."""
+    return None if folder is None else folder / f"{name}-n{result.set.size}-s{result.config.seed}"
 
 
 def _cosines(rows: Float[Tensor, "N p"], items: Float[Tensor, "n p"]) -> Float[Tensor, "N n"]:
