@@ -73,6 +73,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "rank",
         "recalls",
     ),
+    "Transfer to another encoder": ("transfer", "Transfer", "TransferSettings"),
     "Migration to another encoder": ("migrate", "Migration", "MigrationSettings", "Kit", "AppliedFile"),
     "Runs, settings and stored heads": (
         "open_run",

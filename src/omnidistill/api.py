@@ -39,6 +39,7 @@ from omnidistill.experiments.run import (
     train_experts,
 )
 from omnidistill.experiments.run_page import write_report
+from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
 from omnidistill.io.tracking import trackers
 from omnidistill.methods import Method
 from omnidistill.methods.selectors import Selector, selectors
@@ -98,6 +99,8 @@ __all__ = [
     "Start",
     "Storage",
     "TrajectoryMatching",
+    "Transfer",
+    "TransferSettings",
     "baselines",
     "bptt_rollout",
     "compare",
@@ -142,5 +145,6 @@ __all__ = [
     "tesla_rollout",
     "trackers",
     "train_experts",
+    "transfer",
     "write_report",
 ]

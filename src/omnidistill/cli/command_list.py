@@ -34,6 +34,7 @@ from omnidistill.cli.commands import (
     recipe,
     render,
     report,
+    transfer,
 )
 from omnidistill.cli.parser import CommandGroup, Parser
 
@@ -42,7 +43,7 @@ COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "data": (pack, encode, manifest, recipe, convert),
     "distillation": (distill, merge, experts, heads),
     "evaluation": (evaluate, compare, paper, report, diagnose, render),
-    "migration to another encoder": (migrate, apply),
+    "other encoders": (transfer, migrate, apply),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }

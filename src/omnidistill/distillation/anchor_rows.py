@@ -15,7 +15,7 @@ from omnidistill.distillation.head_learning import FIRST_LOGIT, LearnableHeads, 
 from omnidistill.models.heads import Heads
 from omnidistill.models.storages import Storage
 from omnidistill.training.closed_form import Moments
-from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame
+from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame, equal_lengths
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class AnchorRows(LearnableHeads):
             device: device on which the rows are created.
         """
         heads = canonical_cca_heads(moments, size, cca_ridge)
-        rows = {name: _equal_lengths(x) for name, x in dual_frame(heads).items()}
+        rows = {name: equal_lengths(x) for name, x in dual_frame(heads).items()}
         latent = storage.init({name: x.to(device, torch.float32) for name, x in rows.items()})
         log_ridges, logit = torch.zeros(len(rows), device=device), torch.tensor(FIRST_LOGIT, device=device)
         return AnchorRows(latent, log_ridges, logit, storage)
@@ -89,9 +89,3 @@ class AnchorRows(LearnableHeads):
         return replace(
             self, latent=latent, log_ridges=self.log_ridges.detach().clone(), logit=self.logit.detach().clone()
         )
-
-
-def _equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
-    """Return the rows of width p, scaled to length sqrt(p). Rows of zeros stay zero."""
-    lengths = rows.norm(dim=1, keepdim=True)
-    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / lengths, torch.zeros_like(lengths))

@@ -5,11 +5,13 @@ On disk, a set is a folder (an artifact of kind "distilled") with these files:
     tensors-....safetensors   stored rows, target similarities, feature means that the preprocessing subtracts
     manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
     provenance.json           how the set was produced (`provenance`); not needed for training
+    mixture/                  the rows as mixtures of items (`item_mixture`), if there are any; not needed for training
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.distillation.item_mixture import Missing, Mixture, named
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import KIND, SetSpec
 from omnidistill.distillation.shipped_bytes import shipped_bytes
@@ -34,7 +37,7 @@ from omnidistill.models.objectives import Objective
 from omnidistill.models.storages import RowForm
 from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
 
-PROVENANCE = "provenance.json"
+PROVENANCE, MIXTURE = "provenance.json", "mixture"
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +49,7 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
+        mixture: the rows as mixtures of items; None if they are not known.
         file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
             created or changed in memory.
     """
@@ -54,6 +58,7 @@ class DistilledSet:
     spec: SetSpec
     preprocessing: Preprocessing
     provenance: Provenance = field(default_factory=Provenance)
+    mixture: Mixture | None = field(default=None, compare=False)
     file_bytes: int | None = field(default=None, init=False, compare=False)
 
     @property
@@ -109,7 +114,7 @@ class DistilledSet:
     def bytes(self) -> int:
         """Total size in bytes of the files that are needed to train on the set: the tensor file and manifest.json.
 
-        The sizes of provenance.json and of the initial heads are not included.
+        The sizes of provenance.json, of the mixture and of the initial heads are not included.
         """
         if self.file_bytes is not None:
             return self.file_bytes
@@ -247,6 +252,73 @@ class DistilledSet:
         """Return a copy of the set whose training recipe has this number of steps."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
+    def items(self) -> list[dict[str, float]]:
+        """Return {id of an item: weight} of every row, with the largest absolute weights first.
+
+        Raises:
+            InputError: the rows are not mixtures of items.
+        """
+        return self._mixture().items()
+
+    def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
+        """Return the set in the space of another encoder: its rows are mixtures of the features of the same items.
+
+        The storage, recipe and target similarities stay the same. The ridges or step sizes of the recipe were chosen
+        for the original features, so choose them again if validation data are available.
+
+        Args:
+            data: features of the items. Only rows of the split "train" are used, and modalities of the set.
+            missing: "error", or "drop" to continue without items that the data do not have. Rows of which no item is
+                left are omitted.
+
+        Raises:
+            InputError: the rows are not mixtures of items; a modality or an item is missing; an item is in another
+                split than "train"; or rows would be omitted from a set with learned similarities.
+        """
+        mixture = self._mixture()
+        absent = [name for name in self.modalities if name not in data.features]
+        if absent:
+            raise InputError(
+                f"{named(data)}: has no modality {absent[0]!r}, which the set has; the modalities of the data are "
+                f"{', '.join(data.modalities)}"
+            )
+        rows, used = mixture.rows(data.only(self.modalities), missing)
+        if len(used) < self.size and self.similarity_tensors:
+            raise InputError(
+                f"{named(data)}: {self.size - len(used)} rows have no item left, but the target similarities of the "
+                "set are stored for all rows; pass features of all items"
+            )
+        return replace(self.with_rows(rows, data), mixture=used)
+
+    def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
+        """Return a set with other stored rows, in the space of other data.
+
+        The storage, recipe and target similarities stay the same, and there is no mixture.
+
+        Args:
+            rows: the rows {modality: N x p_m}. The number of rows may differ only if no similarities are stored.
+            data: data in whose space the rows are. Their preprocessing becomes that of the set.
+        """
+        latent = {f"rows/{name}": rows[name].cpu() for name in self.modalities}
+        latent |= {f"similarity/{name}": x for name, x in self.similarity_tensors.items()}
+        widths = {name: rows[name].shape[1] for name in self.modalities}
+        return replace(
+            self,
+            tensors=as_stored(self.spec.storage, latent),
+            spec=replace(self.spec, modalities=widths, size=len(rows[self.modalities[0]])),
+            preprocessing=data.preprocessing.only(self.modalities),
+            provenance=self.provenance.of_data(data),
+            mixture=None,
+        )
+
+    def _mixture(self) -> Mixture:
+        if self.mixture is None:
+            raise InputError(
+                "the rows of this set are not mixtures of items; distil a set with the preset 'mixture', or compare "
+                "both encoders with transfer()"
+            )
+        return self.mixture
+
     def as_features(self) -> FeatureSet:
         """Return the rows to train on as a paired dataset in which every row is its own group.
 
@@ -262,6 +334,16 @@ class DistilledSet:
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
         spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
+        if self.mixture is not None:
+            self.mixture.save(folder / MIXTURE, self.rows_digest())
+
+    def rows_digest(self) -> str:
+        """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(_section(self.tensors, "rows").items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
@@ -286,6 +368,7 @@ class DistilledSet:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
         loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
         object.__setattr__(loaded, "file_bytes", artifact.bytes)
         _check_tensors(loaded, where)
         return loaded

@@ -6,8 +6,8 @@ theta are the learned tensors. W_m(theta) is the head of modality m, computed fr
 given initial head: the outputs of both are scaled and concatenated, and a is the weight of the computed head (see
 `training.recipes.anchor_regression.stack_on`). L is InfoNCE or another objective, and c is a number in [0, 1]. R is the
 number of bits that the storage needs per number, and mu is its weight. Each subclass of `LearnableHeads` defines its
-own theta: the rows of a set (`distillation.anchor_rows`), or the heads themselves
-(`evaluation.baselines.direct_heads`).
+own theta: the rows of a set (`distillation.anchor_rows`), a mixing matrix from which rows are computed
+(`distillation.mixture_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
 
 Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
 """
@@ -42,8 +42,8 @@ class LearnableHeads(ABC):
     """Tensors from which heads are computed.
 
     Attributes:
-        latent: learned tensors, one matrix per modality. `storage` converts them to rounded rows or heads.
-        storage: how the rows or heads are rounded and stored.
+        latent: learned matrices: one per modality, or one for all. `storage` rounds them.
+        storage: how the learned matrices are rounded and stored.
     """
 
     latent: dict[str, Tensor]
@@ -100,12 +100,13 @@ class Learning(Generic[L]):
     """
 
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
+        """Prepare the first step. `start` contains the initial heads, which are not used if `start_share` is 0."""
         self.learned: L = first.detached()
         self._train, self._settings = train, settings
         leaves = self.learned.leaves()
         for tensor in leaves:
             tensor.requires_grad_()
-        self._start = {name: start[name] for name in train.modalities}
+        self._start = {name: start[name] for name in train.modalities} if settings.start_share else {}
         self._objective = settings.outer.bind(train.modalities)
         self._optimiser = torch.optim.Adam(leaves, lr=settings.learning_rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(1, settings.iterations))
@@ -114,10 +115,10 @@ class Learning(Generic[L]):
     def step(self) -> float:
         """Take one optimiser step, and return the loss before it."""
         indices = next(self._batches).to(self._train.device)
-        features = {name: x[indices] for name, x in self._train.features.items()}
+        learned, features = self._view(indices)
         with torch.enable_grad():
             loss = heads_loss(
-                self.learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
+                learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
             )
             if self._settings.rate_weight:
                 loss = loss + self._settings.rate_weight * self.learned.storage.rate(self.learned.latent)
@@ -126,6 +127,10 @@ class Learning(Generic[L]):
         self._optimiser.step()
         self._schedule.step()
         return float(loss.detach())
+
+    def _view(self, indices: Int[Tensor, " b"]) -> tuple[L, dict[str, Float[Tensor, "b _"]]]:
+        """Return the learned tensors and the real rows of a batch. Augmentation overrides this method."""
+        return self.learned, {name: x[indices] for name, x in self._train.features.items()}
 
     def _targets(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b b"]:
         pairing = self._train.pairing

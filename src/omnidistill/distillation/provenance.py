@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
+from omnidistill.data.featureset import FeatureSet
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Provenance:
     notes: tuple[str, ...] = ()
     iteration: int | None = None
     validation: float | None = None
+
+    def of_data(self, data: FeatureSet) -> Provenance:
+        """Return the history of a set whose rows were computed again from other features of the same items."""
+        encoders = data.provenance.get("encoders")
+        notes = (*self.notes, f"rows computed again from the features of {data.provenance.get('name', 'other data')}")
+        return replace(self, data=None, heads=None, encoders=encoders, notes=notes, validation=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that have a value, as JSON values."""

@@ -37,6 +37,13 @@ from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import Learning, LearningSettings
 from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked, validation_score
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.methods.learned_heads import (
+    NUM_WEIGHTS,
+    best_stack_weight,
+    learn_with_validation,
+    most_directions,
+    notes_on_size,
+)
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
@@ -44,10 +51,9 @@ from omnidistill.models.similarities import FixedIdentity, Similarity
 from omnidistill.models.storages import Storage
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
-from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
+from omnidistill.training.recipes.anchor_regression import Anchor
 from omnidistill.training.recipes.recipe import Recipe
 
-_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _CLEARLY = 0.02  # difference of two validation scores that is no accident
 _MORE_BITS = (3.4, 5.0)
 
@@ -99,12 +105,8 @@ class AnchorMethod(Method):
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest useful number of synthetic rows.
-
-        It is the second-largest feature width, but at most the number of training rows. No two modalities have more
-        canonical directions in common, so further rows would start as zeros.
-        """
-        return min(len(train), sorted(train.widths.values())[-2])
+        """Return the largest useful number of synthetic rows (see `most_directions`)."""
+        return most_directions(train)
 
     def run(self, task: Task) -> Distillation:
         """Initialise the rows in closed form, learn them, and return the set with the best validation score.
@@ -119,19 +121,14 @@ class AnchorMethod(Method):
         chosen, doubtful = can_choose(validation), doubt(validation)
         outcome = "the set with the best score may just be the luckiest" if chosen else "the last set is the result"
         notes = [f"{doubtful}; {outcome}"] if doubtful else []
-        if self.num_stored > (most := self.most_rows(train)):
-            notes.append(
-                f"{self.num_stored} rows: no two modalities have more than {most} directions in common, so {most} rows "
-                "are enough"
-            )
-        records: list[MetricsRecord] = []
+        notes += notes_on_size(self.num_stored, train)
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             task.progress.start(self.iterations + 1, f"learn {self.num_stored} rows")
             for line in notes:
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
             score, best, num_evaluated = self._initial_rows(moments, task, self._fewer_rows() if chosen else [])
-            num_evaluated += 0 if self.weight else 1 + len(_WEIGHTS)
+            num_evaluated += 0 if self.weight else NUM_WEIGHTS
             if best.size < self.num_stored:
                 notes.append(
                     f"{best.size} rows ({best.storage.title}) instead of {self.num_stored} ({self.storage.title}), "
@@ -139,16 +136,16 @@ class AnchorMethod(Method):
                 )
                 task.progress.note(notes[-1])
             task.progress.advance(1, validation=score)
-            learning = Learning(best, train, task.start, self._learning, task.seed)
-            for iteration in range(1, self.iterations + 1):
-                loss = learning.step()
-                values = {"loss": loss}
-                if iteration % self.validate_every == 0 or iteration == self.iterations:
-                    values["validation"], num_evaluated = self._score(learning.learned, task), num_evaluated + 1
-                    if not chosen or values["validation"] > score:
-                        score, best = values["validation"], learning.learned.detached()
-                records.append(MetricsRecord(iteration, values, ()))
-                task.progress.advance(1, **values)
+            learned = learn_with_validation(
+                Learning(best, train, task.start, self._learning, task.seed),
+                (score, best),
+                chosen,
+                self.iterations,
+                self.validate_every,
+                lambda rows: self._score(rows, task),
+                task.progress,
+            )
+            score, best, num_evaluated = learned.score, learned.best, num_evaluated + learned.num_evaluated
             distilled = self._as_set(best, task)
             if chosen and (warning := _few_directions(best, validation)):
                 notes.append(warning)
@@ -156,8 +153,8 @@ class AnchorMethod(Method):
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
-        records.append(MetricsRecord(None, final, tuple(notes)))
-        return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
+        records = (*learned.records, MetricsRecord(None, final, tuple(notes)))
+        return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     @property
     def _learning(self) -> LearningSettings:
@@ -221,11 +218,7 @@ class AnchorMethod(Method):
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
         """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
-        validation, expanded, heads = task.development.validation, *rows.solved()
-        weight = self.weight or max(
-            (float(rows.weight), *_WEIGHTS),
-            key=lambda a: validation_score(stack_on(task.start, heads, expanded, a), validation),
-        )
+        weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
         recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")

@@ -92,6 +92,7 @@ methods: ComponentRegistry[Method] = ComponentRegistry(
         "covmatch": f"{_HERE}.covmatch",
         "apm": f"{_HERE}.apm",
         "anchor": f"{_HERE}.anchor",
+        "mixture": f"{_HERE}.mixture",
     },
     group="omnidistill.methods",
 )

@@ -139,9 +139,9 @@ def render_template(name: str, **content: object) -> str:
     return printable(_environment().get_template(name).render(**content))
 
 
-def page_style() -> Markup:
-    """Return the style of all pages."""
-    return _source("page.css")
+def page_style(*further: str) -> Markup:
+    """Return the style of all pages, followed by further style files from the templates folder."""
+    return Markup("\n").join(_source(name) for name in ("page.css", *further))
 
 
 def _source(name: str) -> Markup:

@@ -15,7 +15,7 @@ from omnidistill.encoding.manifests.manifest import Manifest
 from omnidistill.encoding.media.picture import read_picture
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.report.items import SOUND_RATE, SOUND_SECONDS, ManifestItems, Medium, short_sound, thumbnail
-from omnidistill.report.page import page_environment
+from omnidistill.report.page import page_style, render_template
 from omnidistill.report.render_content import NearItem, RenderContent, RenderedMedium, render_table
 
 MAX_ROWS = 100
@@ -42,17 +42,20 @@ def render_media_page(content: RenderContent, folder: Path, items: Manifest) -> 
         folder: the folder that contains the media.
         items: manifest of the real items.
     """
-    environment = page_environment()
-    assert environment.loader is not None
-    style = "\n".join(environment.loader.get_source(environment, name)[0] for name in ("page.css", "render.css"))
     real = ManifestItems(items)
     rows = [
         (row.row, [_cell(name, content.kinds[name], medium, folder, real) for name, medium in row.media.items()])
         for row in content.rows[:MAX_ROWS]
     ]
     header, *body = [line.strip("| ").split(" | ") for line in render_table(content).splitlines() if line[:1] == "|"]
-    return environment.get_template("render.html.jinja").render(
-        content=content, columns=header, table=body[1:], rows=rows, left_out=len(content.rows) - len(rows), style=style
+    return render_template(
+        "render.html.jinja",
+        content=content,
+        columns=header,
+        table=body[1:],
+        rows=rows,
+        left_out=len(content.rows) - len(rows),
+        style=page_style("render.css"),
     )
 
 

@@ -466,10 +466,10 @@ def test_given_settings_are_added_to_those_of_a_table() -> None:
     assert entry_config(ours.methods[0], 100, 0, ours).evaluate.protocol == "ours"
 
 
-def test_table_four_is_named_but_not_there_yet() -> None:
+def test_table_four_belongs_to_another_command() -> None:
     message = refusal(preset="paper-table-4")
-    assert "table 4 (other encoders) needs the command 'transfer' of a later version" in message
-    assert "paper-table-4" not in describe_comparisons()
+    assert "use 'omnidistill transfer RUN --to SET2 --preset paper-table-4'" in message
+    assert "(command: transfer)" in describe_comparisons()["paper-table-4"]
 
 
 def test_tables_of_version_0_1_have_names_of_their_own() -> None:

@@ -162,7 +162,7 @@ def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
     folder, msrvtt = tmp_path / "P", stand_in("msrvtt")
     for arguments, message in (
         ({}, "no features; pass those of at least one dataset: msrvtt='SET', vggsound='SET', didemo='SET'"),
-        ({"msrvtt": msrvtt, "tables": [4]}, "table 4 (other encoders) needs the command 'transfer' of a later version"),
+        ({"msrvtt": msrvtt, "tables": [4]}, "table 4 (other encoders) is computed by 'omnidistill transfer"),
         ({"msrvtt": msrvtt, "tables": ["8"]}, "tables 8 and 9 list settings, which are the presets paper/hopa-*"),
         ({"msrvtt": msrvtt, "tables": ["11"]}, "unknown table '11'; choose from 1, 2, 3, 5, 6, 7, 10, figure-2"),
         ({"msrvtt": msrvtt, "tables": ["figure2"]}, "did you mean 'figure-2'?"),

@@ -41,8 +41,6 @@ _DECIDED = {
     "evaluate.num_seeds": ("num_students",),
 }
 """Maps each setting of a run that a comparison determines to the arguments of the comparison that determine it."""
-_RESERVED = {"paper-table-4": "table 4 (other encoders) needs the command 'transfer' of a later version"}
-"""Names of comparisons that do not exist yet, and why."""
 
 
 class MethodEntry(Settings):
@@ -125,6 +123,10 @@ def load_comparison(
     name, where, tree = _source(source, preset)
     if tree.get("kind") == "crossed":
         raise InputError(f"{where}: describes a crossed table; use the function 'crossed' instead of 'compare'")
+    if tree.get("kind") == "transfer":
+        raise InputError(
+            f"{where}: describes a transfer to other encoders; use 'omnidistill transfer RUN --to SET2 --preset {name}'"
+        )
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(source, ComparisonConfig) and not given and not methods:
         return name, source
@@ -193,8 +195,6 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
             if preset is None:
                 return "comparison", "comparison", {}
             known = packaged_files("comparisons")
-            if preset in _RESERVED:
-                raise InputError(f"comparison {preset}: {_RESERVED[preset]}; choose another comparison")
             if preset not in known:
                 named = f"; it is a method, so use {argument('methods', preset)}"
                 hint = named if preset in packaged_files("presets") else nearest(preset, known)

@@ -24,7 +24,8 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.store import load_features, save_features
 from omnidistill.distillation import DistilledSet
 from omnidistill.encoding.manifests.manifest import Manifest, Row, read_manifest, write_manifest
-from omnidistill.io.artifacts import read_json, write_atomic
+from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.input_files import read_json
 from omnidistill.report.contact_sheet import contact_sheet
 from omnidistill.report.render_content import RenderContent, render_table
 from omnidistill.report.render_page import render_media_page

@@ -114,6 +114,13 @@ def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64
     return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
 
 
+def equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
+    """Return the rows scaled to length sqrt(p). Rows of zeros stay zero, and their gradient is zero."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    safe = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / safe, torch.zeros_like(lengths))
+
+
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
     """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
