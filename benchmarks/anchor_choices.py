@@ -1,6 +1,6 @@
 """How the settings of the method `anchor` were chosen: validation scores of variants on emoji, one factor at a time.
 
-    python benchmarks/anchor_choices.py [bits] [rate] [learning] [loss] [mixture] [planted] [cutoff] [--icons SET] [-o FILE]
+    python benchmarks/anchor_choices.py [STUDY ...] [--icons SET] [-o FILE]
 
 Every line is one distilled set. Scores are validation scores in %: the mean of R@1, R@5 and R@10 over all directions.
 `alone` is the score of heads without initial heads, and `w64` that of their first 64 outputs. `stacked` is the score of
@@ -29,7 +29,10 @@ from omnidistill.evaluation.validation import validation_score
 from omnidistill.training.recipes.map_regression import MapRegression
 
 Variant = tuple[str, Mapping[str, Any]]
-HEAD = "| variant | rows | alone | w64 | stacked | cut | seconds |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+HEAD = (
+    "| variant | rows, storage, cutoff | alone | w64 | stacked | cut | seconds |\n"
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+)
 
 
 def variants(study: str) -> Iterator[Variant]:
@@ -83,7 +86,9 @@ def measure(data: od.FeatureSet, start: od.InitialHeads, variant: Variant) -> st
             distilled.train(start, width=width),
         )
     ]
-    return f"| {title} | {distilled.size} | " + " | ".join(f"{100 * s:.1f}" for s in scores) + f" | {seconds:.0f} |"
+    cutoff = distilled.recipe.cutoff  # type: ignore[attr-defined]
+    details = f"{distilled.size}, {distilled.spec.storage.title}, {'none' if cutoff is None else f'{cutoff:.3g}'}"
+    return f"| {title} | {details} | " + " | ".join(f"{100 * s:.1f}" for s in scores) + f" | {seconds:.0f} |"
 
 
 def mixtures(data: od.FeatureSet, start: od.InitialHeads) -> Iterator[str]:
@@ -127,7 +132,7 @@ def main() -> None:
     icons = [] if options.icons is None else ["icons"]
     names = {"planted": ["planted, M = 3"], "cutoff": ["planted, M = 3", "emoji", *icons]}
     lines: list[str] = []
-    for study, name in ((study, name) for study in options.studies for name in names.get(study, ["emoji"])):
+    for study, name in [(each, name) for each in options.studies for name in names.get(each, ["emoji"])]:
         data = od.load(options.icons) if name == "icons" else DATA[name]()
         start = od.pretrain_heads(data, progress=False)
         rows = mixtures(data, start) if study == "mixture" else (measure(data, start, v) for v in variants(study))
