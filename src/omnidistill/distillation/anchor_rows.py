@@ -15,7 +15,7 @@ from omnidistill.distillation.head_learning import FIRST_LOGIT, LearnableHeads, 
 from omnidistill.models.heads import Heads
 from omnidistill.models.storages import Storage
 from omnidistill.training.closed_form import Moments
-from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame, equal_lengths
+from omnidistill.training.closed_form.anchor_map import anchor_lengths, anchor_maps, dual_frame, equal_lengths
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class AnchorRows(LearnableHeads):
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of `weight`, a scalar.
         storage: defines how the rows are rounded and stored.
+        cutoff: number of the output that counts half; None if all outputs count alike. It is not learned.
     """
 
     latent: dict[str, Tensor]
     log_ridges: Float[Tensor, " M"]
     logit: Float[Tensor, ""]
     storage: Storage
+    cutoff: float | None = None
 
     @staticmethod
     def closed_form(
@@ -74,6 +76,16 @@ class AnchorRows(LearnableHeads):
         """Return a copy that uses this ridge in the ridge regression of every modality."""
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
+    def with_cutoff(self, cutoff: float | None) -> AnchorRows:
+        """Return a copy of rows without a cutoff that has this cutoff.
+
+        Stacked heads are scaled by the mean length of their outputs on the rows, which shrinks more than that on real
+        rows if the last anchors are short. The weight of the copy makes up for this.
+        """
+        lengths = anchor_lengths(self.size, cutoff)
+        shift = 2 * (lengths.mean() / lengths.square().mean().sqrt()).log()
+        return replace(self, cutoff=cutoff, logit=self.logit + shift.to(self.logit))
+
     def leaves(self) -> list[Tensor]:
         """Return the tensors to learn: rows before rounding, logarithms of the ridges, and logit of the head weight."""
         return [*self.latent.values(), self.log_ridges, self.logit]
@@ -81,7 +93,7 @@ class AnchorRows(LearnableHeads):
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
         """Return the rounded rows, and the heads computed from them by the recipe "anchor". Both are differentiable."""
         rows = self.storage.expand(self.latent)
-        return rows, anchor_maps(rows, self.ridges)
+        return rows, anchor_maps(rows, self.ridges, self.cutoff)
 
     def detached(self) -> AnchorRows:
         """Return a copy of the tensors, detached from the autograd graph."""

@@ -9,9 +9,10 @@ stacked on the initial heads: the outputs of both are concatenated, where W_m ha
 objective, and c is a number in [0, 1]. The gradient of the N x N linear solve is exact. The method needs no experts and
 trains no students. With c = 0, learning does not use the initial heads either.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. If
-rows are entropy-coded, it may also choose fewer rows with more bits per number: if the modalities share few directions,
-further rows are noise.
+Validation chooses the ridge of CCA, the initial ridge of the regression, the cutoff, and the iteration whose set is
+returned. Outputs beyond the cutoff count less (see `training.closed_form.anchor_map`): if the modalities share few
+directions, further outputs are noise. If rows are entropy-coded, validation may also choose fewer rows with more bits
+per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -24,7 +25,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 
 from omnidistill.core.device import moved
@@ -35,7 +35,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation, DistilledSet
 from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import Learning, LearningSettings
-from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked, validation_score
+from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.learned_heads import (
     NUM_WEIGHTS,
@@ -48,7 +48,7 @@ from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
 from omnidistill.models.similarities import FixedIdentity, Similarity
-from omnidistill.models.storages import Storage
+from omnidistill.models.storages import RowStorage, Storage
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
 from omnidistill.training.recipes.anchor_regression import Anchor
@@ -78,6 +78,9 @@ class AnchorMethod(Method):
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
     """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    cutoffs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.125, 0.25, 0.5, 0.7, 1.0)
+    """Candidate cutoffs, beyond which outputs count less, as shares of the number of rows. A set without a cutoff is
+    always a candidate. Chosen on validation; empty: all outputs count alike."""
     iterations: Annotated[int, Field(ge=0)] = 60
     """Iterations of Adam; 0: the rows stay in their closed form."""
     learning_rate: Positive = 0.01
@@ -127,7 +130,7 @@ class AnchorMethod(Method):
             for line in notes:
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
-            score, best, num_evaluated = self._initial_rows(moments, task, self._fewer_rows() if chosen else [])
+            score, best, num_evaluated = self._initial_rows(moments, task, chosen)
             num_evaluated += 0 if self.weight else NUM_WEIGHTS
             if best.size < self.num_stored:
                 notes.append(
@@ -147,9 +150,6 @@ class AnchorMethod(Method):
             )
             score, best, num_evaluated = learned.score, learned.best, num_evaluated + learned.num_evaluated
             distilled = self._as_set(best, task)
-            if chosen and (warning := _few_directions(best, validation)):
-                notes.append(warning)
-                task.progress.note(warning)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
@@ -173,26 +173,27 @@ class AnchorMethod(Method):
                 "distill.storage.views: method 'anchor' supports only one view per stored row; set it to 1"
             )
 
-    def _initial_rows(
-        self, moments: Moments, task: Task, fewer: Sequence[tuple[int, Storage]]
-    ) -> tuple[float, AnchorRows, int]:
+    def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            fewer: alternatives to the configured size and storage, used only if their score is clearly better.
+            chosen: whether validation is large enough to choose a cutoff, and fewer rows. Fewer rows are used only if
+                their score is clearly better.
         """
         device = task.development.train.device
+        cutoffs = (None, *(self.cutoffs if chosen else ()))
 
         def best(cca_ridge: float, size: int, storage: Storage) -> tuple[float, AnchorRows]:
-            return self._best_ridge(AnchorRows.closed_form(moments, size, cca_ridge, storage, device), task)
+            rows = AnchorRows.closed_form(moments, size, cca_ridge, storage, device)
+            return self._best_settings(rows, cutoffs, task)
 
         starts = {ridge: best(ridge, self.num_stored, self.storage) for ridge in self.cca_ridges}
         cca_ridge = max(starts, key=lambda each: starts[each][0])
         score, rows = starts[cca_ridge]
-        others = [best(cca_ridge, size, storage) for size, storage in fewer]
-        num_evaluated = (len(starts) + len(others)) * len(self.ridges)
+        others = [best(cca_ridge, size, storage) for size, storage in (self._fewer_rows() if chosen else ())]
+        num_evaluated = (len(starts) + len(others)) * len(self.ridges) * len(cutoffs)
         if others and (other := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
             score, rows = other
         return score, rows, num_evaluated
@@ -204,14 +205,29 @@ class AnchorMethod(Method):
         """
         if not isinstance(self.storage, CodedStorage):
             return []
-        pairs = [(self.num_stored * self.storage.bits / bits, bits) for bits in _MORE_BITS if bits > self.storage.bits]
-        pairs += [(pairs[-1][0] / divisor, pairs[-1][1]) for divisor in (2, 4)] if pairs else []
+        total = self.num_stored * self.storage.bits
+        bits = [each for each in _MORE_BITS if each > self.storage.bits]
+        pairs = [(total / each, each) for each in bits]
+        pairs += [(total / _MORE_BITS[-1] / divisor, _MORE_BITS[-1]) for divisor in (2, 4)]
         return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
-    def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
-        """Return the best validation score over all candidate ridges, and a copy of the rows with the best ridge."""
-        tried = [rows.with_ridge(ridge) for ridge in self.ridges]
-        return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
+    def _best_settings(self, rows: AnchorRows, cutoffs: Sequence[float | None], task: Task) -> tuple[float, AnchorRows]:
+        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with these settings.
+
+        Args:
+            rows: the initial rows.
+            cutoffs: candidate cutoffs, as shares of the number of rows; None: all outputs count alike.
+            task: the data and heads.
+        """
+        candidates = [
+            rows.with_ridge(ridge).with_cutoff(None if share is None else share * rows.size)
+            for ridge in self.ridges
+            for share in cutoffs
+        ]
+        rounded = rows.storage.expand(rows.latent)  # once for all candidates
+        scores = [self._score(replace(each, latent=rounded, storage=RowStorage()), task) for each in candidates]
+        best = max(range(len(scores)), key=lambda each: scores[each])
+        return scores[best], candidates[best]
 
     def _score(self, rows: AnchorRows, task: Task) -> float:
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
@@ -220,28 +236,7 @@ class AnchorMethod(Method):
         """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
-        recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
+        recipe = Anchor(ridges=ridges, cutoff=rows.cutoff, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
         settings = self.evolve(size=rows.size, storage=rows.storage)
         return task.as_set(settings, latent).with_recipe(recipe)
-
-
-@torch.no_grad()
-def _few_directions(rows: AnchorRows, validation: FeatureSet) -> str | None:
-    """Return a warning if the first outputs of the heads have a clearly better validation score than all outputs.
-
-    In this case, the modalities share fewer directions than the set has rows, and the last outputs are mostly noise.
-    Otherwise, the result is None.
-    """
-    heads = rows.solved()[1]
-    size = len(next(iter(heads.values())))
-    widths = [width for width in (size, size // 2, size // 4, size // 8) if width >= 2]
-    scores = {width: validation_score({name: w[:width] for name, w in heads.items()}, validation) for width in widths}
-    best = max(scores, key=lambda width: scores[width])
-    if scores[best] < scores[size] + _CLEARLY:
-        return None
-    return (
-        f"heads of width {best} have a validation score of {100 * scores[best]:.1f}, those of width {size} only "
-        f"{100 * scores[size]:.1f}: the data share few directions; use train(width={best}), fewer rows, or, with a "
-        f"size budget, more bits per number (distill.storage.bits)"
-    )

@@ -15,7 +15,7 @@ from omnidistill.io.tracking import MetricsRecord, Progress
 from omnidistill.models.heads import Heads
 from omnidistill.training.recipes.anchor_regression import stack_on
 
-_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 NUM_WEIGHTS = 1 + len(_WEIGHTS)
 """Number of weights that `best_stack_weight` evaluates on validation."""
 

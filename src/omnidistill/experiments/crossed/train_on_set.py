@@ -66,7 +66,7 @@ def by_own_recipe(
     if is_networks(start):
         recipe = changed.recipe
         if isinstance(recipe, Anchor):
-            recipe = _map_recipe(recipe.ridges, settings)
+            recipe = _map_recipe(recipe.ridges, settings, recipe.cutoff)
         return outputs_of_modules(_trained_networks(changed, recipe, start, settings.seed)), chosen
     heads = start_heads(start)
     if isinstance(changed.recipe, Anchor):  # new heads; the recipe "stacked" stacks them on the start
@@ -268,8 +268,9 @@ def _best_anchor(
     """
     rows = _rows_like(distilled, like)
     tried = []
+    cutoff = distilled.recipe.cutoff if isinstance(distilled.recipe, Anchor) else None
     for ridge in settings.ridges:
-        recipe = Anchor(ridges=(ridge,) * len(distilled.modalities))
+        recipe = Anchor(ridges=(ridge,) * len(distilled.modalities), cutoff=cutoff)
         heads = recipe.heads(rows)
         if width is not None:
             heads = (to_width if isinstance(distilled.recipe, Anchor) else unordered_to_width)(heads, width)
@@ -283,8 +284,8 @@ def _trained_networks(distilled: DistilledSet, recipe: Recipe, start: Networks, 
     return trained
 
 
-def _map_recipe(ridges: Sequence[float], settings: CrossedSettings) -> MapRegression:
-    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps)
+def _map_recipe(ridges: Sequence[float], settings: CrossedSettings, cutoff: float | None = None) -> MapRegression:
+    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps, cutoff=cutoff)
 
 
 def _rows_like(distilled: DistilledSet, like: Mapping[str, torch.Tensor]) -> TrainingRows:

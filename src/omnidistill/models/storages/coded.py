@@ -28,6 +28,9 @@ from omnidistill.models.entropy_coding import LARGEST, decode, encode, ideal_bit
 from omnidistill.models.storages.forms import straight_through
 from omnidistill.models.storages.storage import Storage, storages
 
+MOST_BITS = 5
+"""Largest average number of bits per number."""
+
 _GRID = 64  # factors c per power of two
 _STRIDES = (8, 4, 2, 1)  # of the search on the grid
 _DEAD_ZONE = 0.15
@@ -39,9 +42,9 @@ _BITS_OF_UNIT_STEP = 2.05  # entropy of a Gaussian, rounded to integers times it
 class CodedStorage(Storage):
     """Stores rows as entropy-coded integers with any average number of bits, and one quantisation step per row."""
 
-    bits: Annotated[float, Field(ge=0.5, le=5)] = 2.0
+    bits: Annotated[float, Field(ge=0.5, le=MOST_BITS)] = 2.0
     """Average bits per number of the code. The steps (16 bits per row) and the table (132 bytes per modality) are not
-    included."""
+    included. With a size budget that the largest useful number of rows does not use up, there are more bits."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows as latent tensors, which are the tensors that distillation learns."""

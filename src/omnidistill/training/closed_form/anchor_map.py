@@ -1,13 +1,17 @@
 """Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
-Row i has the same target in every modality: the anchor e_i, which is the i-th unit vector. The solution
+Row i has the same target in every modality: its anchor w_i e_i, which is the i-th unit vector e_i times a length w_i.
+With D = diag(w), the solution
 
-    W_m = (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
 
-is the unique minimiser of ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. For
-other anchors E (N x d), the solution is E^T W_m, so it can be computed from (1). In each modality, (1) is kernel ridge
-regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv
-2206.00719).
+is the unique minimiser of ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. In
+each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and
+FRePo (Zhou et al. 2022, arXiv 2206.00719).
+
+The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
+heads is proportional to w_i. Rows far beyond the cutoff therefore hardly add to the inner products of outputs, but they
+still explain noise in the regression that the outputs before the cutoff would otherwise contain.
 
 If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
 all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
@@ -30,11 +34,23 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.training.closed_form.moments import Moments
 
+_ORDER = 4  # of the decrease beyond the cutoff
 _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of heads are rounding errors
 
 
+def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]:
+    """Return the lengths w_i of the anchors, which the module docstring defines, on the CPU.
+
+    Args:
+        num_rows: number of rows N.
+        cutoff: the number k of the output that counts half; None if all outputs count alike.
+    """
+    numbers = torch.arange(1, num_rows + 1, dtype=torch.float64, device="cpu")
+    return torch.ones_like(numbers) if cutoff is None else 1 / (1 + (numbers / cutoff) ** _ORDER)
+
+
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the head of one modality by ridge regression to the anchors, equation (1) of the module docstring.
+    """Return the head of one modality by ridge regression to anchors of length 1, equation (1) of the module docstring.
 
     The result is differentiable with respect to `rows` and `ridge`.
 
@@ -49,13 +65,16 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 
 
 def anchor_maps(
-    rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
+    rows: Mapping[str, Float[Tensor, "N _"]],
+    ridges: Sequence[float] | Float[Tensor, " M"],
+    cutoff: float | None = None,
 ) -> dict[str, Float[Tensor, "N _"]]:
     """Return the heads of all modalities by ridge regression to the anchors, equation (1) of the module docstring.
 
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
+        cutoff: the cutoff k of the lengths of the anchors; None: all have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.
@@ -63,12 +82,13 @@ def anchor_maps(
     heads = {}
     for (name, x), ridge in zip(rows.items(), ridges, strict=True):
         try:
-            heads[name] = anchor_map(x, ridge)
+            solution = anchor_map(x, ridge)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise InputError(
                 f"ridge regression for modality '{name}' failed; use a ridge above {float(ridge):.3g}, and check that "
                 "the synthetic rows are finite and not all zero"
             ) from None
+        heads[name] = solution if cutoff is None else anchor_lengths(len(x), cutoff).to(x).unsqueeze(1) * solution
     return heads
 
 

@@ -1,9 +1,10 @@
 """Ridge regression to shared anchors: a closed form, so the trained heads do not depend on any initial heads.
 
-    W_m = (K_m + lambda_m s_m I)^{-1} X_m        see `training.closed_form.anchor_map`
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
 
-Row i of the set has the same target in every modality: its anchor, the i-th unit vector. Full-batch gradient descent on
-||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
+Row i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor.
+The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient descent
+on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
 faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
@@ -24,14 +25,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from pydantic import Field
 from torch import Tensor, nn
 
 from omnidistill.core.device import device_of, float64_device
 from omnidistill.core.settings import Positive
 from omnidistill.models.heads import Heads, project
-from omnidistill.training.closed_form.anchor_map import anchor_maps, canonical_basis_of_outputs, to_width
+from omnidistill.training.closed_form.anchor_map import (
+    anchor_lengths,
+    anchor_maps,
+    canonical_basis_of_outputs,
+    to_width,
+)
 from omnidistill.training.recipes.map_regression import MapRegression
 from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
 
@@ -48,6 +54,8 @@ class Anchor(Recipe):
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
+    cutoff: Positive | None = None
+    """Number of the output that counts half; later outputs count less. Absent: all outputs count alike."""
     weight: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Weight of the set when its heads are stacked on given heads; 1: given heads are ignored."""
     keep_width: bool = False
@@ -57,7 +65,11 @@ class Anchor(Recipe):
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the closed-form heads of the rows: N x p_m, or `width` x p_m if `width` is given."""
-        return heads_of_rows(data.rows, self.ridges, width)
+        return heads_of_rows(data.rows, self.ridges, width, self.cutoff)
+
+    def lengths(self, num_rows: int) -> Float64[Tensor, " N"]:
+        """Return the lengths of the anchors of N rows, in the order of the rows."""
+        return anchor_lengths(num_rows, self.cutoff)
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
@@ -86,7 +98,7 @@ class Anchor(Recipe):
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
         """Train modules by the recipe "map", i.e. by regression to the outputs of the closed-form heads."""
-        MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
+        MapRegression(ridges=self.ridges, cutoff=self.cutoff).train_modules(modules, data, seed=seed)
 
     @property
     def uses_start(self) -> bool:
@@ -99,13 +111,19 @@ class Anchor(Recipe):
 
     @property
     def title(self) -> str:
-        """One-line description of the recipe: the ridges, and the weight of the set if given heads are used."""
+        """One-line description of the recipe: the ridges, and the cutoff and the weight if they are used."""
         ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
+        cutoff = "" if self.cutoff is None else f"; outputs count less beyond number {self.cutoff:.3g}"
         stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
-        return f"ridge regression to anchors, ridges {ridges}{stacked}"
+        return f"ridge regression to anchors, ridges {ridges}{cutoff}{stacked}"
 
 
-def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float], width: int | None = None) -> Heads:
+def heads_of_rows(
+    rows: Mapping[str, Float[Tensor, "N _"]],
+    ridges: Sequence[float],
+    width: int | None = None,
+    cutoff: float | None = None,
+) -> Heads:
     """Return the closed-form heads of the rows, with the device and dtype of the rows.
 
     The heads are computed in float64 and then converted.
@@ -114,10 +132,11 @@ def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[flo
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
+        cutoff: number of the output that counts half; None: all outputs count alike.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
-    heads = anchor_maps(exact, ridges)
+    heads = anchor_maps(exact, ridges, cutoff)
     heads = heads if width is None else to_width(heads, width)
     return {name: matrix.to(device, rows[name].dtype) for name, matrix in heads.items()}
 

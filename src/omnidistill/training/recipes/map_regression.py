@@ -41,6 +41,8 @@ class MapRegression(Recipe):
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, as in the recipe "anchor"."""
+    cutoff: Positive | None = None
+    """Number of the output that counts half, as in the recipe "anchor"."""
     num_steps: Annotated[int, Field(ge=0)] = 600
     """Steps of AdamW."""
     learning_rate: Positive = 1e-3
@@ -108,7 +110,7 @@ class MapRegression(Recipe):
     @torch.no_grad()
     def _heads(self, data: TrainingRows, width: int) -> Heads:
         """Return the heads of the recipe "anchor" (width x p_m), with the type and device of the rows."""
-        maps = anchor_maps({name: x.double().cpu() for name, x in data.rows.items()}, self.ridges)
+        maps = anchor_maps({name: x.double().cpu() for name, x in data.rows.items()}, self.ridges, self.cutoff)
         return {name: matrix.to(data.rows[name]) for name, matrix in to_width(maps, width).items()}
 
     def _steps(
