@@ -3,9 +3,9 @@
     W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
 
 Row i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor.
-The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient descent
-on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
-faster.
+The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient
+descent on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is
+exact and faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
 with the heads of the set:
