@@ -47,7 +47,7 @@ class ComparisonContext:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
         store: the store for results, runs and experts.
-        origin: how the initial heads were obtained, as JSON.
+        origin: how the initial heads were obtained, as a JSON object.
     """
 
     data: FeatureSet
@@ -57,7 +57,7 @@ class ComparisonContext:
 
 
 def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Progress) -> None:
-    """Distil the set of a cell, train students on it, and store their rankings of the test split."""
+    """Distil the set of a cell (method, size and seed), train students on it, and store their test rankings."""
     folder = context.store.run_folder(cell)
     with peak_memory() as peak:
         result = distill(
@@ -81,8 +81,8 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
     """Fit a baseline and store its rankings of the test split.
 
-    If other baselines are computed from the heads of this one, the heads are stored too. If this baseline is computed
-    from others that are not stored yet, they are fitted first.
+    The heads of the baseline are stored too if other baselines are computed from them. If this baseline is itself
+    computed from other baselines, those that are not stored yet are fitted first.
     """
     fitted = {needed.baseline.kind: _stored_heads(context, needed) for needed in cell.needed}
     setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)
@@ -95,7 +95,7 @@ def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
 
 
 def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
-    """Return a stored result. Raises InputError if it is damaged."""
+    """Return the stored result of a cell (method, size and seed) or baseline. Raises InputError if it is damaged."""
     tensors, meta = context.store.load(cell)
     stored = {pair: tensors["->".join(pair)] for pair in permutations(context.data.modalities, 2)}
     num_runs = len(next(iter(stored.values())))

@@ -50,7 +50,7 @@ class Worker:
     """Computes work items of a crossed table, and stores the sets and initial models that they share.
 
     Attributes:
-        data: the data. Everything is computed on its device.
+        data: the data. Everything is computed on the device of the data.
         settings: settings of the table.
         configs: {name of a set: settings of the run that distils it}.
         own: pre-trained heads, on the same device. They are the initial heads when sets are distilled.

@@ -39,7 +39,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     """Return the number of the training row that is assigned to each synthetic row.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         train: the training rows.
         how: the assignment; see the module docstring.
         seed: seed of "random".

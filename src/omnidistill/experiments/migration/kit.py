@@ -43,7 +43,7 @@ _ROWS, _RIDGES = "rows/", "ridges"
 class Kit:
     """Maps embeddings of an old encoder to the space of a new encoder, and back.
 
-    `migrate` creates kits. Most users need only `load`, `apply` and `apply_file`.
+    The function `migrate` creates kits. Most users need only the methods `load`, `apply` and `apply_file`.
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
@@ -51,8 +51,8 @@ class Kit:
         storage: how the rows are stored.
         stored: the stored rows.
         ridges: ridges of the forward and the reverse map.
-        means: means of both sides, as a preprocessing step.
-        unit: whether the embeddings of each side have length 1.
+        means: means of the old and the new embeddings, as a preprocessing step.
+        unit: whether all old embeddings have length 1, and whether all new embeddings do.
     """
 
     widths: Mapping[str, int]
@@ -151,7 +151,7 @@ class Kit:
 
     @cached_property
     def maps(self) -> Maps:
-        """Both maps, in the form that needs fewer operations. The linear systems are solved in float64."""
+        """The forward and the reverse map, each in the form that needs the fewest operations, solved in float64."""
         x = {name: rows.double() for name, rows in self._rows.items()}
         solved = row_maps(x["old"], x["new"], self.ridges.double(), self.frame)
         like = torch.zeros((), dtype=torch.float32, device="cpu")
@@ -159,7 +159,7 @@ class Kit:
 
     @property
     def frame(self) -> Frame:
-        """Means of both sides, and whether their vectors have length 1."""
+        """Means of the old and the new embeddings, and whether the embeddings have length 1."""
         return Frame((self.means.means["old"].double(), self.means.means["new"].double()), self.unit)
 
     @property
@@ -171,7 +171,7 @@ class Kit:
         """Check the width of embeddings before they are mapped.
 
         Raises:
-            InputError: the width is not that of the source space.
+            InputError: the width is not that of the space from which embeddings are mapped.
         """
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:

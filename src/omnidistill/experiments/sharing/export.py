@@ -34,7 +34,7 @@ def export(distilled: DistilledSet, out: Path) -> Path:
     """Write the rows of a set to a file or folder and return its path.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         out: FILE.parquet, FILE.npz, or a folder for `datasets.load_from_disk`.
 
     Raises:
