@@ -28,7 +28,7 @@ def render_migration(content: MigrationContent) -> str:
 
 
 def _shaded(table: MigrationTable) -> list[tuple[str, list[tuple[str, int | None]]]]:
-    """Return (name, cells with their shades) of every row."""
+    """Return (name, cells with their shades) of every row of the table."""
     columns = range(_TEXT_COLUMNS, len(table.columns))
     values = {column: [_first(row[column]) for row in table.rows] for column in columns}
 
