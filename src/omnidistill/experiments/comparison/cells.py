@@ -127,7 +127,7 @@ def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHead
 
 
 def _heads_in(tensors: Mapping[str, Tensor], kind: str, context: ComparisonContext) -> dict[str, Tensor]:
-    """Return the stored heads or biases by modality; empty if there are none."""
+    """Return {modality: stored heads or biases of a baseline}; empty if the baseline has none."""
     names = [name for name in context.start if f"{kind}/{name}" in tensors]
     return {name: tensors[f"{kind}/{name}"].to(context.data.device) for name in names}
 

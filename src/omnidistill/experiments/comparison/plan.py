@@ -145,7 +145,7 @@ AnyCell = Cell | BaselineCell
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     """Return all cells, sorted by seed: one cell per combination of method, size (or budget) and seed.
 
-    All inputs are checked before any set is distilled. A budget that is too small for a method gives no cell.
+    All inputs are checked. If a budget is too small for a method, the method has no cell with this budget.
 
     Raises:
         InputError: a method is unknown or is given twice, no method has one of the settings, a size exceeds the number
@@ -266,7 +266,7 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    With `each_anchor`, a method becomes one entry per modality, in which this modality is the anchor.
+    If a method sets `each_anchor`, it has one entry per modality, in which this modality is the anchor.
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

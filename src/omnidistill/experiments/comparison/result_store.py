@@ -117,7 +117,7 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Results of version 0.1 are in other folders and are not used."""
+        """Return the folder of the result of a cell or baseline. Results of version 0.1 are not used."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 

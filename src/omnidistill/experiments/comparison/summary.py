@@ -123,7 +123,7 @@ class _Row:
 
     @property
     def score(self) -> float:
-        """Mean recall over directions and cut-offs; -1 if every run failed."""
+        """Mean recall over directions and values of K in R@K; -1 if every run failed."""
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
     def content(self, zero: _Row, full: _Row, reference: _Row | None, best: _Row | None) -> ComparisonRow:
@@ -173,7 +173,7 @@ class _Row:
 
 
 def _method_name(cell: AnyCell) -> str:
-    """Return the name of a method or baseline; a method that has the same name as a baseline is called NAME-set."""
+    """Return the name of a method or baseline. If a method has the name of a baseline, return NAME-set for it."""
     if isinstance(cell, BaselineCell):
         return cell.name
     return f"{cell.method}-set" if cell.method in baselines else cell.method

@@ -52,7 +52,7 @@ class Work:
 
     @property
     def title(self) -> str:
-        """Short description for the progress display."""
+        """Short description of the work item for the progress display."""
         changes = [self.variant, f"{self.share:.0%} mismatched" if self.share else ""]
         return " ".join([self.source, "/", self.recipe, "/", self.model.name, *filter(None, changes)])
 
@@ -100,7 +100,7 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
     Args:
         settings: settings of the crossed table.
-        configs: {name of a set: settings of its run, with resolved sizes}.
+        configs: {name of a set: settings of its run, in which a number of rows replaces any size budget}.
     """
     cells: list[PlannedCell] = []
     if "table" in settings.parts:
@@ -181,7 +181,7 @@ def _control(
 
 
 def _taught(settings: CrossedSettings) -> list[PlannedCell]:
-    """Return the cells in which networks learn from teachers, that is, from the heads of a baseline."""
+    """Return the table cells in which networks learn from teachers, that is, from the heads of a baseline."""
     cells = []
     for teacher in settings.teachers:
         random = settings.control(teacher)

@@ -103,7 +103,7 @@ class Worker:
         return self._sets[work]
 
     def features(self, share: float) -> FeatureSet:
-        """Return the data, with the given share of the training groups paired wrongly (see `mismatched`)."""
+        """Return the data, with mismatched pairs in the given share of the training groups (see `mismatched`)."""
         if share not in self._data:
             self._data[share] = mismatched(self.data, share, self.settings.seed) if share else self.data
         return self._data[share]

@@ -33,7 +33,7 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the measured cost of pre-training the initial heads.
+    """Return the stage of pre-training the initial heads, with its measured cost.
 
     A dry run trains the initial heads completely, because this is fast.
     """

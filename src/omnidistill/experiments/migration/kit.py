@@ -3,11 +3,12 @@
     forward    y = b + (x - a) R^T (R R^T + lambda s I)^-1 Q          s = mean of the diagonal of R R^T
     reverse    x = a + (y - b) Q^T (Q Q^T + lambda' s' I)^-1 R        s' = mean of the diagonal of Q Q^T
 
-R (N x p) and Q (N x q) are the rows, a and b are the means of the old and the new embeddings, and lambda and lambda'
-are learned ridges. If all embeddings of a side have length 1, mapped embeddings are scaled to length 1 as well.
+x is an old and y a new embedding. a and b are the means of the old and the new embeddings, R (N x p) and Q (N x q) are
+the paired rows, and lambda and lambda' are learned ridges. If all embeddings of a space have length 1, embeddings that
+are mapped to it are scaled to length 1.
 
-A kit is an artifact of two files. The manifest contains the widths, the number of rows, the storage, and how the means
-are stored; the tensors are the stored rows, the means and the two ridges.
+A kit consists of two files: a manifest with the widths, the number of rows and the storage formats, and a tensor file
+with the stored rows, the means and the two ridges.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Kit:
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
         size: number of rows N.
-        storage: how the rows are stored.
-        stored: the stored rows.
+        storage: number format in which the rows are stored.
+        stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.
         means: means of the old and the new embeddings, as a preprocessing step.
         unit: whether all old embeddings have length 1, and whether all new embeddings do.

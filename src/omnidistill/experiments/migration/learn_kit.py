@@ -104,7 +104,7 @@ def size_for(
 def learn_rows(
     problem: MapProblem, size: int, settings: MigrationSettings, on_step: Callable[[float | None], None]
 ) -> tuple[PairRows, float]:
-    """Return the rows with the best validation score, and this score.
+    """Learn the rows of a migration kit. Return the rows with the best validation score, and this score.
 
     Args:
         problem: training and validation pairs.
@@ -134,5 +134,5 @@ def learn_rows(
 
 
 def learning_settings(settings: MigrationSettings) -> PairLearningSettings:
-    """Return the settings of the optimiser."""
+    """Return the settings of the optimiser that learns the rows of a kit."""
     return PairLearningSettings(settings.iterations, settings.learning_rate, settings.batch_size, settings.tau)

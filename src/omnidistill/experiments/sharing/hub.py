@@ -178,7 +178,7 @@ class _Content:
 
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
-    """Return the files to upload by path, the card and the licence."""
+    """Return {path: file} of the files to upload, the text of the card, and the licence."""
     scores: RunScores | None = None
     command, heads = "", None
     if (source / "run.json").is_file():
