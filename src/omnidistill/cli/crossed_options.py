@@ -1,4 +1,7 @@
-"""The crossed table of the `compare` command: `--preset crossed`, or a TOML file with `kind = "crossed"`."""
+"""The crossed table of the `compare` command: the recall of every combination of set, recipe and model.
+
+It is selected with `--preset crossed`, or with a TOML file that contains `kind = "crossed"`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _NEVER_CROSSED = ("benchmark", "sizes", "bytes", "students", "metrics", "layout"
 
 
 def add_crossed_options(parser: Parser) -> None:
-    """Add the options that select parts of a crossed table."""
+    """Add the options that select parts of a crossed table, which combines sets, recipes and models."""
     parser.add_argument(
         "--recipes",
         type=names,
@@ -42,7 +45,7 @@ def add_crossed_options(parser: Parser) -> None:
 
 
 def is_crossed(options: argparse.Namespace) -> bool:
-    """Return whether the options ask for a crossed table.
+    """Return whether the options ask for a crossed table, which combines sets, recipes and models.
 
     Raises:
         InputError: an option does not apply to the comparison.

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
+    """Add `--json`, with which a command prints its result as one JSON object."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -85,7 +85,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trackers(parser: argparse.ArgumentParser) -> None:
-    """Add `--tracker`."""
+    """Add `--tracker`, which selects experiment trackers such as TensorBoard to log the metrics to."""
     parser.add_argument(
         "--tracker",
         dest="trackers",
@@ -115,7 +115,7 @@ def add_force(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add the options for commands that write a manifest."""
+    """Add the options of commands that write a manifest (list of media items)."""
     parser.add_argument(
         "--missing",
         choices=("drop", "fail"),

@@ -47,7 +47,7 @@ def printable_warnings() -> Iterator[None]:
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
+    """Print the result of a command: with `--json` as one JSON object (`content`), otherwise as text (`lines`)."""
     print_text(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 

@@ -127,7 +127,8 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on, or an empty list if the encoder is unknown.
 
-    The name may continue after the name of a known encoder, but not with a letter. The longest matching name is used.
+    The name may be the name of a known encoder followed by a suffix that does not begin with a letter. If the name
+    begins with several known names, the longest of these is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

@@ -166,9 +166,7 @@ class Distiller:
 
 
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
-    """Save the features in the folder `place`, load them from it, and return them.
-
-    If the folder already exists, nothing is saved.
+    """Save the features in the folder `place` unless it exists, and return the features loaded from it.
 
     Raises:
         InputError: the folder contains different features.

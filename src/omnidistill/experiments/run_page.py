@@ -184,7 +184,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label the similarity view of each set with the modalities of the set. If all views are equal, return only one."""
+    """Label the view of each set's similarity matrix with the set's modalities. If all views are equal, return one."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -63,7 +63,7 @@ class Instance:
 
     Attributes:
         index: number of the row.
-        start: id of the real row that initialised it; None if unknown.
+        start: id of the real row that initialised the synthetic row; None if unknown.
         traces: {modality: nearest training items, and difference to the initial row}.
         start_group: group of the initial real row; None if unknown.
     """
@@ -90,7 +90,7 @@ class Instance:
 
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
-    """Return one instance for each stored row of the set, numbered from `first`."""
+    """Return one instance (description of a synthetic row) for each stored row of the set, numbered from `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
     initial_rows = [places[name] for name in distilled.provenance.initial_ids if name in places]
     known = len(initial_rows) == size

@@ -98,8 +98,8 @@ class _SharedTables:
     """The tables that cover all evaluated runs.
 
     Attributes:
-        emphasised: indices of the table rows for distilled sets.
-        interval_covers: the variation that the confidence intervals of these rows include, as text.
+        emphasised: indices of the table rows that belong to distilled sets.
+        interval_covers: the variation that the confidence intervals of distilled sets include, as text.
     """
 
     scores: TextTable | None = None

@@ -43,7 +43,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its retrieval direction, and its results with the heads of each row in `COMPARED`."""
+    """A query, its retrieval direction, and the items it retrieves with the heads of each table row in `COMPARED`."""
 
     query: ShownItem
     query_modality: str

@@ -38,7 +38,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map a file of embeddings, and print the number of vectors and the time."""
+    """Map a file of embeddings to the space of another encoder, and print the number of vectors and the time."""
     from omnidistill.api import Kit
 
     result = Kit.load(options.kit).apply_file(

@@ -11,7 +11,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `demo` command to a command group."""
+    """Add the `demo` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "demo",
         run,
@@ -31,7 +31,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo, and print its table and the path of its report page."""
+    """Distil the demo data with two methods, and print the score table and the path of the report page."""
     from omnidistill.experiments.demo import PRESETS, run_demo
     from omnidistill.report.run_table import to_rich
 

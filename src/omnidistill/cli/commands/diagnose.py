@@ -56,7 +56,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Diagnose a run and print the summary. With `--json`, print all measurements instead."""
+    """Compare the theory of HoPA with measurements on a run, and print a summary (`--json`: all measurements)."""
     from omnidistill.api import diagnose
 
     diagnosis = diagnose(

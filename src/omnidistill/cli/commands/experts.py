@@ -42,7 +42,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train an expert buffer or resume its training, or with `--dry-run` print the estimated cost."""
+    """Train experts or resume their training, and store their trajectories. With `--dry-run`, only print the cost."""
     from omnidistill.api import train_experts
 
     arguments = {

@@ -32,7 +32,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the rows of a set to a file, and print its path."""
+    """Write the rows of a distilled set to a file for other tools, and print the path of the file."""
     from omnidistill.experiments.run import load_initial_set, runs_unchanged
     from omnidistill.experiments.sharing import export
 

@@ -10,7 +10,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `heads` command to a command group."""
+    """Add the `heads` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "heads",
         run,
@@ -26,7 +26,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Pre-train or import heads, and print their path, shapes and origin."""
+    """Pre-train or import projection heads, and print their path, shapes and origin."""
     from omnidistill.api import pretrain_heads
 
     heads = pretrain_heads(

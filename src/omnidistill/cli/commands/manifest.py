@@ -50,7 +50,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create or read a manifest, check every file in it, print the result, and save the usable items."""
+    """Create or read a manifest (list of media items), check its files, print the result, and save the usable items."""
     from omnidistill.core.errors import InputError
     from omnidistill.encoding.manifests.build import build_manifest
     from omnidistill.encoding.manifests.check import check_manifest

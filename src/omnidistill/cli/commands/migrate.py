@@ -94,7 +94,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make a kit, and print its report."""
+    """Make a migration kit (maps between the embeddings of two encoders), and print its report."""
     from omnidistill.api import MigrationSettings, migrate
     from omnidistill.models.storages import RowStorage
 

@@ -81,7 +81,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create a set from feature files, and print a summary of the set."""
+    """Create a dataset from feature files and a metadata table, and print a summary of the dataset."""
     from omnidistill.api import pack
     from omnidistill.experiments.run import runs_on
 

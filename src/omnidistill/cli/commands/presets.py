@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """List the presets for methods and comparisons, and the components that settings can name."""
+    """List the presets for methods and comparisons, and the components that can be selected in settings."""
     from omnidistill.experiments.components import component_registries
     from omnidistill.experiments.config import describe_comparisons, describe_presets
 

@@ -28,7 +28,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Download a set, and print its path and the commit hash of its version."""
+    """Download a distilled set from the Hugging Face Hub, and print its path and the commit hash of its version."""
     from omnidistill.experiments.sharing import pull
 
     pulled = pull(options.reference, options.output)

@@ -38,7 +38,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upload a set, and print its files, licence and commit. With `--dry-run`, only print the files and card."""
+    """Upload a distilled set to the Hub, and print its files, licence and commit. With `--dry-run`, upload nothing."""
     from omnidistill.experiments.sharing import push
 
     pushed = push(

@@ -11,7 +11,7 @@ from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `report` command to a command group."""
+    """Add the `report` command to a command group (a heading in the program's help)."""
     summary = "write an HTML report on one run, or on several runs side by side"
     parser = group.add_command(
         "report",

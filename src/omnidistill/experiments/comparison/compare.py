@@ -208,7 +208,7 @@ def open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
-    """Raise InputError if the heads in the folder were pre-trained with different settings than those of the run."""
+    """Raise InputError if the initial heads in the folder were pre-trained with other settings than requested."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(

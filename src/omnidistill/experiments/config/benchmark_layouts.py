@@ -16,12 +16,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class BenchmarkLayout:
-    """A dataset of the paper.
+    """A dataset of the HoPA paper.
 
     Attributes:
-        name: name in presets, as in `paper/hopa-NAME-100`, and of the option of the command `paper`.
+        name: short name, used in presets (`paper/hopa-NAME-100`) and as an option of the command `paper`.
         title: name in tables and messages, such as "MSR-VTT".
-        recipe: name of the recipe that builds its manifest.
+        recipe: argument of `omnidistill recipe` that builds the manifest of the dataset.
     """
 
     name: str
@@ -66,7 +66,7 @@ USUAL_BENCHMARK = "msrvtt"
 
 
 def require_benchmark(name: str, where: str) -> str:
-    """Check that a dataset of the paper has this name, and return the name.
+    """Check that a dataset of the HoPA paper has this name, and return the name.
 
     Args:
         name: name of the dataset.

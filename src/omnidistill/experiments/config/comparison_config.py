@@ -1,7 +1,7 @@
 """The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
 A method is a preset, given by name alone or together with a label and settings. Some presets exist only for the sizes
-in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the current size, and
+in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the size of the set, and
 `{benchmark}` by the name of a dataset of the paper. With `each_anchor`, a method runs once per modality, each time with
 a different modality as its anchor.
 """

@@ -210,7 +210,7 @@ def _extended(tree: Tree, where: str) -> Tree:
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
     """Sort settings: first those that select a component, then all others.
 
-    A component is selected before the components that it contains.
+    A setting that selects a component precedes the settings that select components inside that component.
     """
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:

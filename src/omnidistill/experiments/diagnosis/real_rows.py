@@ -1,11 +1,11 @@
-"""Assign a real training row to each synthetic row, so that the modes of both can be compared.
+"""Assign a real training row to each synthetic row, to compare their modes (singular values and vectors).
 
     initial   the real row from which the synthetic row was initialised
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The bounds hold for any assignment. If the two rows of a pair are similar, the distances eps_k between their modes are
-small.
+The bounds of the theory hold for any assignment. If the two rows of a pair are similar, the distances eps_k between
+their modes k are small.
 
 Shapes: N synthetic rows, n training rows, p_m feature width.
 """
@@ -39,9 +39,9 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     """Return the number of the training row that is assigned to each synthetic row.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         train: the training rows.
-        how: the assignment; see the module docstring.
+        how: the assignment: "initial", "nearest" or "random".
         seed: seed of "random".
 
     Raises:

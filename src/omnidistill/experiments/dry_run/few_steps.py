@@ -25,7 +25,7 @@ _USUAL_EPOCHS = 30  # epochs of a search; few searches on feature sets end earli
 
 
 def with_few_steps(settings: S) -> S:
-    """Return settings with few iterations, and with the middle one of the candidate step sizes, if there are any."""
+    """Return a copy of the settings with few iterations, and with only the middle one of any candidate step sizes."""
     few: dict[str, Any] = {}
     if (iterations := getattr(settings, "iterations", None)) is not None:
         few["iterations"] = min(iterations, _ITERATIONS)
@@ -37,7 +37,7 @@ def with_few_steps(settings: S) -> S:
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
     """Repeat a search for the best epoch with increasing limits on the number of epochs.
 
-    The function returns when a search ends before its limit, reaches the limit `most`, or takes several seconds.
+    The repetition stops as soon as a search ends before its limit, has the limit `most`, or takes more than 15 seconds.
 
     Args:
         run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0

@@ -3,11 +3,12 @@
     forward    y = b + (x - a) R^T (R R^T + lambda s I)^-1 Q          s = mean of the diagonal of R R^T
     reverse    x = a + (y - b) Q^T (Q Q^T + lambda' s' I)^-1 R        s' = mean of the diagonal of Q Q^T
 
-R (N x p) and Q (N x q) are the rows, a and b are the means of the old and the new embeddings, and lambda and lambda'
-are learned ridges. If all embeddings of a side have length 1, mapped embeddings are scaled to length 1 as well.
+x is an old and y a new embedding. a and b are the means of the old and the new embeddings, R (N x p) and Q (N x q) are
+the paired rows, and lambda and lambda' are learned ridges. If all embeddings of a space have length 1, embeddings that
+are mapped to it are scaled to length 1.
 
-A kit is an artifact of two files. The manifest contains the widths, the number of rows, the storage, and how the means
-are stored; the tensors are the stored rows, the means and the two ridges.
+A kit consists of two files: a manifest with the widths, the number of rows and the storage formats, and a tensor file
+with the stored rows, the means and the two ridges.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ _ROWS, _RIDGES = "rows/", "ridges"
 class Kit:
     """Maps embeddings of an old encoder to the space of a new encoder, and back.
 
-    `migrate` creates kits. Most users need only `load`, `apply` and `apply_file`.
+    The function `migrate` creates kits. Most users need only the methods `load`, `apply` and `apply_file`.
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
         size: number of rows N.
-        storage: how the rows are stored.
-        stored: the stored rows.
+        storage: number format in which the rows are stored.
+        stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.
-        means: means of both sides, as a preprocessing step.
-        unit: whether the embeddings of each side have length 1.
+        means: means of the old and the new embeddings, as a preprocessing step.
+        unit: whether all old embeddings have length 1, and whether all new embeddings do.
     """
 
     widths: Mapping[str, int]
@@ -155,7 +156,7 @@ class Kit:
 
     @cached_property
     def maps(self) -> Maps:
-        """Both maps, in the form that needs fewer operations. The linear systems are solved in float64."""
+        """The forward and the reverse map, each in the form that needs the fewest operations, solved in float64."""
         x = {name: rows.double() for name, rows in self._rows.items()}
         solved = row_maps(x["old"], x["new"], self.ridges.double(), self.frame)
         like = torch.zeros((), dtype=torch.float32, device="cpu")
@@ -163,7 +164,7 @@ class Kit:
 
     @property
     def frame(self) -> Frame:
-        """Means of both sides, and whether their vectors have length 1."""
+        """Means of the old and the new embeddings, and whether the embeddings have length 1."""
         return Frame((self.means.means["old"].double(), self.means.means["new"].double()), self.unit)
 
     @property
@@ -175,7 +176,7 @@ class Kit:
         """Check the width of embeddings before they are mapped.
 
         Raises:
-            InputError: the width is not that of the source space.
+            InputError: the width is not that of the space from which embeddings are mapped.
         """
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:

@@ -1,4 +1,4 @@
-"""Learn the rows of a migration kit, and find how many rows fit into a size.
+"""Learn the rows of a migration kit, and find how many rows fit a size limit.
 
 The rows start in closed form, as mixtures of training pairs (`shared_rows` in `training.closed_form.pair_maps`). They
 are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
@@ -31,12 +31,13 @@ _UNIT_TOLERANCE = 1e-2  # float16 vectors of length 1 differ from it by less
 
 
 def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
-    """Return the means of both sides as they are stored, and the frame with these means.
+    """Return the means of the old and the new embeddings, as stored in the kit, and a `Frame` object.
 
-    A side has unit vectors if the lengths of all its training vectors are 1.
+    The `Frame` contains the same means, and whether all training vectors of the old and of the new embeddings have
+    length 1.
 
     Raises:
-        InputError: all training vectors of a side are equal.
+        InputError: all old or all new training vectors are equal.
     """
     for name, x in (("old", train.old), ("new", train.new)):
         if bool((x == x[:1]).all()):
@@ -62,16 +63,16 @@ def size_for(
     Args:
         size: number of rows; None if `bytes` is given.
         bytes: size of all files, such as "1%" (of `whole`) or "200kB".
-        widths: widths of both sides.
+        widths: widths of the old and the new embeddings.
         storage: how the rows are stored.
-        means: means of both sides.
-        unit: whether the vectors of each side have length 1.
-        num_train: number of training pairs, which is the largest useful size.
-        whole: size in bytes of the training rows of both sides in float32.
+        means: means of the old and the new embeddings.
+        unit: whether the old embeddings have length 1, and whether the new ones do.
+        num_train: number of training pairs, which is the largest useful number of rows.
+        whole: size in bytes of all training pairs in float32.
 
     Raises:
-        InputError: both or none of `size` and `bytes` are given, the size is outside its range, or the bytes are too
-            few.
+        InputError: not exactly one of `size` and `bytes` is given, the number of rows is outside its range, or the
+            bytes are too few.
     """
     most = min(num_train, *widths.values())
     if size is not None and bytes is not None:
@@ -103,7 +104,7 @@ def size_for(
 def learn_rows(
     problem: MapProblem, size: int, settings: MigrationSettings, on_step: Callable[[float | None], None]
 ) -> tuple[PairRows, float]:
-    """Return the rows with the best validation score, and this score.
+    """Learn the rows of a migration kit. Return the rows with the best validation score, and this score.
 
     Args:
         problem: training and validation pairs.
@@ -133,5 +134,5 @@ def learn_rows(
 
 
 def learning_settings(settings: MigrationSettings) -> PairLearningSettings:
-    """Return the settings of the optimiser."""
+    """Return the settings of the optimiser that learns the rows of a kit."""
     return PairLearningSettings(settings.iterations, settings.learning_rate, settings.batch_size, settings.tau)

@@ -265,9 +265,9 @@ class _Chosen(JsonContent):
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads as the start of an expert, together with its step size and number of epochs.
+    """Return the initial heads of an expert, together with its step size and number of epochs.
 
-    If the settings do not fix both, they are chosen on validation.
+    The step size and the number of epochs are chosen on validation if the settings do not fix them.
     """
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:

@@ -34,7 +34,7 @@ def card(
 
     Args:
         name: name of the repository on the Hub, OWNER/NAME.
-        distilled: the set.
+        distilled: the distilled set.
         licence: licence of the set.
         scores: scores of the set, if the run was evaluated.
         command: the command that created the set.
@@ -56,7 +56,7 @@ def card(
 
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
-    """Return the front matter as YAML; the values are written as JSON, which is valid YAML."""
+    """Return the front matter of README.md as YAML. Values are written as JSON, which is valid YAML."""
     fields: dict[str, Any] = {
         **licence.card,
         "pretty_name": name.split("/")[-1],

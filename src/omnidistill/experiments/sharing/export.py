@@ -33,7 +33,7 @@ def export(distilled: DistilledSet, out: Path, *, force: bool = False) -> Path:
     """Write the rows of a set to a file or folder and return its path.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         out: FILE.parquet, FILE.npz, or a folder for `datasets.load_from_disk`.
         force: whether to replace an existing file, or the files of an earlier export in a folder.
 

@@ -176,7 +176,7 @@ class _Content:
 
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
-    """Return the files to upload by path, the card and the licence."""
+    """Return {path: file} of the files to upload, the text of the card, and the licence."""
     scores: RunScores | None = None
     command, heads = "", None
     if (source / "run.json").is_file():
@@ -206,14 +206,14 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """Return {path in the repository: file} for an artifact. A provenance file of other tensors is omitted."""
+    """Return {path in the repository: file} for an artifact. Omit a provenance file that describes other tensors."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}
 
 
 def _tensors_of(manifest: Path) -> str:
-    """Return the name of the only tensor file that a manifest lists. Loading the set verifies its content."""
+    """Return the name of the only tensor file that a manifest lists. The file is verified when the set is loaded."""
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
