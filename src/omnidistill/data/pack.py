@@ -37,8 +37,8 @@ class PackReport:
         dtypes: {modality: type in the source}.
         duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
             the splits `heads` or `train`.
-        dropped: rows that `drop_leaks` dropped.
-        merged: groups that `merge_duplicates` merged.
+        dropped: rows that the option `drop_leaks` removed.
+        merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.
         data: the set.
     """
@@ -98,7 +98,8 @@ def read_raw(
         The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
 
     Raises:
-        InputError: a file is invalid, the table or a column is missing, or parts differ in their number of rows.
+        InputError: a file is invalid, the table or a column is missing, or the tensors and the table have different
+            numbers of rows.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":

@@ -94,8 +94,8 @@ class Preprocessing:
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
         """Return the biases {modality: d} that heads {modality: d x p_m} need on features that are not centred.
 
-        W (x - mu) = W x - W mu, so the head W without a bias on centred rows is equivalent to the head W with the bias
-        -W mu on rows that are only standardised. If the rows are not centred, the biases are zero.
+        W (x - mu) = W x - W mu. The head W for centred rows therefore needs the bias -W mu if it is applied to rows
+        that are standardised but not centred. If the set itself is not centred, the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
@@ -110,7 +110,7 @@ class Preprocessing:
         return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """Return the JSON metadata to store. "centred" is {modality: step of its mean, or null if it is in float32}."""
+        """Return the JSON metadata to store. "centred" is {modality: step of the 8-bit mean, or null if float32}."""
         steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
 
@@ -188,7 +188,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return a mean as 8-bit integers and their step. If this conversion would lose precision, return (mean, None)."""
+    """Return a mean as 8-bit integers and a step size. If this conversion would lose precision, return (mean, None)."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None
@@ -197,7 +197,7 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean that `_as_codes` converted to `stored` and `step`."""
+    """Return the mean from the two results of `_as_codes`, `stored` and `step`."""
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

@@ -25,7 +25,8 @@ class RawFeatures:
         captions: {modality: N texts} for display; may be empty.
 
     Raises:
-        InputError: the parts have different numbers of rows. Only `FeatureSet` checks the other conditions.
+        InputError: the attributes have different numbers of rows. The other conditions are checked when a `FeatureSet`
+            is created from them.
     """
 
     features: dict[str, Num[Tensor, "_ _"]]

@@ -1,4 +1,4 @@
-"""Raw rows that are read in chunks from mapped tensors or shards, so that a set may be larger than memory."""
+"""Raw rows that are read in chunks from memory-mapped tensors or shards. A dataset may be larger than memory."""
 
 from __future__ import annotations
 

@@ -56,11 +56,11 @@ class MergedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Rows after the repair.
+    """Rows of a dataset after identical rows were dropped or their groups merged.
 
     Attributes:
-        raw: all rows of the source, with merged groups; their provenance records the repair.
-        rows: the rows that remain.
+        raw: all rows of the source, including dropped rows, with merged groups; their provenance records the repair.
+        rows: the rows that remain, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.
     """

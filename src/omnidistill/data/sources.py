@@ -40,7 +40,7 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
         {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
 
     Raises:
-        InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
+        InputError: a file is missing, damaged or in an unknown format; a file contains pickles or object arrays; or a
             tensor has an invalid name, shape or type. The message names the file and the modality.
     """
     try:

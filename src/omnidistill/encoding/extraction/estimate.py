@@ -89,7 +89,7 @@ def estimate(
 
 
 def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Measure how long the workers take to start and to process one item per modality each, in seconds."""
+    """Return how many seconds all workers take to start and to prepare `num_workers` items per modality."""
     jobs = []
     for modality in encoders:
         with suppress(InputError):

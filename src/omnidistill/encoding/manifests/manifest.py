@@ -177,7 +177,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
     Args:
         manifest: the manifest.
-        path: file to write. Its suffix selects the format. Its folder must be the root of the manifest or contain it.
+        path: file to write. Its suffix selects the format. The file must be in the root of the manifest, or in a folder
+            that contains the root.
 
     Raises:
         InputError: the suffix is unknown, the root is outside the folder of `path`, a text is not UTF-8, the file

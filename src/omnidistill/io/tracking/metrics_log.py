@@ -2,7 +2,7 @@
 
 The log is the source of truth. Trackers (`tracking.tracker`) show copies of it in other tools.
 
-When a run resumes, it truncates the file to the position that the checkpoint recorded.
+When a run resumes, it truncates the file to the length that its last checkpoint recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omnidistill.io.tracking.metrics_record import MetricsRecord, read_records
 
 @runtime_checkable
 class MetricsLog(Protocol):
-    """Stores the metrics of a run, one record per call. Use it as a context manager, or call `close`."""
+    """Stores the metrics of a run. Each call of `log` adds one record. Use it as a context manager, or call `close`."""
 
     def log(self, record: MetricsRecord) -> None:
         """Store one record."""
