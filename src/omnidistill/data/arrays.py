@@ -1,6 +1,6 @@
 """Conversion of arrays from any library to raw features: N paired rows per modality, with groups and splits.
 
-    {modality: N x p_m} --check the arrays, fill in missing ids, groups and splits--> RawFeatures
+    {modality: rows x width} --check the arrays, fill in missing ids, groups and splits--> RawFeatures
 
 Whole numbers of any type are converted to float32. If there is no validation split, some training groups become the
 validation split, with a warning.

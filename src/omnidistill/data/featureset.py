@@ -33,7 +33,7 @@ class FeatureSet:
     """N paired, preprocessed instances with M >= 2 modalities. They are validated on construction.
 
     Attributes:
-        features: {modality: N x p_m}, float32 and finite.
+        features: {modality: N x width}, float32 and finite.
         ids: one unique name per row.
         groups: group of each row. Rows in the same group are positives of each other and must be in the same split.
         splits: split of each row, one of `data.names.SPLITS`.
@@ -84,7 +84,7 @@ class FeatureSet:
         centre: bool = True,
         seed: int = 0,
     ) -> FeatureSet:
-        """Preprocess arrays {modality: N x p_m} that encoders returned, and return them as a feature set.
+        """Preprocess arrays {modality: rows x width} that encoders returned, and return them as a feature set.
 
         Args:
             features, ids, groups, splits, name, seed: see `data.arrays.raw_from_arrays`.
@@ -111,7 +111,7 @@ class FeatureSet:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Widths of the modalities, {modality: p_m}."""
+        """Number of values per row in each modality, {modality: width}."""
         return {name: x.shape[1] for name, x in self.features.items()}
 
     @property

@@ -33,7 +33,7 @@ class PackReport:
     Attributes:
         rows: {split: number of rows}.
         groups: number of groups.
-        widths: {modality: p_m}.
+        widths: {modality: width of its rows}.
         dtypes: {modality: type in the source}.
         duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
             the splits `heads` or `train`.

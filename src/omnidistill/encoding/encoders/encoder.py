@@ -108,7 +108,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence, which is shown before use and stored in every artifact computed with the encoder."""
+    """An encoder with a licence, which is shown before use and stored in every file computed with the encoder."""
 
     @property
     def licence(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Encode the rows of a manifest, shard by shard. A shard is a block of consecutive rows.
+"""Encode the rows of a manifest (a table of media items) in shards. A shard is a block of consecutive rows.
 
     OUT/encoders.json   written first: fingerprints of the encoders, settings, and licences of the weights
     OUT/shards/NNNNN    one folder per shard, see the module `shards`
@@ -82,7 +82,7 @@ def encode(
     call; unchanged shards are reused.
 
     Args:
-        manifest: the rows to encode.
+        manifest: table of media items; each row is encoded.
         encoders: {modality: encoder}.
         out: output folder.
         settings: encoding settings; None uses the defaults.
@@ -169,7 +169,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Save the encoders and settings in a new folder. In an existing folder, check that they are unchanged."""
+    """Record the encoders and settings in a new folder. In an existing folder, check that they match the record."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,

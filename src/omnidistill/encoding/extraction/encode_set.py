@@ -1,4 +1,4 @@
-"""Turn a manifest of media into a set: open the encoders, encode in shards, and join the shards into a FeatureSet."""
+"""Turn a table of media items into a FeatureSet: open the encoders, encode in shards, and join the shards."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def encode(
     To resume an interrupted run, repeat the call: finished shards are not encoded again.
 
     Args:
-        manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
+        manifest: table of media items, or the Path of a .csv, .jsonl or .parquet file with this table.
         encoders: list of references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or a dict {modality: reference
             or encoder}.
         out: folder of the feature set.

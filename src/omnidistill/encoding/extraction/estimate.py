@@ -48,13 +48,13 @@ def estimate(
 ) -> Estimate:
     """Estimate the cost of `encode` by encoding a few rows that are evenly spaced in the manifest.
 
-    The preparation of items and the model are timed separately. Without worker processes, the time per item is the sum
-    of both times. With worker processes, preparation and model run at the same time, so the time per item is the
+    Two steps are timed separately: preparing the items, and running the model. Without worker processes, the time per
+    item is the sum of both times. With worker processes, both steps run at the same time, so the time per item is the
     largest of three values: the preparation time divided by the number of workers, the model time, and the total CPU
     time divided by the number of cores. The start of the worker processes is timed too. Nothing is written.
 
     Args:
-        manifest: the rows to encode.
+        manifest: table of media items to encode, one per row.
         encoders: {modality: encoder}.
         settings: encoding settings; None uses the defaults.
         limit: encode only the first `limit` rows; None encodes all rows.

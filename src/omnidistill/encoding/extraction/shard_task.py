@@ -27,7 +27,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class Part:
-    """A shard to encode: its number, its folder, its rows, and the digest of the rows from `digest_of`."""
+    """A shard to encode: its number, its folder, its rows, and the digest of these rows (see `digest_of`)."""
 
     number: int
     folder: Path

@@ -258,7 +258,7 @@ def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return why the path in a cell is invalid or leads outside the root; an empty string if there is no problem."""
+    """Return why the path in a cell is invalid or leads outside the root; an empty string if the path is valid."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"

@@ -39,7 +39,7 @@ class MetricsLog(Protocol):
 
 
 class MemoryLog:
-    """A log in memory, for a run without a folder."""
+    """A metrics log in memory, for a run without an output folder."""
 
     def __init__(self) -> None:
         self._records: list[MetricsRecord] = []

@@ -1,4 +1,4 @@
-"""Convert a published LanguageBind model into one artifact per tower, and load a tower from its artifact.
+"""Convert a published LanguageBind model into one folder per tower, and load a tower from its folder.
 
 The dimensions of a tower are derived from the shapes of its weights. The number of attention heads and the scale of the
 low-rank adapters (LoRA) are read from config.json. Models without `_FT` in their name have adapters, which are merged
@@ -57,9 +57,8 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     """Convert both towers of a published model: the text tower and the tower for the other modality.
 
     Args:
-        source: folder of the published model, with config.json and the weights.
-        folder: output folder for the artifacts.
-        modality: the modality of the model other than text.
+        source: folder of the published model, with config.json and the weights. folder: output folder; each tower is
+        written to a subfolder. modality: the modality of the model other than text.
 
     Raises:
         InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the model
@@ -93,7 +92,7 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
     """Load a tower that `convert` wrote. The weights are memory-mapped on the CPU.
 
     Args:
-        folder: folder with the artifacts.
+        folder: folder that `convert` wrote.
         modality: modality of the tower to load.
         verify: whether to verify the sha256 of the weights.
 
