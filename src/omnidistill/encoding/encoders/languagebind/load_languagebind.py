@@ -57,8 +57,9 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     """Convert both towers of a published model: the text tower and the tower for the other modality.
 
     Args:
-        source: folder of the published model, with config.json and the weights. folder: output folder; each tower is
-        written to a subfolder. modality: the modality of the model other than text.
+        source: folder of the published model, with config.json and the weights.
+        folder: output folder; each tower is written to a subfolder.
+        modality: the modality of the model other than text.
 
     Raises:
         InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the model
