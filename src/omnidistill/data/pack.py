@@ -36,12 +36,12 @@ class PackReport:
     Attributes:
         rows: {split: number of rows}.
         groups: number of groups.
-        widths: {modality: p_m}.
+        widths: {modality: width of its rows}.
         dtypes: {modality: type in the source}.
         duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
             the splits `heads` or `train`.
-        dropped: rows that `drop_leaks` dropped.
-        merged: groups that `merge_duplicates` merged.
+        dropped: rows that the option `drop_leaks` removed.
+        merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.
         data: the set.
     """
@@ -104,7 +104,7 @@ def read_raw(
 
     Raises:
         InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
-            parts differ in their number of rows.
+            the tensors and the table have different numbers of rows.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":

@@ -3,7 +3,7 @@
     mu_m = (1 / n) sum over chunks of standardised train rows, in float64
     x    = standardise(raw) - mu_m                                          for every chunk
 
-Memory holds only one chunk of rows, and one flag per row.
+Here mu_m is the mean of the n train rows in modality m. Memory holds only one chunk of rows, and one flag per row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Feature tensors from .npz, .safetensors and .parquet files, or from a folder with one file per modality.
 
-Nothing is unpickled: pickles and object arrays raise an error. A modality is one N x p_m tensor of a float type. Whole
-numbers are converted to float32.
+Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor of a float type with the shape
+rows x width. Whole numbers are converted to float32.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
             `.npy`, `.npz` or `.safetensors` file that contains a single array.
 
     Returns:
-        {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
+        {modality: rows x width} in the stored types (whole numbers as float32), and the files that were read.
 
     Raises:
-        InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
+        InputError: a file is missing, damaged or in an unknown format; a file contains pickles or object arrays; or a
             tensor has an invalid name, shape or type. The message names the file and the modality.
     """
     try:

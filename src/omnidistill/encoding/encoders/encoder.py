@@ -108,7 +108,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence, which is shown before use and stored in every artifact computed with the encoder."""
+    """An encoder with a licence, which is shown before use and stored with all results computed from its features."""
 
     @property
     def licence(self) -> str | None:

@@ -85,8 +85,8 @@ class EncoderFactory:
         source: whether the encoder needs the part SOURCE of NAME:SOURCE: "required", "none" or "optional".
         licence: licence of the weights, as one line of text; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: other names of the model, in lower case with hyphens. `cite` uses them to find the works to cite for
-            the encoder name in a feature file. It matches a name that starts with an alias.
+        aliases: other names of the model, in lower case with hyphens. If the encoder name in a feature file starts with
+            an alias, the command `cite` lists the works in `cites`.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from omnidistill.encoding.inversion.canvas import Invertible, PixelCanvas, canva
 
 @dataclass(frozen=True)
 class VideoTower(Pretrained):
-    """Video encoder of PE-AV. It reads `frames` evenly spaced frames of a clip."""
+    """Video encoder of PE-AV. It reads evenly spaced frames of a clip; the attribute `frames` is their number."""
 
     frames: int = 16
 

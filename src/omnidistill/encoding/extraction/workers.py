@@ -1,6 +1,6 @@
 """Prepare items in worker processes while the model runs.
 
-Items are returned in order, and only a limited number of items is prepared ahead of the model. If a decoder raises an
+Items are returned in order. Only a limited number of prepared items wait for the model. If a decoder raises an
 exception or crashes its process, only the item that it was decoding is lost. After a crash, all queued items are
 prepared one at a time, to find the items that caused the crash. A worker ends when its parent process ends, even if the
 parent is killed.

@@ -133,7 +133,7 @@ class _Files:
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """Find the videos. Return the clips that have a video, with its path, and the ids of the other clips."""
+        """Return the clips whose video exists, each with its path, and the ids of the clips without a video."""
         paths = [(clip, self.video(clip)) for clip in clips]
         return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 

@@ -90,7 +90,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return what the manifest contains for one kind of media: a path or a caption, or "" if there is none."""
+        """Return an item's manifest cell for one kind of media: a path or a caption, or "" if the item has neither."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""
@@ -143,7 +143,7 @@ def _caption(path: Path) -> str:
 
 
 def _random_split(key: str, seed: int) -> str:
-    """Return a pseudo-random split with the probabilities in `SHARES`. It depends only on the key and the seed."""
+    """Draw a split with the probabilities in `SHARES`. The result depends only on `key` and `seed`."""
     digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
     remainder = int.from_bytes(digest[:6]) / 2**48
     for split, share in SHARES.items():

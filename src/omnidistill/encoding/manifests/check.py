@@ -1,4 +1,4 @@
-"""Check the files of a manifest: open every file, decode its end, and find duplicates across splits.
+"""Check the files of a manifest (a table of media items): open them, decode their ends, find duplicates across splits.
 
 If a modality of an item is missing or its file cannot be used, the item is dropped and counted, or the check fails.
 Duplicates across splits only cause a warning, because the user must decide which of them to drop.

@@ -186,7 +186,8 @@ def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> No
 
     Args:
         manifest: the manifest.
-        path: file to write. Its suffix selects the format. Its folder must be the root of the manifest or contain it.
+        path: file to write. Its suffix selects the format. The file must be in the root of the manifest, or in a folder
+            that contains the root.
         force: whether to replace an existing file.
 
     Raises:
@@ -265,7 +266,7 @@ def _check_row(place: str, row: Row, kinds: dict[str, Kind], addresses: bool) ->
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return why the path in a cell is invalid or leads outside the root; an empty string if there is no problem."""
+    """Return why the path in a cell is invalid or leads outside the root; an empty string if the path is valid."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"

@@ -152,7 +152,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def check(path: Path, record: FileRecord, verify: bool) -> None:
-    """Check that a file's size matches its record, and with `verify` also its sha256.
+    """Check that a file has the size in `record` and, if `verify` is True, also the sha256 in `record`.
 
     Raises:
         InputError: the size or the sha256 differs.
