@@ -13,7 +13,8 @@ import omnidistill as od
 from omnidistill.evaluation.validation import validation_score
 from small_runs import cli, contents, features, packed
 
-FEW = ("--size", "6", "--set", "heads.width=8", "--set", "distill.iterations=1", "--device", "cpu")
+SETTINGS = ("heads.width=8", "distill.iterations=1", "evaluate.max_epochs=2", "evaluate.learning_rates=[1.0]")
+FEW = ("--size", "6", "--device", "cpu", *(word for setting in SETTINGS for word in ("--set", setting)))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,14 @@ def test_data_are_added_without_the_data_of_the_earlier_set(folder: Path) -> Non
     )
     assert again.code == 0, again.err
     assert all(torch.equal(x, run.distilled().tensors[name]) for name, x in grown.tensors.items())
+
+
+def test_a_grown_set_is_compared_with_as_many_real_rows(folder: Path) -> None:
+    run = od.open_run(folder / "GROWN")
+    evaluation = od.evaluate(run.result(run.data()), run.data(), baselines=["random"], num_seeds=2, progress=False)
+    rows = evaluation.scores.rows
+    assert rows["distilled"].label == "anchor, 12 rows"
+    assert "12" in rows["random"].label
 
 
 def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
