@@ -48,7 +48,7 @@ class Canvas(Protocol):
         ...
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return the values of an empty medium: grey pixels or silence."""
+        """Return the values of an empty medium: grey pixels or silence, with faint noise."""
         ...
 
     def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -127,8 +127,9 @@ class PixelCanvas:
         return (standardised * deviation + mean).clamp(0, 1)
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return grey pixels."""
-        return torch.full(self.shape, 0.5, device="cpu")
+        """Return grey pixels with faint noise, because features of zero length would have no direction."""
+        noise = torch.randn(self.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
+        return (0.5 + 0.01 * noise).clamp(0, 1)
 
     def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return the pixels, clamped to [0, 1]."""

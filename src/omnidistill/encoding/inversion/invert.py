@@ -2,13 +2,12 @@
 
 For every target x (a row of p values), the optimised values v minimise
 
-    1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v) / TV(v_0)
+    1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v)
 
-f is the encoder, P the preprocessing of the features, shift a random cyclic translation, TV the mean squared difference
-of neighbouring values in the plane of the last two axes, and v_0 the initial value (at least TV of white noise with
-deviation 0.01). Adam takes the steps. With the parametrisation "fourier", it acts on the coefficients of the Fourier
-transform of the plane, divided by 1 / frequency, so low frequencies move faster than high ones. All targets are
-independent of each other; batches only save time.
+f is the encoder, P the preprocessing of the features, shift a random cyclic translation, and TV the mean squared
+difference of neighbouring values in the plane of the last two axes. Adam takes the steps. With the parametrisation
+"fourier", it acts on the coefficients of the Fourier transform of the plane, divided by 1 / frequency, so low
+frequencies move faster than high ones. All targets are independent of each other; batches only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.
@@ -29,8 +28,6 @@ from torch.nn.functional import cosine_similarity
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.encoding.inversion.canvas import Canvas, Invertible
 
-_LEAST_VARIATION = 2e-4  # total variation of white noise with standard deviation 0.01
-
 
 class InversionSettings(Settings):
     """How media are optimised."""
@@ -43,8 +40,8 @@ class InversionSettings(Settings):
     """Initial values: the real item with the nearest features, or grey pixels and faint noise."""
     parametrisation: Literal["plane", "fourier"] = "plane"
     """What Adam acts on: the values, or their Fourier coefficients."""
-    smoothness: Annotated[float, Field(ge=0)] = 0.02
-    """Weight of the total variation, relative to that of the initial values."""
+    smoothness: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the total variation. That of a picture is typically 0.001 to 0.02."""
     jitter: Annotated[int, Field(ge=0)] = 4
     """Largest random translation per step, in pixels or columns; spectrograms move only in time."""
     batch_size: Count = 4
@@ -129,13 +126,12 @@ def _optimise(
 ) -> Float[Tensor, "n ..."]:
     plane = _Fourier(start.shape) if settings.parametrisation == "fourier" else _Plane()
     parameters = plane.parameters(start).requires_grad_()
-    unit = total_variation(start).clamp_min(_LEAST_VARIATION)
     adam = torch.optim.Adam([parameters], settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.num_steps)
     for _ in range(settings.num_steps):
         values = canvas.limited(plane.values(parameters))
         cosines = _cosines(encoder, canvas, _shifted(values, canvas, settings.jitter, generator), target, preprocess)
-        loss = (1 - cosines + settings.smoothness * total_variation(values) / unit).sum()
+        loss = (1 - cosines + settings.smoothness * total_variation(values)).sum()
         (parameters.grad,) = torch.autograd.grad(loss, [parameters])
         adam.step()
         schedule.step()

@@ -81,7 +81,7 @@ class SoundCanvas:
         return self.spectrogram.analyse(sound[start : start + length])[:, : self.shape[1]]
 
     def blank(self) -> Float[Tensor, "bands columns"]:
-        """Return the log energies of faint noise, because silence has no gradient."""
+        """Return the log energies of faint noise, because silence would have no gradient."""
         noise = torch.randn(self._length, generator=_generator(), device="cpu")
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
