@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -15,9 +15,9 @@ from omnidistill.io.tracking import MetricsRecord, Progress
 from omnidistill.models.heads import Heads
 from omnidistill.training.recipes.anchor_regression import stack_on
 
-_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 NUM_WEIGHTS = 1 + len(_WEIGHTS)
-"""Number of weights that `best_stack_weight` evaluates on validation."""
+"""Number of weights that `best_stack_weight` evaluates on validation, without `further` ones."""
 
 
 def most_directions(train: FeatureSet) -> int:
@@ -85,10 +85,12 @@ def learn_with_validation(
 
 
 @torch.no_grad()
-def best_stack_weight(learned: LearnableHeads, start: Heads, validation: FeatureSet) -> float:
+def best_stack_weight(
+    learned: LearnableHeads, start: Heads, validation: FeatureSet, further: Sequence[float] = ()
+) -> float:
     """Return the weight with which heads are stacked on the initial heads; the best of several on validation."""
     rows, heads = learned.solved()
     return max(
-        (float(learned.weight), *_WEIGHTS),
+        (float(learned.weight), *further, *_WEIGHTS),
         key=lambda weight: validation_score(stack_on(start, heads, rows, weight), validation),
     )
