@@ -16,7 +16,7 @@ from typing import Any
 from torture.costly_files import COSTLY
 from torture.forged_json import forge, forgeries, name_of, write_json
 from torture.hostile_bytes import DAMAGES
-from torture.measured_command import run_command
+from torture.measured_command import in_fork, run_command
 from torture.readers import READERS, Reader
 from torture.sample_files import write_samples
 from torture.trial import Trial
@@ -26,12 +26,13 @@ FORGERIES = 40
 
 
 def trials(options: Any) -> Iterator[Trial]:
-    """Try all hostile files. `options` has no effect."""
+    """Try all hostile files."""
     with tempfile.TemporaryDirectory(prefix="torture-") as place:
-        samples = write_samples(Path(place) / "samples")
+        samples = Path(place) / "samples"
+        in_fork(lambda: write_samples(samples))
         yield from damaged(samples)
         yield from costly(samples)
-        yield from forged(samples, FORGERIES)
+        yield from forged(samples, options.number(FORGERIES), options.seed)
 
 
 def damaged(samples: Path) -> Iterator[Trial]:
@@ -65,7 +66,7 @@ def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], o
         for sample in reader.samples:
             source = samples / sample
             shutil.copytree(source, folder / sample) if source.is_dir() else shutil.copy(source, folder / sample)
-        damage(only(folder, reader))
+        in_fork(lambda: damage(only(folder, reader)))
         outcome = run_command(reader.command(folder))
     problem = outcome.problem()
     lines = outcome.err.strip().splitlines()
