@@ -1,11 +1,12 @@
 """How the settings of the method `anchor` were chosen: validation scores of variants on emoji, one factor at a time.
 
-    python benchmarks/anchor_choices.py [bits] [rate] [learning] [loss] [mixture] [planted] [-o FILE]
+    python benchmarks/anchor_choices.py [STUDY ...] [--icons SET] [-o FILE]
 
 Every line is one distilled set. Scores are validation scores in %: the mean of R@1, R@5 and R@10 over all directions.
 `alone` is the score of heads without initial heads, and `w64` that of their first 64 outputs. `stacked` is the score of
 heads stacked on the run's initial heads, and `cut` that of the same heads, cut to the width of the initial heads. The
-study `planted` uses planted data with 48 shared directions (M = 3) instead of emoji. The test split is not used.
+study `planted` uses planted data with 48 shared directions (M = 3) instead of emoji. The study `cutoff` uses planted
+data, emoji, and the icons dataset if its folder is given. The test split is not used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from omnidistill.evaluation.validation import validation_score
 from omnidistill.training.recipes.map_regression import MapRegression
 
 Variant = tuple[str, Mapping[str, Any]]
-HEAD = "| variant | rows | alone | w64 | stacked | cut | seconds |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+HEAD = (
+    "| variant | rows, storage, cutoff | alone | w64 | stacked | cut | seconds |\n"
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+)
 
 
 def variants(study: str) -> Iterator[Variant]:
@@ -46,6 +50,14 @@ def variants(study: str) -> Iterator[Variant]:
             yield f"{size} rows, float32", {"size": size, "settings": {"distill.storage.kind": "rows"}}
         for bits in (2.0, 3.4, 5.0):
             yield f"1%, {bits} bits", {"bytes": "1%", "settings": {"distill.storage.bits": bits}}
+    elif study == "cutoff":
+        for title, size in (("100 rows, float32", 100), ("1%", None)):
+            for cutoffs in ([], None):
+                settings = {} if cutoffs is None else {"distill.cutoffs": cutoffs}
+                settings |= {} if size is None else {"distill.storage.kind": "rows"}
+                budget = {"bytes": "1%"} if size is None else {"size": size}
+                name = "no cutoff" if cutoffs == [] else "cutoff chosen"
+                yield f"{title}, {name}", {**budget, "settings": settings}
     elif study == "learning":
         for iterations, rate in ((0, 0.01), (30, 0.01), (60, 0.01), (120, 0.01), (60, 0.02), (120, 0.005)):
             settings = {"distill.iterations": iterations, "distill.learning_rate": rate}
@@ -74,7 +86,9 @@ def measure(data: od.FeatureSet, start: od.InitialHeads, variant: Variant) -> st
             distilled.train(start, width=width),
         )
     ]
-    return f"| {title} | {distilled.size} | " + " | ".join(f"{100 * s:.1f}" for s in scores) + f" | {seconds:.0f} |"
+    cutoff = distilled.recipe.cutoff  # type: ignore[attr-defined]
+    details = f"{distilled.size}, {distilled.spec.storage.title}, {'none' if cutoff is None else f'{cutoff:.3g}'}"
+    return f"| {title} | {details} | " + " | ".join(f"{100 * s:.1f}" for s in scores) + f" | {seconds:.0f} |"
 
 
 def mixtures(data: od.FeatureSet, start: od.InitialHeads) -> Iterator[str]:
@@ -110,17 +124,20 @@ def mlps(widths: Mapping[str, int], depth: int, width: int = 256, hidden: int = 
 def main() -> None:
     """Print the tables, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description="Validation scores of variants of the method anchor on emoji.")
-    every = ["bits", "rate", "learning", "loss", "mixture", "planted"]
+    every = ["bits", "rate", "learning", "loss", "mixture", "planted", "cutoff"]
     parser.add_argument("studies", nargs="*", default=every, help="studies to run")
     parser.add_argument("-o", "--output", type=Path, help="Markdown file for the tables")
+    parser.add_argument("--icons", type=Path, help="folder of the icons dataset, for the study 'cutoff'")
     options = parser.parse_args()
+    icons = [] if options.icons is None else ["icons"]
+    names = {"planted": ["planted, M = 3"], "cutoff": ["planted, M = 3", "emoji", *icons]}
     lines: list[str] = []
-    for study in options.studies:
-        data = DATA["planted, M = 3"]() if study == "planted" else od.load("emoji")
+    for study, name in [(each, name) for each in options.studies for name in names.get(each, ["emoji"])]:
+        data = od.load(options.icons) if name == "icons" else DATA[name]()
         start = od.pretrain_heads(data, progress=False)
-        lines += ["", f"**{study}**", ""]
         rows = mixtures(data, start) if study == "mixture" else (measure(data, start, v) for v in variants(study))
-        for row in [HEAD, *rows] if study != "mixture" else rows:
+        head = [] if study == "mixture" else [HEAD]
+        for row in chain(["", f"**{study}, {name}**", "", *head], rows):
             lines.append(row)
             print(row, flush=True)
     if options.output:

@@ -12,53 +12,30 @@ pixels) and groups.txt (the emoji of every row). Emoji for which a package has n
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import re
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from emoji_features import drawing
+from emoji_media import STYLES, picture_of, read_package, svg_of
 from omnidistill.data.emoji import load_emoji
 
-PACKAGES = {"noto": "noto", "twemoji": "twemoji", "fluent": "fluent-emoji"}
 PIXELS = 224
 BATCH = 4
 
 
-def svg_of(style: str, icons: dict[str, Any], names: dict[str, str], codepoints: str, name: str) -> str | None:
-    """Return the SVG of an emoji, or None if the package has none. Fluent drawings are found by name."""
-    if style != "fluent":
-        return drawing(icons, names, codepoints)
-    plain = unicodedata.normalize("NFKD", re.sub("[’']", "", name.lower())).encode("ascii", "ignore").decode()
-    key = "keycap-asterisk" if name == "keycap: *" else re.sub("[^a-z0-9]+", "-", plain).strip("-")
-    key = icons.get("aliases", {}).get(key, {}).get("parent", key)
-    return drawing(icons, {"": key}, "") if key in icons["icons"] else None
-
-
 def pixels(svg: str) -> Tensor:
     """Return the drawing on white as 3 x 224 x 224 numbers in [-1, 1]."""
-    import cairosvg
-
-    png = cairosvg.svg2png(bytestring=svg.encode(), output_width=PIXELS, output_height=PIXELS)
-    picture = Image.open(io.BytesIO(png)).convert("RGBA")
-    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-    white.alpha_composite(picture)
-    return (torch.from_numpy(np.array(white.convert("RGB"))).permute(2, 0, 1).float() - 127) / 128
+    return (torch.from_numpy(np.array(picture_of(svg, PIXELS))).permute(2, 0, 1).float() - 127) / 128
 
 
 def drawings(package: Path, items: int | None) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield (emoji, bundled feature, pixels) for every drawing, or for about `items` per style."""
-    for style, folder in PACKAGES.items():
+    for style, folder in ((style, source.package) for style, source in STYLES.items()):
         emoji = load_emoji((style,))
-        icons, names = (json.loads((package / folder / file).read_text()) for file in ("icons.json", "chars.json"))
+        icons, names = read_package(package / folder)
         for row in range(0, len(emoji.groups), max(1, len(emoji.groups) // items) if items else 1):
             svg = svg_of(style, icons, names, emoji.groups[row], emoji.captions["audio"][row])
             if svg is not None:

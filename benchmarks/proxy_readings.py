@@ -128,7 +128,7 @@ PAIRWISE: dict[str, Objective] = {
 }
 """wBCE over all pairs of modalities, bound to one modality, and as in the public LoRS code; and InfoNCE.
 
-The loss of LoRS differs from 3-pair only by 1e-6 in its logarithms, so it is trained on the first draw only.
+The loss of LoRS differs from 3-pair only by 1e-6 in its logarithms.
 """
 
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,28 +30,28 @@ from proxy_readings import ALL_READINGS, PAIRWISE, TEMPERATURES, Reading
 from proxy_regimes import READ_IN, REGIMES
 from proxy_tables import markdown
 
-MAIN = ("HoPA", "single mode", *(name for name in PAIRWISE if name != "LoRS"))
+MAIN = ("HoPA", "single mode", *PAIRWISE)
 ON_EMOJI = ("HoPA", "single mode", "3-pair", "3-pair, tau 0.2", "InfoNCE")
 DISTILLED_ON_EMOJI = ("HoPA", "3-pair", "3-pair, tau 0.2", "LoRS")
-SWEPT = ("HoPA", "single mode", "3-pair", "3-pair, tau 0.2", "T-bind", "InfoNCE")
+SWEPT = ("HoPA", "single mode", "3-pair", "3-pair, tau 0.2", "T-bind", "V-bind", "InfoNCE")
 NUM_BEST = 3
+DISTILLED_DRAWS = {"paper": range(6), "corrupted": range(3), "weak": range(3)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute: readings, regimes, draws of data, and distilled methods."""
+    """What to compute: readings, regimes, draws of data, and distilled methods ({regime: draws})."""
 
     readings: Sequence[Reading] = ALL_READINGS
     regimes: Sequence[str] = tuple(REGIMES)
     draws: Sequence[int] = (0, 1, 2)
-    distilled_in: Sequence[str] = ("paper", "corrupted", "weak")
     temperatures_in: Sequence[str] = ("paper", "corrupted", "weak")
-    distilled_draws: Sequence[int] = (0, 1, 2)
+    distilled_draws: Mapping[str, Sequence[int]] = field(default_factory=lambda: DISTILLED_DRAWS)
     emoji_draws: Sequence[int] = (0,)
     methods: Sequence[str] | None = None
 
 
-QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), ("paper",), (), (0,), (), ("HoPA", "LoRS"))
+QUICK = Plan(ALL_READINGS[:16:5], ("paper", "weak", "weak-4"), (0,), (), {"paper": (0,)}, (), ("HoPA", "LoRS"))
 
 
 def run(store: Store, plan: Plan) -> None:
@@ -66,9 +66,10 @@ def run(store: Store, plan: Plan) -> None:
     best = store.record["best"] = best_readings(store, plan)
     for draw in plan.draws:
         for regime in three:
-            train(store, regime, (*MAIN, *best, *(["LoRS"] if draw == 0 else [])), draw)
-    for draw in plan.distilled_draws:
-        for regime in plan.distilled_in:
+            train(store, regime, (*MAIN, *best), draw)
+    for regime, draws in plan.distilled_draws.items():
+        for draw in draws:
+            start_cell(store, regime, draw)
             for name, method in distilled_methods(best).items():
                 if plan.methods is None or name in plan.methods:
                     distilled_cell(store, regime, name, method, draw)

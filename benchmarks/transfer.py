@@ -1,8 +1,9 @@
-"""Measure transfer to unseen heads: `python benchmarks/transfer.py`. Writes results/transfer.json and .md.
+"""Measure sets of the emoji data on other encoders: `python benchmarks/transfer.py SET2 [SET2 ...] --work DIR`.
 
-Sets of the bundled emoji data are distilled for the heads with seed 0. Then heads with other seeds, heads with other
-widths, and random heads are trained on them. Gain retained is relative to the gain of the same heads from training on
-all rows, with step size and number of epochs chosen for these heads.
+Writes results/transfer.json and .md. The arguments are sets of other encoders with the ids, groups and splits of the
+bundled data, as `emoji_features.py` makes them. Sets of 100 rows are distilled from the bundled data with three seeds,
+by the method "anchor", and by the method "mixture" with few items per row. Validation rows of the new encoders choose
+settings, and their test rows are scored once per row. DIR contains all sets, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -11,92 +12,63 @@ import argparse
 import json
 import os
 import time
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from measuring import RESULTS, add_device, machine
 from omnidistill.data.datasets import load
-from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.evaluate_run import evaluate
-from omnidistill.experiments.run import distill, pretrain_heads
+from omnidistill.experiments.run import DistillResult, distill
+from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
 
-CUTS = ("R@1", "R@5", "R@10")
-
-
-@dataclass(frozen=True)
-class Made:
-    """A set in the table: its name, preset and budget."""
-
-    label: str
-    preset: str
-    budget: str | None = None
-
-
-SETS = (
-    Made("recommended, 100 rows", "recommended"),
-    Made("compact, 1 %", "compact", "1%"),
-    Made("portable, 1 %", "portable", "1%"),
-)
-HEADS = {
-    "its own": (),
-    "seed 101": ("seed=101",),
-    "seed 102": ("seed=102",),
-    "width 128": ("seed=101", "heads.width=128"),
-    "width 512": ("seed=101", "heads.width=512"),
-    "random": ("seed=101", "heads.num_epochs=0"),
-}
+SIZE = 100
+SEEDS = (0, 1, 2)
+ITEMS_PER_ROW = (4, 16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train heads on sets that were distilled for other heads.")
-    parser.add_argument("--students", type=int, default=5, help="number of students per row of a table")
+    parser = argparse.ArgumentParser(description="Measure sets of the emoji data on other encoders.")
+    parser.add_argument("sets", type=Path, nargs="+", metavar="SET2", help="emoji features of other encoders")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the sets")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds of the sets (default: 0 1 2)")
+    parser.add_argument("--sparse-seeds", type=int, nargs="+", default=[0], help="of sparse mixtures (default: 0)")
     add_device(parser)
     arguments = parser.parse_args()
-    computer, begun = machine(arguments.device), time.monotonic()
-    place: dict[str, Any] = {"device": arguments.device, "progress": False}
-    data = load("emoji")
-    rows: dict[str, dict[str, Any]] = {}
-    heads = {name: pretrain_heads(data, settings=settings, **place) for name, settings in HEADS.items()}
-    known: dict[str, dict[str, TrainedHeads]] = {}
-    for made in SETS:
-        result = distill(data, preset=made.preset, bytes=made.budget, **place)
-        for name in HEADS:
-            evaluated = evaluate(
-                result,
-                data,
-                num_seeds=arguments.students,
-                heads=None if name == "its own" else heads[name],
-                shared=known.get(name),
-                baselines=(),
-                **place,
+    computer, started_at = machine(arguments.device), time.monotonic()
+    emoji, targets, work = load("emoji"), [load(path) for path in arguments.sets], arguments.work
+
+    def runs(name: str, preset: str, seeds: list[int], *settings: str) -> list[DistillResult]:
+        return [
+            distill(
+                emoji,
+                preset=preset,
+                size=SIZE,
+                seed=seed,
+                settings=settings,
+                folder=work / f"{name}-n{SIZE}-s{seed}",
+                resume=True,
+                device=arguments.device,
+                progress=False,
             )
-            known[name] = {line: evaluated.rows[line] for line in ("zero_shot", "full")}
-            rows.setdefault(made.label, {})[name] = _kept(evaluated.scores.to_json())
-            print(made.label, name, rows[made.label][name]["gain"], flush=True)
+            for seed in seeds
+        ]
+
+    def measured(name: str, of: list[DistillResult], settings: TransferSettings) -> Transfer:
+        place = work / f"transfer-{name}"
+        return transfer(of, targets, data=emoji, settings=settings, folder=place, force=True, device=arguments.device)
+
+    tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), TransferSettings())}
+    for count in ITEMS_PER_ROW:
+        of = runs(f"mixture-{count}", "mixture", arguments.sparse_seeds, f"distill.items_per_row={count}")
+        few = TransferSettings(options=("mixture",), references=False)
+        tables[f"{count} items per row"] = measured(f"mixture-{count}", of, few)
+    parts = [f"### {title}\n\n{table.table()}" if title else table.table() for title, table in tables.items()]
+    print("\n\n".join(parts))
     if arguments.device.type != "cpu":
         return
-    minutes = (time.monotonic() - begun) / 60
-    record = {"machine": computer, "minutes": minutes, "sets": rows}
-    RESULTS.mkdir(exist_ok=True)
+    minutes = (time.monotonic() - started_at) / 60
+    (RESULTS / "transfer.md").write_text(f"{computer} {minutes:.0f} minutes.\n\n" + "\n\n".join(parts) + "\n")
+    trees = {title or "anchor": table.to_json() for title, table in tables.items()}
+    record = {"machine": computer, "minutes": minutes, "tables": trees}
     (RESULTS / "transfer.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "transfer.md").write_text(_markdown(record))
-
-
-def _kept(scores: dict[str, Any]) -> dict[str, Any]:
-    lines = ("zero_shot", "full", "distilled")
-    recall = {line: [scores[line]["recall"]["mean"][cut]["mean"] for cut in CUTS] for line in lines}
-    gains = [scores["gain_retained"][cut] for cut in CUTS]
-    return {"gain": gains, "recall": recall, "bytes": scores["bytes"], "seconds": scores["seconds"]}
-
-
-def _markdown(record: dict[str, Any]) -> str:
-    head = ["set", *HEADS]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for label, found in record["sets"].items():
-        cells = ["/".join(f"{100 * gain['mean']:.0f}" for gain in found[name]["gain"]) for name in HEADS]
-        lines.append(f"| {' | '.join([label, *cells])} |")
-    note = "Gain retained at R@1/5/10, in % of the gain of the same heads from training on all rows."
-    return "\n".join([f"{note} {record['machine']} {record['minutes']:.0f} minutes.", "", *lines, ""])
 
 
 if __name__ == "__main__":

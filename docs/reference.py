@@ -16,7 +16,7 @@ from omnidistill import api as public
 from omnidistill import testing
 from omnidistill.cli.command_list import make_parser
 from omnidistill.core.registry import Registry
-from omnidistill.experiments.config import RunConfig, describe_comparisons, describe_fields, describe_presets
+from omnidistill.experiments.config import describe_comparisons, describe_fields, describe_presets, load_config
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Data": (
@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Distillation": (
         "distill",
+        "merge",
         "DistillResult",
         "DistilledSet",
         "pretrain_heads",
@@ -61,6 +62,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "SetEntry",
         "diagnose",
         "Diagnosis",
+        "render",
+        "Rendered",
+        "InversionSettings",
         "paper",
         "PaperTables",
         "recall",
@@ -69,6 +73,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "rank",
         "recalls",
     ),
+    "Transfer to another encoder": ("transfer", "Transfer", "TransferSettings"),
     "Migration to another encoder": ("migrate", "Migration", "MigrationSettings", "Kit", "AppliedFile"),
     "Runs, settings and stored heads": (
         "open_run",
@@ -137,9 +142,9 @@ def api() -> str:
 
 
 def settings() -> str:
-    """Return every setting with its default; the settings of a section come before its subsections."""
+    """Return every setting with its value in the default preset; a section's settings precede its subsections."""
     sections: list[tuple[str, str, list[str]]] = [("", "", [])]
-    for key, default, text in describe_fields(RunConfig):
+    for key, default, text in describe_fields(load_config()):
         description = " ".join(text.split()).replace("|", "\\|")
         if default:
             part = key.rpartition(".")[0]
@@ -148,7 +153,8 @@ def settings() -> str:
         else:
             sections.append((key, description, []))
     usage = "Change a setting with `--set KEY=VALUE` or in a TOML file; `omnidistill config --explain` prints all."
-    parts = ["# Settings", f"{usage} Settings that several kinds share are listed with the first of them."]
+    values = "The values are those of the default preset, and the selected kind of each component comes first."
+    parts = ["# Settings", f"{usage} {values} Settings that several kinds share are listed with the first of them."]
     for heading, description, rows in sections:
         parts += [f"## {heading}", description] if heading else []
         parts += ["\n".join(["| setting | default | |", "|---|---|---|", *rows])] if rows else []

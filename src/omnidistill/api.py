@@ -15,6 +15,7 @@ from omnidistill.distillation.outer import OuterObjective, outer_objectives
 from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.extraction import EncodeSettings
 from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
+from omnidistill.encoding.inversion import InversionSettings
 from omnidistill.evaluation.baselines import Baseline, baselines
 from omnidistill.evaluation.directions import rank_directions, recall, recalls
 from omnidistill.evaluation.retrieval import rank
@@ -24,8 +25,10 @@ from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEn
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
 from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
+from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import (
     DistillResult,
     InitialHeads,
@@ -36,6 +39,7 @@ from omnidistill.experiments.run import (
     train_experts,
 )
 from omnidistill.experiments.run_page import write_report
+from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
 from omnidistill.io.tracking import trackers
 from omnidistill.methods import Method
 from omnidistill.methods.selectors import Selector, selectors
@@ -70,6 +74,7 @@ __all__ = [
     "InfoNCE",
     "InitialHeads",
     "InputError",
+    "InversionSettings",
     "Kit",
     "LowRank",
     "Method",
@@ -85,6 +90,7 @@ __all__ = [
     "PaperTables",
     "RawFeatures",
     "Recipe",
+    "Rendered",
     "Run",
     "RunConfig",
     "Selector",
@@ -93,6 +99,8 @@ __all__ = [
     "Start",
     "Storage",
     "TrajectoryMatching",
+    "Transfer",
+    "TransferSettings",
     "baselines",
     "bptt_rollout",
     "compare",
@@ -112,6 +120,7 @@ __all__ = [
     "load_experts",
     "load_features",
     "load_heads",
+    "merge",
     "methods",
     "migrate",
     "objectives",
@@ -127,6 +136,7 @@ __all__ = [
     "recall",
     "recalls",
     "recipes",
+    "render",
     "save_features",
     "save_heads",
     "selectors",
@@ -135,5 +145,6 @@ __all__ = [
     "tesla_rollout",
     "trackers",
     "train_experts",
+    "transfer",
     "write_report",
 ]

@@ -51,15 +51,15 @@ def test_it_prints_the_table_and_its_files(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((*CROSSED, "--sizes", "8"), "--sizes: does not apply to a crossed table"),
-        ((*CROSSED, "--dry-run"), "--dry-run: does not apply to a crossed table"),
-        ((*CROSSED, "--seeds", "0,1"), "--seeds: a crossed table has one seed"),
+        ((*CROSSED, "--sizes", "8"), "--sizes: not supported for a crossed table"),
+        ((*CROSSED, "--dry-run"), "--dry-run: not supported for a crossed table"),
+        ((*CROSSED, "--seeds", "0,1"), "--seeds: a crossed table (--preset crossed) uses one random seed"),
         ((*CROSSED[:-1], "ancor"), "--recipes: unknown recipe 'ancor'; did you mean 'anchor'?"),
         (("--preset", "crossed", "--methods", "hoppa"), "unknown set 'hoppa'; did you mean 'hopa"),
         (("--preset", "crossed", "--models", "huge"), "--models: unknown model 'huge'"),
         (
             ("--methods", "apm", "--models", "own"),
-            "--models: does not apply to this comparison; it needs",
+            "--models: applies only to a crossed table; add",
         ),
     ],
 )

@@ -52,8 +52,8 @@ def test_it_prints_what_holds_and_where_the_files_are(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--real-rows", "closest"), "--real-rows closest: unknown assignment of real rows"),
-        (("--steps", "0"), "--steps 0: at least one step must be measured"),
+        (("--real-rows", "closest"), "--real-rows closest: unknown choice of real rows"),
+        (("--steps", "0"), "--steps 0: the number of training steps to measure must be at least 1"),
         (("--data", "gone"), "gone"),
         (("--step", "1"), "unknown option '--step'; did you mean '--steps'?"),
     ],
@@ -71,4 +71,4 @@ def test_runs_without_a_trajectory(run: Path, tmp_path: Path) -> None:
     data = run.parent / "SET"
     anchor = ("--preset", "anchor", "--size", "8", "--set", "heads.width=8", "-o", tmp_path / "ANCHOR")
     assert cli("distill", data, *anchor).code == 0
-    refused(cli("diagnose", tmp_path / "ANCHOR"), "recipe 'anchor' with 0 training steps", "presets hopa and lors")
+    refused(cli("diagnose", tmp_path / "ANCHOR"), "recipe 'anchor' with 0 steps", "presets hopa and lors")

@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--encoder", "letters"], r"only one encoder \(text\)"),
+        (["--encoder", "letters"], r"only one encoder is given \(text\)"),
         (
             ["--encoder", "letters", "--encoder", "letters:2"],
             r"'text' already has an encoder; give this encoder another modality: MODALITY=letters:2",

@@ -46,6 +46,13 @@ def test_the_options_repair_the_set_and_report_it(files: tuple[object, ...], tmp
     assert "train-0" not in load_features(tmp_path / "SET").ids
 
 
+def test_a_set_can_be_named(files: tuple[object, ...], tmp_path: Path) -> None:
+    cli("pack", *files)
+    assert load_features(tmp_path / "SET").provenance["name"] == "features"
+    cli("pack", *files[:-1], tmp_path / "NAMED", "--name", "my clips")
+    assert load_features(tmp_path / "NAMED").provenance["name"] == "my clips"
+
+
 def test_the_options_take_modalities(files: tuple[object, ...]) -> None:
     content = json.loads(
         cli("pack", *files, "--merge-duplicates", "speech", "--drop-leaks", "video,speech", "--json").out
@@ -53,6 +60,6 @@ def test_the_options_take_modalities(files: tuple[object, ...]) -> None:
     assert content["merged"] == []
     assert content["dropped"] == [{"split": "train", "identical_to": "test", "rows": 1, "modalities": {"speech": 1}}]
     assert cli("pack", *files, "--drop-leaks", "vido").err == (
-        "omnidistill: --drop-leaks: the set has no modality 'vido'; the modalities are video, speech; "
+        "omnidistill: --drop-leaks: the dataset has no modality 'vido'; choose from video, speech; "
         "did you mean 'video'?\n"
     )

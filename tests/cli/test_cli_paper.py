@@ -42,12 +42,15 @@ def test_it_prints_the_tables_and_their_files(didemo: Path, tmp_path: Path) -> N
     [
         ((), "no features; pass those of at least one dataset: --msrvtt SET, --vggsound SET, --didemo SET"),
         (("--tables", "1"), "--tables: table 1 needs the features of MSR-VTT; pass --msrvtt SET"),
-        (("--tables", "4"), "--tables: table 4 (other encoders) needs the command 'transfer' of a later version"),
+        (("--tables", "4"), "--tables: table 4 (other encoders) is computed by 'omnidistill transfer RUN --to SET2"),
         (("--tables", "33"), "--tables: unknown table '33'; choose from 1, 2, 3, 5, 6, 7, 10, figure-2"),
         (("--tables", "9"), "--tables: tables 8 and 9 list settings"),
         (("--sizes", "200"), "size 200: exceeds the 104 training rows"),
         (("--set", "distill.itertions=5"), "did you mean 'distill.iterations'?"),
-        (("--msrvtt", "emoji"), "--msrvtt emoji: found modalities image, text, audio; MSR-VTT has video, audio, text"),
+        (
+            ("--msrvtt", "emoji"),
+            "--msrvtt emoji: found the modalities image, text, audio, expected those of MSR-VTT: video, audio, text",
+        ),
         (("--vggsound", "nowhere"), "nowhere: no such folder"),
         (("--benchmark", "didemo"), "unknown option '--benchmark'"),
     ],
@@ -73,4 +76,4 @@ def test_compare_has_the_tables_of_a_dataset(didemo: Path, tmp_path: Path) -> No
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     assert "unknown benchmark 'flickr'; choose from msrvtt, vggsound, didemo" in wrong.err
     later = cli("compare", didemo, "--preset", "paper-table-4", "-o", tmp_path / "D")
-    assert "table 4 (other encoders) needs the command 'transfer' of a later version" in later.err
+    assert "use 'omnidistill transfer RUN --to SET2 --preset paper-table-4'" in later.err

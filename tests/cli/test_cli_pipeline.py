@@ -291,6 +291,19 @@ def test_config_prints_and_explains_the_settings() -> None:
     assert "Outer iterations" in explained
 
 
+def test_config_explains_the_values_that_would_run() -> None:
+    default = json.loads(cli("config", "--explain", "--json").out)
+    assert default["method"]["default"] == '"anchor"'
+    assert default["distill.learning_rate"]["default"] == "0.01"  # of "anchor", although "learn" has this setting too
+    assert default["distill (kind = anchor)"]["explanation"].startswith("[selected] ")
+    hopa = json.loads(cli("config", "--preset", "hopa", "--set", "distill.iterations=7", "--explain", "--json").out)
+    assert (hopa["distill.iterations"]["default"], hopa["method"]["default"]) == ("7", '"HoPA"')
+    assert next(key for key in hopa if key.startswith("distill (")) == "distill (kind = learn)"
+    printed = cli("config", "--preset", "hopa", "--explain").out
+    assert "distill (kind = learn): [selected] " in printed
+    assert "distill (kind = anchor): [selected] " not in printed
+
+
 # a new process
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from omnidistill.io.artifacts import load_artifact
+from omnidistill.io.tracking import JsonlLog, MetricsRecord
 from small_runs import SMALL, cli, contents, packed, without_seconds
 
 PROGRAM = (sys.executable, "-m", "omnidistill")
@@ -57,10 +60,10 @@ sys.exit(main(["inspect", "emoji"]))
 """
 
 
-def test_sigint_during_the_import_of_torch_ends_the_process_silently() -> None:
+def test_sigint_during_the_import_of_torch_ends_the_process() -> None:
     """An extension module that is being imported swallows KeyboardInterrupt or turns it into ImportError."""
     done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "omnidistill: interrupted; ended immediately\n")
 
 
 INTERRUPTED = """
@@ -100,6 +103,45 @@ def test_a_run_resumed_after_sigint_gives_the_same_set(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_sigterm_and_sighup_save_a_checkpoint_like_ctrl_c(
+    number: signal.Signals, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = JsonlLog.log
+
+    def signal_in_the_fifth(metrics: JsonlLog, record: MetricsRecord) -> None:
+        log(metrics, record)
+        if record.iteration == 5:
+            signal.raise_signal(number)
+
+    words = ("distill", packed(tmp_path / "SET"), *SMALL, "--set", "distill.iterations=8", "-o")
+    with monkeypatch.context() as patch:
+        patch.setattr(JsonlLog, "log", signal_in_the_fifth)
+        outcome = cli(*words, tmp_path / "CUT")
+    assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.err.splitlines()[-1] == (
+        f"omnidistill: interrupted by {number.name}; finished work is saved: repeat the command with --resume"
+    )
+    assert load_artifact(tmp_path / "CUT" / "checkpoint", "checkpoint").meta["iteration"] == 5
+    assert cli(*words, tmp_path / "CUT", "--resume").code == cli(*words, tmp_path / "WHOLE").code == 0
+    cut, whole = (list((tmp_path / name / "distilled").glob("tensors-*")) for name in ("CUT", "WHOLE"))
+    assert [path.name for path in cut] == [path.name for path in whole]  # the names contain the checksums
+
+
+def test_a_closed_terminal_does_not_hide_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After SIGHUP, the terminal cannot be written, so that the progress raises another error."""
+
+    def hung_up(*arguments: object, **settings: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("omnidistill.cli.main._discard_stdout", lambda: None)
+    monkeypatch.setattr("omnidistill.api.distill", hung_up)
+    assert cli("distill", "emoji", *SMALL, "-o", tmp_path / "RUN").code == 129
+
+
 def test_an_interrupted_dry_run_saves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
@@ -109,8 +151,39 @@ def test_an_interrupted_dry_run_saves_nothing(monkeypatch: pytest.MonkeyPatch, t
     assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run saves nothing\n")
 
 
-def test_out_of_memory_is_reported_in_one_line(tmp_path: Path) -> None:
-    outcome = cli("heads", "emoji", "--set", "heads.width=1000000000", "-o", tmp_path / "HEADS")
+def fail(*_: object, **__: object) -> None:
+    raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise MemoryError("Unable to allocate 7.00 GiB for an array")
+
+
+@pytest.mark.parametrize(
+    ("words", "patched", "advice"),
+    [
+        (("heads", "emoji", "--set", "heads.width=1000000000", "-o", "HEADS"), None, "a smaller heads.width"),
+        (("inspect", "emoji"), ("omnidistill.cli.main._import_torch", fail), "use a machine with more memory"),
+        (("pack", "--features", "f.npz", "--table", "t.csv", "-o", "S"), ("numpy.load", refuse), "features as .npy"),
+        (("encode", "i.csv", "--encoder", "x", "-o", "S"), ("omnidistill.encoding.extraction.prepare_encoding", refuse),
+         "a smaller --batch or --shard, or fewer --workers"),
+    ],
+    ids=["torch", "import", "a good file", "encode"],
+)  # fmt: skip
+def test_out_of_memory_is_reported_in_one_line_with_advice_for_the_command(
+    words: tuple[str, ...],
+    patched: tuple[str, object] | None,
+    advice: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.npz").write_bytes(b"")
+    (tmp_path / "t.csv").write_text("id,split\n1,train\n")
+    if patched is not None:
+        monkeypatch.setattr(*patched)
+    outcome = cli(*words)
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("omnidistill: out of memory; ")
+    assert advice in outcome.err
     assert outcome.err.count("\n") == 1

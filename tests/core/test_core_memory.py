@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from omnidistill.core import memory
-from omnidistill.core.memory import peak_memory
+from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory, peak_memory
 
 MB = 10**6
 REPORTED = pytest.mark.skipif(memory._high_water() is None, reason="this system does not report a peak of memory")
@@ -80,3 +83,33 @@ def test_where_the_system_does_not_report_it_there_is_no_peak(tmp_path: Path, mo
     with peak_memory() as peak:
         torch.ones(MB // 4)
         assert peak() is None
+
+
+def chained(cause: Exception) -> InputError:
+    try:
+        raise InputError("features.npz: cannot be read; the file is truncated or damaged") from cause
+    except InputError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (SafetensorError("Error while deserializing: Cannot allocate memory (os error 12)"), True),
+        (chained(MemoryError("Unable to allocate 7 GiB")), True),
+        (OSError(errno.ENOENT, "No such file or directory"), False),
+        (ImportError("No module named 'torch'"), False),
+        (RuntimeError("shapes differ"), False),
+        (InputError("/data/out of memory/x.npz: no such file"), False),
+    ],
+    ids=str,
+)
+def test_lack_of_memory_is_recognised(error: Exception, expected: bool) -> None:
+    assert out_of_memory(error) == expected

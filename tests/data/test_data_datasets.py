@@ -54,7 +54,7 @@ def test_what_is_no_set_is_one_line(tmp_path: Path) -> None:
     for source, message in (
         ("emojy", r"'emojy': not a registered dataset \(registered: emoji\); .*; did you mean 'emoji'\?"),
         ("SET", r"'SET': not a registered dataset .*; for a folder, pass Path\('SET'\)"),
-        (tmp_path / "none", "none: no such folder; create a set with"),
+        (tmp_path / "none", "none: no such folder; create a dataset with"),
         (tmp_path, "no manifest.json"),
     ):
         with pytest.raises(InputError, match=message):

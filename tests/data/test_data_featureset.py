@@ -59,8 +59,8 @@ def bad(value, row, column):
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"features": {"a": torch.ones(3, 2)}}, "found only 'a'; a paired set needs at least two modalities"),
-        ({"features": {}}, "found none; a paired set needs at least two modalities"),
+        ({"features": {"a": torch.ones(3, 2)}}, "found only 'a'; a paired dataset needs at least two modalities"),
+        ({"features": {}}, "found none; a paired dataset needs at least two modalities"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(4, 2)}}, "'b': 4 rows, but there are 3 ids"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3)}}, r"'b': shape is \(3,\)"),
         ({"features": {"a": torch.ones(3, 2), "b": torch.ones(3, 0)}}, r"'b': shape is \(3, 0\)"),
@@ -75,14 +75,14 @@ def bad(value, row, column):
         ({"splits": ("train", "test")}, "splits: 2 rows"),
         ({"splits": ("train", "tset", "tset")}, "'tset'.*did you mean 'test'"),
         ({"splits": ("train", "train", "test")}, "group 'y': contains rows of split 'train' and of split 'test'"),
-        ({"pairing": torch.ones(2, 3)}, r"pairing: found dtype float32 and shape \(2, 3\)"),
-        ({"pairing": torch.ones(3, 3).long()}, "pairing: found dtype int64"),
+        ({"pairing": torch.ones(2, 3)}, r"has dtype float32 and shape \(2, 3\), but"),
+        ({"pairing": torch.ones(3, 3).long()}, "pairing: the similarity matrix has dtype int64"),
         ({"pairing": torch.full((3, 3), 1.5)}, "from 1.5 to 1.5"),
         ({"pairing": torch.full((3, 3), -0.5)}, "from -0.5"),
         ({"pairing": torch.full((3, 3), float("nan"))}, "nan"),
         (
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})},
-            "'b': the features have width 4, but the preprocessing",
+            "'b': the features have width 4, which does not fit the preprocessing",
         ),
         (
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})},
@@ -180,8 +180,8 @@ def test_only_comes_before_or_after_a_choice_of_rows(whole):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("a", "d"), r"modality 'd': not in the set; the modalities of the set are a, b, c"),
-        (("a",), r"modalities \['a'\]: a paired set needs at least two"),
+        (("a", "d"), r"modality 'd': not in the dataset, which has the modalities a, b, c"),
+        (("a",), r"modalities \['a'\]: a paired dataset needs at least two"),
         (("a", "a"), "needs at least two"),
         ((), "needs at least two"),
     ],

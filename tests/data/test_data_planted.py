@@ -86,8 +86,8 @@ def test_seeds_differ_and_the_global_generator_is_left_alone():
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"modalities": {}}, "no modalities or no rows"),
-        ({"rows": {}}, "no modalities or no rows"),
+        ({"modalities": {}}, "'modalities' or 'rows' is empty"),
+        ({"rows": {}}, "'modalities' or 'rows' is empty"),
         ({"modalities": {"a": 0}}, "width of 'a' is 0"),
         ({"rows": {"train": 0}}, "rows of split 'train' is 0"),
         ({"rows": {"trian": 4}}, "did you mean 'train'"),

@@ -127,7 +127,7 @@ def test_parquet_lists_that_are_no_modality(tmp_path):
     ("array", "names"),
     [
         (np.ones((3, 2), dtype=bool), "bool"),
-        (np.array(["x", "y"]), "<U1.*splits in the metadata table"),
+        (np.array(["x", "y"]), "<U1.*splits, move it to the metadata table"),
         (np.ones((3, 2), dtype=np.longdouble), "float128|longdouble"),
         (np.ones((3, 2), dtype=complex), "complex"),
         (np.ones((3, 2), dtype="V2"), "NumPy does not support"),
@@ -146,7 +146,7 @@ def test_arrays_that_are_no_modality(tmp_path, array, names, name):
 
 def test_tensors_that_are_no_modality(tmp_path):
     save_file({"ids": torch.arange(4), "a": torch.ones(4, 2)}, tmp_path / "s.safetensors")
-    with pytest.raises(InputError, match=r"'ids' has shape \(4,\).*splits in the metadata table"):
+    with pytest.raises(InputError, match=r"'ids' has shape \(4,\).*splits, move it to the metadata table"):
         read_sources(tmp_path / "s.safetensors")
 
 

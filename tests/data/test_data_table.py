@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.data.table import Table, read_splits, read_table, text_column
 from omnidistill.io import input_files
 
 COLUMNS = {"id": ["x", "y", "z"], "count": [1, 2, 3], "wörd": ["a,b", 'q"uote', "🕚\nline"]}
@@ -49,6 +49,8 @@ def test_each_format_gives_the_same_columns(tmp_path, name):
         ("t.csv", b'id,split\n"x,train\n', "cannot be read"),
         ("t.csv", b"id,split\n" + b"x" * 200_000 + b",train\n", "cannot be read"),
         ("t.csv", b"\xff\xfe", "cannot be read"),
+        ("t.csv", b"id;split\nx;train\n", "separated by semicolons, but must be separated by commas"),
+        ("t.csv", b"id\tsplit\nx\ttrain\n", "separated by tabs"),
         ("t.csv", b"", "no rows"),
         ("t.csv", b"id,split\n", "no rows"),
         ("t.parquet", b"PAR1", "cannot be read"),
@@ -111,24 +113,26 @@ def test_a_repeated_text_of_a_parquet_column_is_one_object(tmp_path):
 def test_half_a_surrogate_pair_is_no_text(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"id": "a"}\n{"id": "\\ud800"}\n')
-    with pytest.raises(InputError, match=r"row 1, column 'id': .*surrogate pair"):
+    with pytest.raises(InputError, match=r"line 2, column 'id': .*surrogate pair"):
         text_column(path, read_table(path), "id", "why")
 
 
 def test_a_missing_column_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="no column 'idx'; why; the columns are id, count; did you mean 'id'"):
-        text_column(tmp_path / "t.csv", {"id": ["x"], "count": ["1"]}, "idx", "why")
+    with pytest.raises(
+        InputError, match=r"the column 'idx' is missing \(why\); found the columns id, count; did you mean 'id'"
+    ):
+        text_column(tmp_path / "t.csv", Table({"id": ["x"], "count": ["1"]}), "idx", "why")
 
 
 @pytest.mark.parametrize("value", [None, "", 1.5, True, ["x"], {"a": 1}])
 def test_values_that_name_nothing(tmp_path, value):
     with pytest.raises(InputError, match="row 1, column 'id' is"):
-        text_column(tmp_path / "t.csv", {"id": ["x", value]}, "id", "why")
+        text_column(tmp_path / "t.csv", Table({"id": ["x", value]}), "id", "why")
 
 
 def test_synonyms_of_validation_are_read_and_noted(tmp_path):
     given = ["train", "val", "dev", "valid", "validation", "test", "heads"]
-    splits, notes = read_splits(tmp_path / "t.csv", {"split": given}, "split")
+    splits, notes = read_splits(tmp_path / "t.csv", Table({"split": given}), "split")
     assert splits == ("train", *["validation"] * 4, "test", "heads")
     assert notes == [f"split {name!r} is read as 'validation'" for name in ("val", "dev", "valid")]
 
@@ -148,9 +152,22 @@ def test_synonyms_of_validation_are_read_and_noted(tmp_path):
 )
 def test_splits_that_are_wrong_or_missing(tmp_path, given, names):
     with pytest.raises(InputError, match=names):
-        read_splits(tmp_path / "t.csv", {"fold": given}, "fold")
+        read_splits(tmp_path / "t.csv", Table({"fold": given}), "fold")
 
 
 def test_no_split_column_says_what_it_is_for(tmp_path):
-    with pytest.raises(InputError, match="no column 'split'; this column says which rows are train"):
-        read_splits(tmp_path / "t.csv", {"id": ["x"]}, "split")
+    with pytest.raises(InputError, match=r"column 'split' is missing .it names the split of every row: train"):
+        read_splits(tmp_path / "t.csv", Table({"id": ["x"]}), "split")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("t.csv", b'id,split\n\n"x\n1",train\ny,tets\n', "line 5"),
+        ("t.jsonl", b'{"split": "train"}\n\n{"split": "tets"}\n', "line 3"),
+    ],
+)
+def test_messages_name_the_line_of_the_file(tmp_path, name, content, place):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: {place}, column 'split': unknown split 'tets'"):
+        read_splits(tmp_path / name, read_table(tmp_path / name), "split")

@@ -21,6 +21,7 @@ from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.config.budgets import resolve_size, run_bytes
 from omnidistill.models.similarities import LowRank
+from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.recipes import Sgd
 from small_runs import ROWS, features, packed, run_distill, shipped, small_config, widths
 
@@ -221,7 +222,7 @@ def test_the_files_of_the_largest_size_fit_and_a_row_more_does_not(
 ) -> None:
     given_config = small_config(f"distill.storage.bits={bits}", f"distill.storage.views={views}", "distill.size=40")
     if budget < (least := written_bytes(given_config, 2, data, tmp_path)):
-        with pytest.raises(BudgetTooSmallError, match=f"give at least {least},") as caught:
+        with pytest.raises(BudgetTooSmallError, match=f"use a budget of at least {least},") as caught:
             with_budget(given_config, str(budget), data)
         assert "\n" not in str(caught.value)
         return
@@ -269,8 +270,8 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
     two = config.evolve(distill=config.distill.evolve(size=2))
     least = run_bytes(two, data.widths, data.preprocessing)
     assert least > 4 * (2 * sum(widths(3).values()) + 4) + sum(widths(3).values())
-    assert f"({least:,} bytes with means and manifest)" in str(caught.value)
-    assert f"give at least {least}," in str(caught.value)
+    assert f"which take {least:,} bytes with means and manifest" in str(caught.value)
+    assert f"use a budget of at least {least}," in str(caught.value)
     with pytest.raises(BudgetTooSmallError):
         with_budget(config, str(least - 1), data)
     assert with_budget(config, str(least), data).distill.size == 2
@@ -279,5 +280,31 @@ def test_the_least_budget_is_enough(data: FeatureSet) -> None:
 def test_a_budget_for_data_that_are_smaller_than_two_rows_with_their_files() -> None:
     """No budget up to the size of the training features would do; the message does not suggest one."""
     data = features(2, {"heads": 4, "train": 8, "validation": 4, "test": 4})
-    with pytest.raises(BudgetTooSmallError, match=r"more than the 832 bytes of the training features; set a number"):
+    with pytest.raises(BudgetTooSmallError, match=r"exceed the 832 bytes of the training features, so set a number"):
         with_budget(small_config(), "50%", data)
+
+
+def test_bits_use_what_the_largest_useful_number_of_rows_leaves_of_a_budget(data: FeatureSet) -> None:
+    """Up to the most bits of the storage; rows of a fixed number of bits stay unchanged."""
+    most = sorted(data.widths.values())[-2]
+
+    def planned(config: RunConfig) -> int:
+        return run_bytes(config, data.widths, data.preprocessing)
+
+    def with_bits(bits: float) -> RunConfig:
+        return small.evolve(distill=small.distill.evolve(storage=CodedStorage(bits=bits)))
+
+    small = tiny("anchor-coded", f"distill.size={most}")
+    for bits in (2.0, 2.7, 4.1, 4.9):
+        budget = planned(with_bits(bits))
+        result = with_budget(small, str(budget), data)
+        assert result.distill.num_stored == most
+        assert isinstance(result.distill.storage, CodedStorage)
+        assert result.distill.storage.bits >= bits
+        assert planned(result) <= budget < planned(with_bits(round(result.distill.storage.bits + 0.1, 1)))
+    assert with_budget(small, str(WHOLE), data).distill.storage == CodedStorage(bits=5.0)
+    fewer = with_budget(small, str(planned(small) - 1), data)
+    assert fewer.distill.num_stored < most
+    assert fewer.distill.storage == CodedStorage(bits=2.0)
+    plain = with_budget(tiny("anchor"), str(WHOLE), data)
+    assert plain.distill.storage == tiny("anchor").distill.storage

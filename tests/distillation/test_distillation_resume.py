@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -168,5 +169,25 @@ def test_a_damaged_checkpoint_is_refused_by_name(damage: str, loop: Loop, tmp_pa
     (tensors,) = (tmp_path / "checkpoint").glob("*.safetensors")
     data = tensors.read_bytes()
     tensors.write_bytes(data[:-1] if damage == "truncated" else data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(InputError, match=f"{tensors.name}.*altered"):
+    with pytest.raises(InputError, match=f"{tensors.name}.*delete the folder"):
         loop.distill(tmp_path, small_config(), resume=True)
+
+
+@pytest.mark.parametrize("lost", ["checkpoint/manifest.json", "checkpoint/tensors-*", "metrics.jsonl", "last lines"])
+def test_a_run_that_lost_a_part_recovers_or_says_what_to_delete(lost: str, loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop.distill(tmp_path / "parts", small_config(), progress=InterruptAfter(2))
+    if lost == "last lines":
+        log = tmp_path / "parts" / "metrics.jsonl"
+        log.write_bytes(log.read_bytes()[:40])
+    else:
+        next((tmp_path / "parts").glob(lost)).unlink()
+    if lost != "checkpoint/manifest.json":  # without it, there is no checkpoint, so that the loop starts again
+        with pytest.raises(InputError, match=f"delete the folder {tmp_path}/parts/checkpoint"):
+            loop.distill(tmp_path / "parts", small_config(), resume=True)
+        shutil.rmtree(tmp_path / "parts" / "checkpoint")
+    loop.distill(tmp_path / "parts", small_config(), resume=True)
+    loop.distill(tmp_path / "whole", small_config())
+    for name in ("distilled", "metrics.jsonl"):
+        parts, whole = (tmp_path / place / name for place in ("parts", "whole"))
+        assert contents(parts) == contents(whole) if parts.is_dir() else parts.read_bytes() == whole.read_bytes()

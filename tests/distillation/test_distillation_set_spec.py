@@ -23,6 +23,7 @@ from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.models.similarities import Diagonal, FixedIdentity, Full, LowRank, SharedGroups
 from omnidistill.models.storages import RowStorage
 from omnidistill.training.recipes import Sgd
+from omnidistill.training.recipes.anchor_regression import Anchor
 from plugins import installed
 
 Json = dict[str, Any]
@@ -88,6 +89,7 @@ def altered(folder: Path, change: Callable[[Json], object]) -> Path:
         {"storage": RowStorage(), "similarity": FixedIdentity(), "objective": InfoNCE(anchor="audio")},
         {"storage": RowStorage(bits=16), "similarity": SharedGroups(), "objective": PairwiseWbce(reduction="plain")},
         {"similarity": Full(), "recipe": Sgd(step_sizes=STEPS, num_steps=0, batch_size=1, momentum=0.9)},
+        {"similarity": FixedIdentity(), "recipe": Anchor(ridges=STEPS, cutoff=17.25)},
         {"similarity": Diagonal(), "preprocessing": {"standardise": False, "epsilon": 1e-3, "centred": []}},
     ],
     ids=str,
@@ -98,6 +100,16 @@ def test_round_trip(changes: Json) -> None:
     assert again == spec
     assert list(again.modalities) == list(WIDTHS)  # the order decides which step size is whose
     assert again.to_json() == spec.to_json()
+
+
+def test_an_anchor_recipe_without_a_cutoff_counts_all_outputs_alike() -> None:
+    """As it was stored before cutoffs existed. The padding makes room for any cutoff."""
+    tree = replace(SPEC, recipe=Anchor(ridges=STEPS)).to_json()
+    del tree["recipe"]["cutoff"]
+    spec = SetSpec.from_json(tree, "manifest.json")
+    assert spec.recipe == Anchor(ridges=STEPS)
+    other = replace(spec, recipe=Anchor(ridges=STEPS, cutoff=17.25))
+    assert len({len(json.dumps(each.to_json())) + each.padding for each in (spec, other)}) == 1
 
 
 def test_a_saved_set_has_the_specification_as_its_metadata(distilled: DistilledSet, saved: Path) -> None:
@@ -168,7 +180,8 @@ def refusal(folder: Path) -> str:
 def test_a_newer_schema_is_refused(saved: Path) -> None:
     altered(saved, lambda meta: meta.update(schema=2, modalities="in another form"))
     assert refusal(saved) == (
-        "the set has schema version 2, but this version of omnidistill reads only versions up to 1; upgrade omnidistill"
+        "the synthetic set has schema version 2, but this version of omnidistill reads only versions up to 1; "
+        "upgrade omnidistill"
     )
 
 
@@ -240,7 +253,7 @@ def test_damage_is_an_error_that_names_file_and_field(
     [
         (
             lambda meta: meta.update(size=99),
-            "the rows of video have shape (300, 9), but the specification of the set requires (297, 9)",
+            "the rows of video have shape (300, 9), but the specification of the synthetic set requires (297, 9)",
         ),
         (
             lambda meta: meta["modalities"].update(text=9),
@@ -248,12 +261,12 @@ def test_damage_is_an_error_that_names_file_and_field(
         ),
         (
             lambda meta: meta["modalities"].update(smell=9),
-            "the tensors do not match the specification of the set ('smell')",
+            "the tensors do not match the specification of the synthetic set ('smell')",
         ),
         (lambda meta: meta["storage"].update(bits=8), "the rows of video have shape (300, 5), but the specification "),
         (
             lambda meta: meta.update(similarity={"kind": "full"}),
-            "the tensors do not match the specification of the set (",
+            "the tensors do not match the specification of the synthetic set (",
         ),
     ],
 )

@@ -201,14 +201,14 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("recipe", "start", "options", "message"),
     [
-        (SGD, None, {}, r"recipe 'sgd' starts from initial heads; pass them, or use a set whose recipe is 'anchor'"),
-        (MAP, None, {}, r"recipe 'map' starts from initial heads"),
-        (SGD, heads(), {"width": 3}, r"width: recipe 'sgd' trains the given heads, so the result has their width"),
+        (SGD, None, {}, r"training recipe 'sgd' needs initial heads; pass them, or use a set with the recipe 'anchor'"),
+        (MAP, None, {}, r"recipe 'map' needs initial heads"),
+        (SGD, heads(), {"width": 3}, r"width: training recipe 'sgd' keeps the output width of the given heads"),
         (
             ANCHOR,
             modules(),
             {"width": 3},
-            r"width: cannot be changed for modules, whose outputs have a fixed width; omit it",
+            r"width: the output width of modules cannot be changed; omit this argument",
         ),
         (ANCHOR, None, {"width": 0}, r"width = 0: the width of heads must be at least 1"),
         (ANCHOR, {}, {}, r"no head for modality 'text'"),
@@ -230,10 +230,20 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             r"the module of 'text' cannot process rows of shape \(2, 9\) \(RuntimeError",
         ),
         (SGD, with_text(Raises()), {}, r"'text' cannot process .* \(RuntimeError: the first line the second line\)"),
-        (MAP, with_text(Returns(lambda x: [x])), {}, r"module of 'text' returns list for rows .*; expected \(2, d\)"),
+        (
+            MAP,
+            with_text(Returns(lambda x: [x])),
+            {},
+            r"module of 'text' returns list for rows .*; expected shape \(2, output width\)",
+        ),
         (MAP, with_text(Returns(lambda x: x.sum(1))), {}, r"module of 'text' returns \(2,\) for rows"),
         (SGD, with_text(layer(9, 5)), {}, r"outputs of different widths \{'text': 5, 'image': 4, 'audio': 4\}"),
-        (SGD, heads(), {"recipe": Anchor(ridges=(0.1,))}, r"recipe\.ridges has 1 values, but the set has 3 modalities"),
+        (
+            SGD,
+            heads(),
+            {"recipe": Anchor(ridges=(0.1,))},
+            r"recipe\.ridges has 1 values, but the synthetic set has 3 modalities",
+        ),
         (ANCHOR, modules(), {"recipe": SGD.evolve(step_sizes=(0.1, 0.2))}, r"recipe\.step_sizes has 2 values"),
     ],
 )
@@ -246,7 +256,7 @@ def test_what_does_not_fit_is_one_clear_line(recipe: Recipe, start: Any, options
 def test_rows_without_a_solution_are_one_clear_line() -> None:
     distilled = set_with(ANCHOR)
     zeros = replace(distilled, tensors={**distilled.tensors, "rows/image": torch.zeros(SIZE, 12)})
-    with pytest.raises(InputError, match="anchors of modality 'image' failed: its rows are zero or not finite"):
+    with pytest.raises(InputError, match=r"ridge regression for modality 'image' failed; .* finite and not all zero"):
         zeros.train()
 
 

@@ -302,7 +302,7 @@ def test_invalid_hits_and_levels_are_refused() -> None:
         unchecked(hits, hits[:, :, :2], groups)
     with pytest.raises(InputError, match=r"'a' have shape \(0, 8, 3\)"):
         paired_difference(hits[:0], hits, groups)
-    with pytest.raises(InputError, match="direction without queries"):
+    with pytest.raises(InputError, match="at least one query per direction"):
         paired_difference(hits[:, :0], hits[:, :0], groups[:0])
     for level in (0.0, 1.0):
         with pytest.raises(InputError, match=r"level=\d.0: the confidence level must be above 0 and below 1"):
@@ -330,5 +330,5 @@ def test_directions_count_equally_and_share_their_groups() -> None:
     means = [measured.mean_hits(each)[0] for each in both]
     assert share.mean == pytest.approx(float((means[2] - means[0]) / (means[1] - means[0])))
     assert share.low < share.mean < share.high
-    with pytest.raises(InputError, match="'a' have 1 directions, but the groups have 2"):
+    with pytest.raises(InputError, match="'a' are given for 1 retrieval directions, but groups for 2"):
         measured.paired_difference([full], [method], by_direction)

@@ -120,7 +120,7 @@ def test_an_objective_that_keeps_the_contract_is_accepted(data: Path, tmp_path: 
     ("component", "message"),
     [
         (Nothing, "run() returned a NoneType, but must return a Distillation"),
-        (TooFew, "run() returned a set with 5 rows and the modalities a, b, expected 6 rows"),
+        (TooFew, "run() returned a synthetic set with 5 rows and the modalities a, b, expected 6 rows"),
     ],
 )
 def test_a_method_must_return_the_set_that_was_asked_for(
@@ -144,7 +144,8 @@ def test_a_baseline_must_return_heads_of_the_modalities() -> None:
     start = small_heads(features(2))
     setting: Any = None
     with pytest.raises(
-        InputError, match=r"baseline 'wide'.*heads of shape \(1, 8, 99\) for modality 'a', expected runs x d x 12"
+        InputError,
+        match=r"baseline 'wide'.*heads of shape \(1, 8, 99\) for modality 'a', expected \(runs, output width, 12\)",
     ):
         check_result(Wide(), Wide().fit(setting), start)
     broken: Any = {}

@@ -97,7 +97,9 @@ def test_a_folder_goes_on_with_its_own_rows_and_loses_nothing_to_others(
     again = Distiller(size=6, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
     assert all(torch.equal(again.heads_[name], matrix) for name, matrix in fitted.heads_.items())
     others = planted(widths(2), ROWS, latent=6, positives_per_group=2, seed=1)
-    with pytest.raises(InputError, match="SET: contains different features; choose another folder"):
+    with pytest.raises(
+        InputError, match="SET: contains other features than those passed to fit; choose another folder"
+    ):
         front.fit(others)
     with pytest.raises(InputError, match="RUN: contains another run"):
         Distiller(size=7, preset="smoke", settings=SMALL, folder=tmp_path).fit(raw)
@@ -184,7 +186,9 @@ def test_what_is_wrong_is_said(fitted: Distiller, raw: RawFeatures, arrays: dict
             {"c": arrays["a"]}
         ),
         "the stored mean has width 12": lambda: fitted.transform({"a": arrays["b"]}),
-        "both set the number of rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(arrays),
+        "both determine the number of synthetic rows; pass only one": lambda: Distiller(size=6, budget="1%").fit(
+            arrays
+        ),
         "no parameter 'sizes'; .*; did you mean 'size'": lambda: small.set_params(sizes=3),
         "a RawFeatures already contains them; omit these": lambda: small.fit(raw, ids=raw.ids),
         "modality 'a': dtype is <U1": lambda: small.fit({**arrays, "a": np.array([["x"]])}),

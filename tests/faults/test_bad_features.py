@@ -54,7 +54,7 @@ CASES = {
     "fewer rows in the table": (lambda a, t: [v.pop() for v in t.values()], "'video': 10 rows, but there are 9 ids"),
     "one modality only": (
         lambda a, t: [a.pop("speech"), a.pop("touch")],
-        "found only 'video'; a paired set needs at least two modalities",
+        "found only 'video'; a paired dataset needs at least two modalities",
     ),
     "NaN": (lambda a, t: put(a["speech"], 7, 2, np.nan), r"'speech', row 7 \(id 'r7'\), column 2: the value is nan"),
     "Inf": (lambda a, t: put(a["touch"], 0, 0, np.inf), r"'touch', row 0 \(id 'r0'\), column 0: the value is inf"),
@@ -62,20 +62,21 @@ CASES = {
         lambda a, t: put(a["touch"], 4, slice(None), 0),
         r"'touch', row 4 \(id 'r4'\): all values are equal",
     ),
+    "one column": (lambda a, t: a.update(touch=a["touch"][:, :1]), "'touch': its features have width 1, .* a label"),
     "no rows": (lambda a, t: a.update(speech=a["speech"][:0]), "'speech' has no rows"),
     "no rows in the table": (lambda a, t: [v.clear() for v in t.values()], "no rows"),
-    "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), "id 'r2': rows 2 and 8"),
+    "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), r"t\.csv: id 'r2': line 4 and line 10 both"),
     "no train": (lambda a, t: t.update(split=["heads"] * 5 + SPLITS[5:]), "no 'train' rows"),
     "no validation": (lambda a, t: drop(t, "validation"), "no 'validation' rows"),
     "no test": (lambda a, t: drop(t, "test"), "no 'test' rows"),
-    "an unknown split": (lambda a, t: t["split"].__setitem__(9, "tset"), "row 9.*'tset'.*did you mean 'test'"),
-    "an empty split": (lambda a, t: t["split"].__setitem__(9, ""), "row 9, column 'split' is missing"),
+    "an unknown split": (lambda a, t: t["split"].__setitem__(9, "tset"), "line 11.*'tset'.*did you mean 'test'"),
+    "an empty split": (lambda a, t: t["split"].__setitem__(9, ""), "line 11, column 'split' is missing"),
     "a group across splits": (
         lambda a, t: t["group"].__setitem__(9, "g3"),
-        "group 'g3': contains rows of split 'train' and of split 'test'",
+        "group 'g3': contains rows of split 'train' and of split 'test' .line 11.",
     ),
-    "no split column": (lambda a, t: t.pop("split"), "no column 'split'"),
-    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "no column 'id'.*did you mean 'idd'"),
+    "no split column": (lambda a, t: t.pop("split"), "the column 'split' is missing"),
+    "no id column": (lambda a, t: t.update({"idd": t.pop("id")}), "the column 'id' is missing.*did you mean 'idd'"),
     "an object array": (lambda a, t: a.update(touch=np.array([{}] * 10, dtype=object)), "it contains pickled objects"),
     "truth values": (lambda a, t: a.update(touch=np.ones((10, 2), dtype=bool)), "'touch' has dtype bool"),
     "a name with a folder": (lambda a, t: a.update({"../up": a.pop("touch")}), r"'\.\./up': this name is not allowed"),
@@ -100,12 +101,18 @@ def test_the_data_that_the_cases_spoil_is_good(tmp_path):
 def test_a_column_that_is_not_there(tmp_path, option):
     np.savez(tmp_path / "f.npz", **arrays())
     table = write_table(tmp_path / "t.csv", columns())
-    refused(tmp_path, tmp_path / "f.npz", table, "no column 'splitt'.*did you mean 'split'", **{option: "splitt"})
+    refused(
+        tmp_path,
+        tmp_path / "f.npz",
+        table,
+        "the column 'splitt' is missing.*did you mean 'split'",
+        **{option: "splitt"},
+    )
 
 
 def test_no_table(tmp_path):
     np.savez(tmp_path / "f.npz", **arrays())
-    refused(tmp_path, tmp_path / "f.npz", None, "the table is missing")
+    refused(tmp_path, tmp_path / "f.npz", None, "the metadata table is missing")
 
 
 def test_a_repair_that_leaves_a_split_empty(tmp_path):
@@ -126,7 +133,7 @@ def test_modalities_of_a_repair_that_are_not_in_the_set(tmp_path, option):
     for choice, match in (
         (
             ["video", "toch"],
-            "the set has no modality 'toch'; the modalities are video, speech.* mean 'touch'",
+            "the dataset has no modality 'toch'; choose from video, speech.* mean 'touch'",
         ),
         ([], r"found \[\]; pass a list with one or more modalities"),
         ("video", "found 'video'; pass a list with one or more modalities"),
@@ -141,7 +148,7 @@ def test_a_repair_hides_no_invalid_row(tmp_path, option):
     features["touch"][5] = features["touch"][6]
     np.savez(tmp_path / "f.npz", **features)
     for column, row, value, match in (
-        ("id", 4, "r8", "id 'r8': rows 4 and 8"),
+        ("id", 4, "r8", "id 'r8': line 6 and line 10"),
         ("group", 4, "g8", "group 'g8': contains rows of split 'train' and of split 'test'"),
     ):
         bad = {**table, column: [value if number == row else name for number, name in enumerate(table[column])]}
@@ -183,7 +190,10 @@ def test_a_pickle_is_never_opened_whatever_it_is_called(tmp_path, name, content,
     np.save(place / "other.npy", arrays()["video"])  # with the file left out, one modality only
     source = place if folder else place / name
     refused(
-        tmp_path, source, write_table(tmp_path / "t.csv", columns()), r"f\.|a paired set needs at least two modalities"
+        tmp_path,
+        source,
+        write_table(tmp_path / "t.csv", columns()),
+        r"f\.|a paired dataset needs at least two modalities",
     )
     assert not (tmp_path / "exploded").exists()
 

@@ -239,7 +239,7 @@ def overrides(*pairs: str) -> list[str]:
         (("--size", "5"), ()),  # the preset's batches fit, so this is no error: see the sanity check below
         (overrides("distill.similarity.rank=11"), ("rank = 11", "size = 10")),
         (overrides("distill.num_student_steps=0"), ("num_student_steps", "0")),
-        (overrides("distill.itertions=5"), ("distill.itertions", "did you mean 'iterations'")),
+        (overrides("distill.itertions=5"), ("distill.itertions", "did you mean 'distill.iterations'")),
         (overrides("distill.student.kind=infonce", "distill.student.anchor=z"), ("anchor 'z'", "a, b, c")),
         (overrides("experts.objective.kind=infonce", "experts.objective.anchor=z"), ("anchor 'z'", "a, b, c")),
         (overrides("distill.outer.max_start_epoch=9"), ("experts.num_epochs",)),
@@ -418,7 +418,7 @@ def test_experts_for_a_method_that_reads_none(method: tuple[str, ...], kind: str
         cli("distill", made / "SET", *arguments),
         str(made / "EXPERTS"),
         f"kind {kind}",
-        "does not use experts",
+        "does not use expert trajectories",
         "omit this argument",
     )
     assert litter(tmp_path) == []

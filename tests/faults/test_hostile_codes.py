@@ -93,5 +93,7 @@ def test_a_recipe_for_another_number_of_modalities_is_refused(folder: Path, tmp_
     artifact = load_artifact(folder, "distilled")
     meta = {**artifact.meta, "recipe": {**artifact.meta["recipe"], "ridges": [0.1]}}  # type: ignore[dict-item]
     save_artifact(tmp_path / "altered", "distilled", dict(artifact.tensors), meta)
-    with pytest.raises(InputError, match=r"manifest\.json: recipe\.ridges has 1 values, but the set has 2 modalities"):
+    with pytest.raises(
+        InputError, match=r"manifest\.json: recipe\.ridges has 1 values, but the synthetic set has 2 modalities"
+    ):
         DistilledSet.load(tmp_path / "altered")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from omnidistill.experiments.config.budgets import resolve_size
 from omnidistill.experiments.evaluate_run import evaluate
 from omnidistill.experiments.run import distill, open_run
 from omnidistill.methods import Task
+from omnidistill.methods.anchor import AnchorMethod
 from omnidistill.models.heads import random_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce
 from omnidistill.models.storages import RowStorage
@@ -66,7 +66,7 @@ def test_the_gradient_of_the_loss_is_exact(
     bound = objective.bind(tuple(widths))
 
     def loss(a: Tensor, b: Tensor, c: Tensor, log_ridges: Tensor, logit: Tensor) -> Tensor:
-        rows = AnchorRows({"a": a, "b": b, "c": c}, log_ridges, logit, RowStorage())
+        rows = AnchorRows({"a": a, "b": b, "c": c}, log_ridges, logit, RowStorage(), cutoff=3.0)
         return heads_loss(rows, start, real, targets, bound, share)
 
     inputs = [normal(4, p, seed=40 + p) for p in widths.values()] + [normal(3) - 1, torch.tensor(0.4).double()]
@@ -124,11 +124,11 @@ def test_learning_lowers_the_loss_and_never_the_validation_score(tmp_path: Path)
     assert scores[0] == pytest.approx(max(*validated, scores[1]))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_the_recorded_score_is_that_of_the_recipe(share: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("share", "cutoffs"), [(0.0, [0.25]), (0.5, [])])
+def test_the_recorded_score_is_that_of_the_recipe(share: float, cutoffs: list[float], tmp_path: Path) -> None:
     """A receiver computes heads of the same score from the saved set, alone and stacked."""
-    data = features()
-    distilled = created(tmp_path, data, f"distill.start_share={share}", "distill.weight=0.7", "distill.iterations=0")
+    data, settings = features(), (f"distill.start_share={share}", f"distill.cutoffs={cutoffs}")
+    distilled = created(tmp_path, data, *settings, "distill.weight=0.7", "distill.iterations=0")
     distilled.save(tmp_path / "set")
     loaded, validation = DistilledSet.load(tmp_path / "set"), data.development().validation
     alone, stacked = (score_by_hand(heads, validation) for heads in (loaded.train(), loaded.train(small_heads(data))))
@@ -157,7 +157,7 @@ def test_with_share_0_the_set_does_not_depend_on_the_initial_heads(tmp_path: Pat
 def test_the_first_anchors_are_better_than_random_directions(tmp_path: Path) -> None:
     """Nested widths on planted pairs: the first d outputs against d random directions of all outputs."""
     data = features(3, {"heads": 48, "train": 200, "validation": 100, "test": 150})
-    distilled, test = created(tmp_path, data, "distill.size=10"), data.split("test")
+    distilled, test = created(tmp_path, data, "distill.size=10", "distill.cutoffs=[]"), data.split("test")
     complete = distilled.train()
     for width in (2, 4):
         nested = score_by_hand(distilled.train(width=width), test)
@@ -201,10 +201,10 @@ def test_it_uses_the_pairing_matrix_of_the_data(tmp_path: Path) -> None:
     [
         (
             ("distill.size=65",),
-            r"distill\.size = 65: method 'anchor' needs at least 2 rows and at most the number of .* rows \(64\)",
+            r"distill\.size = 65: method 'anchor' needs at least 2 rows, and at most as many as .* rows \(64\)",
         ),
         (("distill.size=1",), r"distill\.size = 1: method 'anchor' needs at least 2 rows"),
-        (("distill.storage.views=2",), r"distill\.storage\.views: .* trains on each stored row once; use views = 1"),
+        (("distill.storage.views=2",), r"distill\.storage\.views: .* supports only one view per stored row"),
     ],
 )
 def test_sizes_and_views_that_do_not_fit_are_one_clear_line(
@@ -255,34 +255,51 @@ def test_more_rows_than_shared_directions_are_noted(tmp_path: Path) -> None:
         assert len(distilled) == size
 
 
-def test_rows_that_are_mostly_noise_are_noted(tmp_path: Path) -> None:
-    """The modalities share 4 directions: with 32 rows, the first outputs alone are better, and the note says so."""
-    raw = planted(
-        {"a": 40, "b": 36}, {"heads": 40, "train": 160, "validation": 80, "test": 40}, latent=4, noise=1.0, seed=1
-    )
-    data = prepare(raw)
-    for size, noted in ((32, True), (4, False)):
-        distilled = created(tmp_path / str(size), data, f"distill.size={size}")
-        notes = [note for note in distilled.provenance.notes if "the data share few directions" in note]
-        assert bool(notes) == noted
-        if noted:
-            width = int(re.search(r"heads of width (\d+)", notes[0])[1])  # type: ignore[index]
-            scores = [score_by_hand(distilled.train(width=each), data.split("validation")) for each in (width, size)]
-            assert width < size
-            assert scores[0] > scores[1] + 0.02
-            assert f"{100 * scores[0]:.1f}, those of width {size} only {100 * scores[1]:.1f}" in notes[0]
-
-
 def few_directions() -> FeatureSet:
     """Data of 3 modalities that share 4 directions."""
     rows = {"heads": 40, "train": 160, "validation": 80, "test": 40}
     return prepare(planted({"a": 40, "b": 36, "c": 32}, rows, latent=4, noise=1.0, seed=1))
 
 
+def test_validation_chooses_a_cutoff_if_the_modalities_share_few_directions(tmp_path: Path) -> None:
+    """With 32 rows and 4 shared directions, outputs beyond the cutoff are noise; the loss is that of weighted heads."""
+    data = few_directions()
+    cut = created(tmp_path / "cut", data, "distill.size=32")
+    plain = created(tmp_path / "plain", data, "distill.size=32", "distill.cutoffs=[]")
+    cutoff, scores = recipe_of(cut).cutoff, [each.provenance.validation for each in (cut, plain)]
+    assert recipe_of(plain).cutoff is None
+    assert cutoff in [share * 32 for share in AnchorMethod(size=32).cutoffs]
+    assert cutoff < 16
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0] > scores[1] + 0.05
+    test = [score_by_hand(each.train(), data.split("test")) for each in (cut, plain)]
+    assert test[0] > test[1] + 0.05
+    assert cut.bytes == plain.bytes
+    small = prepare(planted({"a": 40, "b": 36}, {"heads": 40, "train": 160, "validation": 19}, latent=4, seed=1))
+    assert recipe_of(created(tmp_path / "small", small, "distill.size=32")).cutoff is None  # too few rows to choose
+
+
+@pytest.mark.parametrize("cutoff", [1.5, 4.0])
+def test_a_cutoff_leaves_the_share_of_stacked_heads_unchanged(cutoff: float, normal: Callable[..., Tensor]) -> None:
+    """Orthogonal rows: the heads contribute a / (1 - a) on average over the directions of the rows, as without it."""
+    rows = {name: torch.linalg.qr(normal(p, SIZE, seed=p)).Q.T for name, p in (("a", 9), ("b", 8))}
+    start = {name: x.clone() for name, x in rows.items()}
+    plain = AnchorRows(rows, torch.zeros(2).double() - 3, torch.tensor(0.85).double(), RowStorage())
+    shares = []
+    for each in (plain, plain.with_cutoff(cutoff)):
+        expanded, heads = each.solved()
+        stacked = stack_on(start, heads, expanded, each.weight)
+        upper, lower = ((rows["a"] @ stacked["a"][part].T).square().sum() for part in (slice(SIZE), slice(SIZE, None)))
+        shares.append(float(upper / lower))
+    assert shares[1] == pytest.approx(shares[0], rel=1e-6)
+    assert shares[0] == pytest.approx(float(plain.weight / (1 - plain.weight)), rel=1e-6)
+
+
 def test_coded_rows_may_be_fewer_with_more_bits(tmp_path: Path) -> None:
     """Validation chooses them if the modalities share few directions; the set stays within its budget."""
-    data = few_directions()
-    distilled = created(tmp_path / "few", data, "distill.size=30", "distill.iterations=2", preset="anchor-coded")
+    data, settings = few_directions(), ("distill.size=30", "distill.iterations=2", "distill.cutoffs=[]")
+    distilled = created(tmp_path / "few", data, *settings, preset="anchor-coded")
     (note,) = [note for note in distilled.provenance.notes if "score clearly worse on validation" in note]
     assert len(distilled) < 30
     assert distilled.spec.storage == CodedStorage(bits=5.0)
@@ -293,18 +310,18 @@ def test_coded_rows_may_be_fewer_with_more_bits(tmp_path: Path) -> None:
     assert loaded.spec.storage == distilled.spec.storage
     for name, matrix in distilled.train().items():
         assert torch.equal(loaded.train()[name], matrix)
-    fixed = created(tmp_path / "fixed", data, "distill.size=30", "distill.storage.bits=5.0", preset="anchor-coded")
-    assert len(fixed) == 30
+    fixed = created(tmp_path / "fixed", data, *settings, "distill.storage.bits=5.0", preset="anchor-coded")
+    assert len(fixed) in (15, 7)  # half or a quarter of the rows, because the storage has no more bits
     assert len(created(tmp_path / "float", data, "distill.size=30")) == 30
 
 
 def test_a_run_with_fewer_rows_is_evaluated_and_opened(tmp_path: Path) -> None:
     data = few_directions()
-    settings = ["heads.width=8", "heads.num_epochs=2", "distill.iterations=2"]
+    settings = ["heads.width=8", "heads.num_epochs=2", "distill.iterations=2", "distill.cutoffs=[]"]
     result = distill(
         data,
         preset="anchor-coded",
-        bytes="40%",
+        size=30,
         settings=settings,
         folder=tmp_path / "RUN",
         device="cpu",

@@ -31,6 +31,7 @@ PRESETS = {
     "covmatch": ("covmatch", "covmatch-errors"),
     "apm": ("apm",),
     "anchor": ("anchor", "anchor-coded", "anchor distill.start_share=0 distill.outer.kind=hopa"),
+    "mixture": ("mixture", "mixture distill.items_per_row=3"),
 }
 CASES = [preset for presets in PRESETS.values() for preset in presets]
 FIRST = [presets[0] for presets in PRESETS.values()]

@@ -75,6 +75,24 @@ def test_a_row_moved_from_the_real_row_that_it_began_as(made: tuple[DistilledSet
         )
 
 
+def test_a_row_stays_if_its_nearest_items_are_of_the_group_of_its_initial_row(
+    made: tuple[DistilledSet, FeatureSet],
+) -> None:
+    """The items of a group may be copies, for example images with several captions, so any of them may be found."""
+    distilled, train = made
+    first = train.ids.index(distilled.provenance.initial_ids[0])
+    twin = next(row for row in range(len(train)) if row != first and train.groups[row] == train.groups[first])
+    rows = {f"rows/{name}": x[:SIZE].clone() for name, x in distilled.rows().items()}
+    for name, x in train.features.items():
+        rows[f"rows/{name}"][0] = x[twin]
+    instance = trace_instances(replace(distilled, tensors={**distilled.tensors, **rows}), train)[0]
+    assert {trace.nearest[0].id for trace in instance.traces.values()} == {train.ids[twin]} != {instance.start}
+    assert instance.stays
+    other = {name: replace(trace, nearest=trace.nearest[1:]) for name, trace in instance.traces.items()}
+    assert not replace(instance, traces=other).stays
+    assert not replace(instance, start=None, start_group=None).stays
+
+
 def test_rows_that_began_as_none_have_no_move(made: tuple[DistilledSet, FeatureSet]) -> None:
     distilled, train = made
     for instance in trace_instances(replace(distilled, provenance=Provenance()), train):

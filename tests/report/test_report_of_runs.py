@@ -62,8 +62,8 @@ def test_runs_side_by_side(folder: Path, tmp_path: Path) -> None:
 def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> None:
     ids = features(2).ids
     Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
-    lines = [f"{name},red.png,item {number}" for number, name in enumerate(ids)]
-    (tmp_path / "items.csv").write_text("\n".join(["id,a:image,b:text", *lines]), "utf-8")
+    lines = [f"{name},red.png,item {number},5" for number, name in enumerate(ids)]
+    (tmp_path / "items.csv").write_text("\n".join(["id,a:image,b:text,rating", *lines]), "utf-8")
     outcome = cli("report", folder / "A", "--media", tmp_path / "items.csv", "-o", tmp_path / "page.html")
     assert outcome.code == 0, outcome.err
     told = content((tmp_path / "page.html").read_text("utf-8"))

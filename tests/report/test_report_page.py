@@ -132,6 +132,7 @@ def instances(count: int, num_items: int) -> list[Instance]:
                 m: Trace(near(i, j * num_items // 3 if i % 3 else 0), Move(0.5 + i % 5 / 10, 1.25))
                 for j, m in enumerate(MODALITIES)
             },
+            str(i % num_items),
         )
         for i in range(count)
     ]
@@ -300,7 +301,7 @@ def test_instances_are_told_by_nearest_items_and_their_move() -> None:
             assert [told["texts"][item] for item in nearest[::2]] == [f"thing number {n.id}" for n in trace.nearest]
             assert nearest[1::2] == [n.cosine for n in trace.nearest]
     agreement = "In 2 of 6 rows, the nearest items in all modalities belong to the same group."
-    assert f"{agreement} In 2 rows, the initial item" in Page(html).text
+    assert f"{agreement} In 2 rows, the nearest item of every" in Page(html).text
     assert not Instance(0, None, {"image": run.instances[0].traces["image"]}).agrees
 
 

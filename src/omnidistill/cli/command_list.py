@@ -24,6 +24,7 @@ from omnidistill.cli.commands import (
     heads,
     inspect,
     manifest,
+    merge,
     migrate,
     pack,
     paper,
@@ -31,16 +32,18 @@ from omnidistill.cli.commands import (
     pull,
     push,
     recipe,
+    render,
     report,
+    transfer,
 )
 from omnidistill.cli.parser import CommandGroup, Parser
 
 COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "getting started": (demo, doctor),
     "data": (pack, encode, manifest, recipe, convert),
-    "distillation": (distill, experts, heads),
-    "evaluation": (evaluate, compare, paper, report, diagnose),
-    "migration to another encoder": (migrate, apply),
+    "distillation": (distill, merge, experts, heads),
+    "evaluation": (evaluate, compare, paper, report, diagnose, render),
+    "other encoders": (transfer, migrate, apply),
     "sharing": (export, push, pull),
     "information": (inspect, presets, config, cite, completion),
 }
@@ -66,7 +69,7 @@ exit codes:
   1    part of a comparison failed, out of memory, or the installation is broken
   2    invalid input
   3    a computation produced NaN or Inf
-  130  interrupted; finished work is saved"""
+  130  interrupted (143: by SIGTERM, 129: by SIGHUP); finished work is saved"""
 
 
 def make_parser() -> Parser:

@@ -1,4 +1,7 @@
-"""The crossed table of the `compare` command: `--preset crossed`, or a TOML file with `kind = "crossed"`."""
+"""The crossed table of the `compare` command: the recall of every combination of set, recipe and model.
+
+It is selected with `--preset crossed`, or with a TOML file that contains `kind = "crossed"`.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +19,33 @@ _NEVER_CROSSED = ("benchmark", "sizes", "bytes", "students", "metrics", "layout"
 
 
 def add_crossed_options(parser: Parser) -> None:
-    """Add the options that select parts of a crossed table."""
+    """Add the options that select parts of a crossed table, which combines sets, recipes and models."""
     parser.add_argument(
         "--recipes",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated recipes; available: own, sgd, anchor, stacked, map (default: all)",
+        help="with --preset crossed: comma-separated ways to train a model on a set: own (as the set prescribes), sgd, "
+        "anchor (ridge regression), stacked (anchor, stacked on pre-trained heads) or map (a network learns the "
+        "outputs of the anchor heads); default: all",
     )
     parser.add_argument(
         "--models",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: models to train, for example linear, or own,seed-1,width-64,mlp-2 (default: all)",
+        help="with --preset crossed: comma-separated models to train: linear (all kinds of linear heads), mlp (all "
+        "networks), or single models such as seed-1,width-64,mlp-2 (default: all)",
     )
     parser.add_argument(
         "--parts",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated parts; available: table, robustness, mismatch (default: all)",
+        help="with --preset crossed: comma-separated parts of the result: table (all sets, recipes and models), "
+        "robustness (changed recipes) or mismatch (mismatched training pairs); default: all",
     )
 
 
 def is_crossed(options: argparse.Namespace) -> bool:
-    """Return whether the options ask for a crossed table.
+    """Return whether the options ask for a crossed table, which combines sets, recipes and models.
 
     Raises:
         InputError: an option does not apply to the comparison.
@@ -50,13 +57,19 @@ def is_crossed(options: argparse.Namespace) -> bool:
     crossed = options.preset == NAME or in_file
     given = _given(options, _NEVER_CROSSED if crossed else _ONLY_CROSSED)
     if given:
-        place = "a crossed table" if crossed else "this comparison; it needs --preset crossed"
-        raise InputError(f"{argument(given[0])}: does not apply to {place}")
+        problem = (
+            "not supported for a crossed table (--preset crossed); omit it"
+            if crossed
+            else "applies only to a crossed table; add --preset crossed, or omit it"
+        )
+        raise InputError(f"{argument(given[0])}: {problem}")
     if crossed and (options.dry_run or options.engine != "local"):
         option = argument("dry_run", True) if options.dry_run else argument("engine")
-        raise InputError(f"{option}: does not apply to a crossed table, which runs in one process; omit it")
+        raise InputError(f"{option}: not supported for a crossed table (--preset crossed); omit it")
     if crossed and options.seeds is not None and len(options.seeds) != 1:
-        raise InputError(f"{argument('seeds')}: a crossed table has one seed; pass one number")
+        raise InputError(
+            f"{argument('seeds')}: a crossed table (--preset crossed) uses one random seed; pass one number"
+        )
     return crossed
 
 

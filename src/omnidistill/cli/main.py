@@ -1,8 +1,8 @@
 """The function `main`, which runs a command. Heavy packages are imported only when a command needs them.
 
 Exit codes: 0 success; 1 part of a comparison failed, memory ran out, or the installation is broken; 2 invalid input
-(one line says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130 interrupted (the command
-can be resumed).
+(one line says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130, 143 or 129 interrupted
+by Ctrl-C, SIGTERM or SIGHUP (the command can be resumed).
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
 from omnidistill.cli.command_list import make_parser
 from omnidistill.cli.output import printable_warnings
+from omnidistill.cli.parser import LESS_MEMORY
 from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import OmnidistillError
+from omnidistill.core.interrupts import Interrupted, signals_end_process, signals_raised
+from omnidistill.core.memory import out_of_memory
 from omnidistill.core.printable import printable
 
 
@@ -27,35 +29,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the program's name on the command line (default: taken from `sys.argv`).
+        arguments: The words after the program's name on the command line. By default, they are taken from `sys.argv`,
+            and the process is assumed to end afterwards, so that its signal handlers stay in place.
     """
     options = argparse.Namespace()
+    with signals_raised(permanent=arguments is None):
+        try:
+            return _exit_code(arguments, options)
+        except KeyboardInterrupt as error:
+            return _interrupted(error, options)
+
+
+def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
+    """Run a command and return its exit code. Only an interruption raises an exception."""
     try:
         try:
             with written_as_options(), printable_warnings():
                 return _run(arguments, options)
         finally:  # also after --help and --version, which raise SystemExit
             _flush_stdout()
-    except OmnidistillError as error:
-        return _print_error(" ".join(str(error).split()), error.exit_code)  # one line, even if a name has line breaks
-    except KeyboardInterrupt:
-        return _print_error(_interrupted(options), 130)
-    except BrokenPipeError:
-        _discard_stdout()
-        return 1
-    except MemoryError:
-        return _print_error(_OUT_OF_MEMORY, 1)
-    except RuntimeError as error:
-        if not any(phrase in str(error) for phrase in _OUT_OF_MEMORY_IN_TORCH):
-            raise
-        return _print_error(_OUT_OF_MEMORY, 1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _print_error(f"{where}{error.strerror or error}", 2)
+    except Exception as error:
+        if (interruption := _interruption_behind(error)) is not None:
+            if isinstance(error, OSError):
+                _discard_stdout()
+            raise interruption from None
+        return _failed(error, options)
 
 
-_OUT_OF_MEMORY = "out of memory; use fewer experts, a smaller width or fewer seeds"
-_OUT_OF_MEMORY_IN_TORCH = ("can't allocate memory", "out of memory")  # torch's messages for a CPU and for a GPU
+def _failed(error: Exception, options: argparse.Namespace) -> int:
+    """Print an error in one line, and return the exit code. Raise an error that is a fault of the program."""
+    if out_of_memory(error):
+        return _print_error(f"out of memory; {getattr(options, 'less_memory', LESS_MEMORY)}", 1)
+    match error:
+        case OmnidistillError():  # one line, even if a name has line breaks
+            return _print_error(" ".join(str(error).split()), error.exit_code)
+        case BrokenPipeError():
+            _discard_stdout()
+            return 1
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return _print_error(f"{where}{error.strerror or error}", 2)
+    raise error
 
 
 def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
@@ -74,19 +88,8 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 def _import_torch() -> None:
-    """Import torch, and let Ctrl-C end the process during the import.
-
-    Otherwise an extension module that is being imported may swallow KeyboardInterrupt or raise another error instead.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    replace = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "torch" not in sys.modules
-    if replace:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
+    with signals_end_process():
         import torch  # noqa: F401
-    finally:
-        if replace:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _flush_stdout() -> None:
@@ -100,11 +103,22 @@ def _print_error(line: str, code: int) -> int:
     return code
 
 
-def _interrupted(options: argparse.Namespace) -> str:
+def _interruption_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interruption during which an error occurred, for example when a terminal is closed; None otherwise."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, KeyboardInterrupt):
+        before = before.__cause__ or before.__context__
+    return before
+
+
+def _interrupted(error: KeyboardInterrupt, options: argparse.Namespace) -> int:
+    """Print that the command was interrupted, and return the exit code."""
+    number, code = (error.signal, error.exit_code) if isinstance(error, Interrupted) else (signal.SIGINT, 130)
+    what = "interrupted" if number == signal.SIGINT else f"interrupted by {number.name}"
     if getattr(options, "dry_run", False):
-        return "interrupted; a dry run saves nothing"
+        return _print_error(f"{what}; a dry run saves nothing", code)
     how = "with --resume" if hasattr(options, "resume") else "to continue"
-    return f"interrupted; finished work is saved: repeat the command {how}"
+    return _print_error(f"{what}; finished work is saved: repeat the command {how}", code)
 
 
 def _discard_stdout() -> None:

@@ -8,14 +8,17 @@ from typing import Any
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
+    """Add `--json`, with which a command prints its result as one JSON object."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def add_set(parser: argparse.ArgumentParser, output: str) -> None:
+def add_set(parser: argparse.ArgumentParser, output: str, required: bool = True) -> None:
     """Add the SET argument, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
-        "set", metavar="SET", help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset"
+        "set",
+        nargs=None if required else "?",
+        metavar="SET",
+        help="dataset folder written by 'pack' or 'encode', or 'emoji' for the bundled dataset",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=output, help="output folder")
     parser.add_argument(
@@ -35,7 +38,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="built-in collection of settings (default: anchor); 'omnidistill presets' lists all",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="TOML file with your settings, instead of --preset"
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="TOML file with your settings, or a JSON file that 'omnidistill config' printed, instead of --preset",
     )
     parser.add_argument(
         "--set",
@@ -79,7 +85,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trackers(parser: argparse.ArgumentParser) -> None:
-    """Add `--tracker`."""
+    """Add `--tracker`, which selects experiment trackers such as TensorBoard to log the metrics to."""
     parser.add_argument(
         "--tracker",
         dest="trackers",
@@ -99,12 +105,17 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-centre",
         action="store_true",
-        help="keep features uncentred; by default, the mean of the training rows is subtracted from every row",
+        help="do not centre: do not subtract the mean of the training rows from every row",
     )
 
 
+def add_force(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--force` to a command that refuses to replace existing output."""
+    parser.add_argument("--force", action="store_true", help=f"replace {what}")
+
+
 def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add the options for commands that write a manifest."""
+    """Add the options of commands that write a manifest (list of media items)."""
     parser.add_argument(
         "--missing",
         choices=("drop", "fail"),
@@ -120,6 +131,7 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         metavar="FILE",
         help="output file (.csv, .jsonl or .parquet), in the folder of the media files or in one of its parent folders",
     )
+    add_force(parser, "an existing output file")
 
 
 def names(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -46,7 +47,7 @@ def printable_warnings() -> Iterator[None]:
 
 
 def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Print the result of a command: `content` as one JSON object with `--json`, otherwise `lines`."""
+    """Print the result of a command: with `--json` as one JSON object (`content`), otherwise as text (`lines`)."""
     print_text(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 
@@ -93,7 +94,12 @@ def progress() -> Any:
 
 def typed_command() -> str:
     """Return the command line, which is recorded in runs."""
-    return " ".join(["omnidistill", *sys.argv[1:]])
+    return command_line(*sys.argv[1:])
+
+
+def command_line(*words: object) -> str:
+    """Return a command that a user can paste into a shell: words with spaces or special characters are quoted."""
+    return shlex.join(["omnidistill", *map(str, words)])
 
 
 def folder_size(folder: Path) -> int:

@@ -22,6 +22,10 @@ _REPLACEMENTS = {
 """{phrase in argparse's messages: its replacement}."""
 
 
+LESS_MEMORY = "end other programs, or use a machine with more memory"
+"""What to do if memory runs out, for commands without options that reduce it."""
+
+
 class HelpFormatter(argparse.HelpFormatter):
     """Wrap lines to the width of the terminal, except lines that start with a space, such as examples."""
 
@@ -131,6 +135,7 @@ class CommandGroup:
         examples: tuple[str, ...] = (),
         notes: str = "",
         needs_torch: bool = True,
+        less_memory: str = LESS_MEMORY,
     ) -> Parser:
         """Add a command and return its parser.
 
@@ -144,6 +149,7 @@ class CommandGroup:
             examples: Example commands that a user can type.
             notes: Text that the command's help shows below the options.
             needs_torch: Whether torch is imported before the command runs.
+            less_memory: What the user can do if memory runs out.
         """
         parser: Parser = self._subparsers.add_parser(
             name,
@@ -151,7 +157,7 @@ class CommandGroup:
             epilog="\n\n".join(filter(None, [notes, _example_section(examples)])),
         )
         parser.main_options, parser.examples = main_options, examples
-        parser.set_defaults(command=run, parser=parser, needs_torch=needs_torch)
+        parser.set_defaults(command=run, parser=parser, needs_torch=needs_torch, less_memory=less_memory)
         self.parsers[name], self.summaries[name] = parser, summary
         return parser
 

@@ -17,6 +17,7 @@ _AS_OPTIONS: ContextVar[bool] = ContextVar("arguments as options", default=False
 
 _OPTIONS = {
     "initial_set": "from",
+    "add_to": "from",
     "num_students": "students",
     "num_seeds": "seeds",
     "num_steps": "steps",
@@ -48,7 +49,7 @@ def setting(text: str) -> str:
 
 @contextmanager
 def written_as_options() -> Iterator[None]:
-    """Show arguments as command line options in messages within the block. Commands run in such a block."""
+    """Context manager for commands: messages inside the block name arguments as options of the command line."""
     before = _AS_OPTIONS.set(True)
     try:
         yield

@@ -170,7 +170,7 @@ def _masked(name: str, value: str) -> str:
 
 
 def _torch(result: Examination) -> Any:
-    """Return torch, or None if it cannot be imported. A failure is added to `result.broken`, but only once."""
+    """Return the module torch. If it cannot be imported, add the error to `result.broken` once, and return None."""
     try:
         import torch
     except Exception as error:  # a broken installation may raise any exception

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SIMILAR = 0.6  # difflib's similarity of two names; below it, a suggestion is far-fetched (nonsense and seed: 0.5)
+
 
 class OmnidistillError(Exception):
     """Base class for all errors that omnidistill raises. The command line exits with the status `exit_code`."""
@@ -27,7 +29,13 @@ class NotFiniteError(OmnidistillError, ArithmeticError):
     exit_code = 3
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?`, where x is the known name closest to `name`; or "" if no known name is close."""
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return `; did you mean 'x'?`, where x is the known name closest to `name`; or "" if no known name is close.
+
+    Args:
+        name: the unknown name.
+        known: the known names.
+        prefix: text that is put before x, such as the section of a setting.
+    """
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=_SIMILAR)
+    return f"; did you mean {prefix + close[0]!r}?" if close else ""

@@ -1,35 +1,158 @@
-"""Deferred Ctrl-C: the program finishes the current iteration before it stops, so the saved state is consistent."""
+"""Signals that ask the program to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. All of them raise `Interrupted`.
+
+    first signal                        raises Interrupted
+    first signal, while deferred        the current iteration is finished and saved, then Interrupted is raised
+    next signal, while deferred         raises Interrupted
+    any later signal, in a command      ends the process immediately, with the same exit code
+
+Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
+that the program has installed stays in place.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
+
+_DEFAULTS = {
+    getattr(signal, name): signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has no SIGHUP
+}
+
+
+_Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to end.
+
+    Attributes:
+        signal: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.signal: signal.Signals = signal.Signals(number)
+        super().__init__(self.signal.name)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a process that ends because of the signal: 130, 143 or 129."""
+        return 128 + self.signal
+
+
+class _Handler:
+    """The handler of all signals. `of_command` says whether it may end the process."""
+
+    def __init__(self, of_command: bool = False) -> None:
+        self.of_command, self.ends_process = of_command, False
+        self.deferring = False
+        self._pending: Interrupted | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.ends_process:
+            with suppress(OSError):
+                os.write(2, b"omnidistill: interrupted; ended immediately\n")
+            os._exit(128 + number)
+        if self.deferring and self._pending is None:
+            self._pending = Interrupted(number)
+            return
+        self.ends_process = self.of_command
+        raise Interrupted(number)
+
+    def pending(self) -> Interrupted | None:
+        """Return the deferred signal, if there is one. The caller saves its state and raises the signal."""
+        if self._pending is not None:
+            self.ends_process = self.of_command
+        return self._pending
 
 
 @contextmanager
-def interrupt_deferred() -> Iterator[Callable[[], bool]]:
-    """Defer Ctrl-C within the block, and yield a function that returns whether the user has pressed Ctrl-C.
+def signals_raised(permanent: bool = False) -> Iterator[None]:
+    """Raise `Interrupted` for the first signal within the block, and end the process at the next one.
 
-    A second Ctrl-C raises KeyboardInterrupt immediately. Outside the main thread, or if the program has installed its
-    own handler for Ctrl-C, nothing is deferred and the function always returns False.
+    Args:
+        permanent: whether the process ends after the block. The handlers then stay in place, and a signal ends the
+            process immediately.
     """
-    pressed = False
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    previous_handler = signal.signal(signal.SIGINT, on_interrupt)
+    handler = _Handler(of_command=True)
+    installed = _install(handler)
     try:
-        yield lambda: pressed
+        yield
     finally:
-        signal.signal(signal.SIGINT, previous_handler)
+        handler.ends_process = True
+        if not permanent:
+            _restore(installed)
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[Callable[[], Interrupted | None]]:
+    """Defer the first signal within the block, and yield a function that returns it, or None if there was no signal.
+
+    A second signal raises `Interrupted` immediately. A signal that the block does not raise is raised at its end.
+    Outside the main thread, nothing is deferred.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    handler = _current() or _Handler()
+    installed = _install(handler)
+    handler.deferring = True
+    try:
+        yield handler.pending
+    finally:
+        handler.deferring = False
+        _restore(installed)
+    if (stop := handler.pending()) is not None:
+        raise stop
+
+
+@contextmanager
+def signals_end_process() -> Iterator[None]:
+    """Within a command, let the first signal end the process immediately.
+
+    Used while extension modules are imported: they may swallow `Interrupted`, or raise another error instead.
+    """
+    handler = _current()
+    if handler is None:
+        yield
+        return
+    before, handler.ends_process = handler.ends_process, handler.of_command
+    try:
+        yield
+    finally:
+        handler.ends_process = before
+
+
+@contextmanager
+def handlers_unchanged() -> Iterator[None]:
+    """Restore the handlers of all signals after the block, in case a library replaces them."""
+    before = {number: signal.getsignal(number) for number in _DEFAULTS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            _restore(before)
+
+
+def _current() -> _Handler | None:
+    return next((each for each in map(signal.getsignal, _DEFAULTS) if isinstance(each, _Handler)), None)
+
+
+def _install(handler: _Handler) -> _Handlers:
+    """Install the handler for all signals that have their default handler; return {signal: its handler before}."""
+    numbers = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) is default]
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def _restore(handlers: _Handlers) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -1,7 +1,8 @@
-"""Resources of this process: the cores that it may use, memory per chunk, and peak memory in a block of code."""
+"""Resources of this process: cores, memory per chunk, peak memory in a block of code, and errors for lack of memory."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,32 @@ _STATUS = Path("/proc/self/status")
 def cores() -> int:
     """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or an error that caused it, means that memory ran out.
+
+    Libraries have many types of errors for it: MemoryError, OSError, RuntimeError (torch), and ImportError if a shared
+    library cannot be loaded. Readers often report them as damaged files, with the original error as the cause.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM):
+            return True
+        from_library = isinstance(cause, RuntimeError | ImportError) or type(cause).__name__ == "SafetensorError"
+        if from_library and any(phrase in str(cause) for phrase in _OUT_OF_MEMORY):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch on a CPU
+    "out of memory",  # torch on a GPU
+    "Cannot allocate memory",  # the system
+    "bad_alloc",  # C++
+    "failed to map segment",  # the dynamic linker
+)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 
 
 def require(module: str, extra: str) -> Any:
@@ -17,10 +18,13 @@ def require(module: str, extra: str) -> Any:
 
     Raises:
         InputError: the module is not installed. The message names the extra.
+        MemoryError: there is too little memory to load the module.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise InputError(
             f"{error.name or module} is not installed ({error}); run: pip install 'omnidistill[{extra}]'"
         ) from error

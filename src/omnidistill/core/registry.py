@@ -172,7 +172,9 @@ class ComponentRegistry(Registry[type[C]]):
         if isinstance(spec, str):
             spec = {"kind": spec}
         if not isinstance(spec, Mapping) or not isinstance(spec.get("kind"), str):
-            raise InputError(f"{self.role}: expected a name or a table with the key 'kind', found {spec!r}")
+            raise InputError(
+                f"{self.role}: expected a name, or a dict (in TOML: a table) with the key 'kind', found {spec!r}"
+            )
         kind, package = spec["kind"], spec.get("package")
         if kind not in self:
             raise self.missing(kind, package if isinstance(package, str) else None)

@@ -1,8 +1,9 @@
-"""The number of torch threads for training on a small set.
+"""The number of torch threads for small computations.
 
 With few multiply-adds per iteration, the work consists of many small operations. A second thread then gains nothing on
 an idle machine, and on a busy machine every operation waits for the slower thread. The number of threads depends only
-on the sizes of the data, so results do not depend on the load of the machine.
+on the sizes of the data, so results do not depend on the load of the machine. The order of additions in a matrix
+product depends on the number of threads, so small computations also have the same bits with any number of threads.
 """
 
 from __future__ import annotations

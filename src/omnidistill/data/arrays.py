@@ -1,6 +1,6 @@
 """Conversion of arrays from any library to raw features: N paired rows per modality, with groups and splits.
 
-    {modality: N x p_m} --check the arrays, fill in missing ids, groups and splits--> RawFeatures
+    {modality: rows x width} --check the arrays, fill in missing ids, groups and splits--> RawFeatures
 
 Whole numbers of any type are converted to float32. If there is no validation split, some training groups become the
 validation split, with a warning.
@@ -41,14 +41,15 @@ def raw_from_arrays(
     """Return the raw features that arrays contain.
 
     Args:
-        features: {modality: N x p_m}, as encoders return them. Row i in all modalities is one instance.
+        features: {modality: array with N rows}, as encoders return them. Row i of every array belongs to the same item.
         ids: one unique name per row. None uses the row numbers 0, 1, ...
         groups: group of each row. Rows in the same group are positives of each other. None puts every row in a
             separate group.
-        splits: split of each row: "heads", "train", "validation" or "test". None puts every row in "train". If no row
-            is in "validation", a fifth of the training groups (at most 1,000) become that split, with a warning.
+        splits: split of each row: "heads" (for pre-training the projection heads), "train", "validation" or "test".
+            None puts every row in "train". If no row is in "validation", a fifth of the training groups (at most 1,000)
+            become that split, with a warning.
         captions: {modality: N texts} for display.
-        name: name of the data in tables.
+        name: name of the data, shown in tables of results.
         seed: seed for the choice of validation groups.
 
     Raises:
@@ -79,10 +80,10 @@ def raw_from_arrays(
 
 
 def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
-    """Return features with a validation split. If `raw` has none, some of its training groups become one.
+    """Return features with a validation split. If `raw` has none, some of its training groups become this split.
 
     Raises:
-        InputError: the validation split is missing, and there are too few training groups to take it from.
+        InputError: `raw` has no validation split, and too few training groups to create one.
     """
     if "validation" in raw.splits:
         return raw
@@ -90,8 +91,8 @@ def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
     count = min(round(_VALIDATION_SHARE * len(known)), _MOST_VALIDATION_GROUPS)
     if not count:
         raise InputError(
-            f"splits: there are no validation rows, and {len(known)} training groups are too few to take some for "
-            "validation; add training groups or validation rows"
+            f"splits: there are no validation rows, and {len(known)} training groups are too few to use some of them "
+            "for validation; add training groups or validation rows"
         )
     order = torch.randperm(len(known), generator=Streams(seed)["estimator/validation"], device="cpu")[:count]
     drawn = {known[number] for number in order.tolist()}

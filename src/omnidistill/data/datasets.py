@@ -1,4 +1,4 @@
-"""The registry of datasets, and functions that load a set by its registered name or from the folder of a packed set.
+"""The registry of datasets, and functions that load a feature set by its registered name or from its folder.
 
 @datasets.register("mine")                         in Python
 def load_mine(): ...                               returns RawFeatures
@@ -25,7 +25,7 @@ class DatasetLoader(Protocol):
     """Type of the entries in `datasets`: functions that return raw features and have no required arguments."""
 
     def __call__(self) -> RawFeatures:
-        """Return the features of all rows."""
+        """Return the raw features of all rows of the dataset."""
 
 
 datasets: Registry[DatasetLoader] = Registry(
@@ -35,18 +35,19 @@ datasets: Registry[DatasetLoader] = Registry(
 
 
 def load(source: str | Path) -> FeatureSet:
-    """Return a set that is prepared for training. If it is stored in a folder, its rows are memory-mapped.
+    """Return a feature set that is preprocessed for training. If it is stored in a folder, its rows are memory-mapped.
 
     Args:
         source: name of a registered dataset, such as "emoji", or the Path of a folder that `pack` or `encode` wrote.
 
     Raises:
-        InputError: no dataset has this name, or the folder is missing, damaged or not a set.
+        InputError: no dataset has this name, or the folder is missing, damaged or not a feature set.
     """
     if isinstance(source, Path):
         if not source.exists():
             raise InputError(
-                f"{source}: no such folder; create a set with 'omnidistill pack', or use the bundled dataset 'emoji'"
+                f"{source}: no such folder; create a dataset with 'omnidistill pack', or use the bundled dataset "
+                "'emoji'"
             )
         return load_features(source).at(str(source.resolve()))
     if not isinstance(source, str):
@@ -60,7 +61,7 @@ def load(source: str | Path) -> FeatureSet:
 
 
 def open_reference(reference: str) -> FeatureSet:
-    """Return the set with a given path or name, as written on the command line or stored in a run.
+    """Return the feature set with a given path or name, as written on the command line or stored in a run.
 
     Args:
         reference: path of a folder, or the name of a registered dataset if no folder has this path.
@@ -76,10 +77,10 @@ Data = FeatureSet | RawFeatures | str | Path
 
 
 def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
-    """Return data as a set. A set is returned unchanged, raw features are preprocessed, and a name or path is loaded.
+    """Return data as a feature set: preprocess raw features, load a name or path, return a feature set unchanged.
 
     Args:
-        data: the set, the raw features, or the name or path of a set.
+        data: a feature set, raw features, or the name or path of a feature set.
         modalities: modalities to keep, at least two. None keeps all modalities.
 
     Raises:

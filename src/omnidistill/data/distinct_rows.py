@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def distinct_rows(rows: Float[Tensor, "N p"], groups: Int[Tensor, " N"]) -> Int[Tensor, " k"]:
-    """Return the indices of the rows in which a (group, content) pair first appears, ascending, as int64 on the CPU."""
+    """Return the indices of the rows in which a pair (group, features) first appears: ascending int64 on the CPU."""
     contents = (rows.detach() + 0.0).cpu().contiguous().view(torch.uint8).numpy()  # + 0.0 turns -0.0 into 0.0
     first: dict[tuple[int, bytes], int] = {}
     for row, (group, content) in enumerate(zip(groups.tolist(), contents, strict=True)):

@@ -1,6 +1,7 @@
 """Detection of identical rows: leaks between splits, and repeats within the test split.
 
-Two rows are identical in a modality if all their values are equal in float32, the type in which a set stores them.
+Two rows are identical in a modality if all their values are equal in float32, the type in which a feature set stores
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Duplicates:
 
 @dataclass(frozen=True, eq=False)
 class CodedRows:
-    """The rows of a set without their features. Codes show which rows are identical.
+    """The rows of a feature set without their features. Codes show which rows are identical.
 
     Attributes:
         numbers: index of each row in the source.
@@ -83,7 +84,7 @@ class CodedRows:
 
 
 def code_rows(raw: RawRows) -> CodedRows:
-    """Return the rows with their codes, which are equal for identical rows. Every row is read once, in chunks."""
+    """Return rows with codes instead of features. Identical rows have equal codes. Rows are read once, in chunks."""
     numbers = torch.arange(len(raw.ids), device="cpu")
     codes = {name: _codes(_digests(raw, name, numbers)) for name in raw.widths}
     return CodedRows(numbers, raw.ids, raw.groups, raw.splits, codes)
@@ -144,9 +145,9 @@ def _leak(
 
 
 def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return one 16-byte digest per row, as two 64-bit integers (n x 2).
+    """Return a 16-byte digest for each of n rows, as two 64-bit integers (n x 2).
 
-    The array avoids a list of bytes objects, which would take 50 MB per million rows. Adding 0 to a row turns -0 into
+    An array is used because a list of bytes objects would take 50 MB per million rows. Adding 0 to a row turns -0 into
     0, so that both zeros give the same digest.
     """
     digests = bytearray()

@@ -23,18 +23,18 @@ class Pairs:
         return len(self.old)
 
     def select(self, rows: Int[Tensor, " _"]) -> Pairs:
-        """Return the pairs with these numbers."""
+        """Return the pairs with these row numbers."""
         rows = rows.to(self.old.device)
         return Pairs(self.old[rows], self.new[rows])
 
     def centred(self, old_mean: Float[Tensor, " p"], new_mean: Float[Tensor, " q"]) -> Pairs:
-        """Return the pairs after subtracting a mean from each side."""
+        """Return the pairs after subtracting one mean from the old and another mean from the new embeddings."""
         return Pairs(self.old - old_mean, self.new - new_mean)
 
     def reversed(self) -> Pairs:
-        """Return the pairs with the two sides exchanged."""
+        """Return the pairs with the old and the new embeddings exchanged."""
         return Pairs(self.new, self.old)
 
     def to(self, device: torch.device) -> Pairs:
-        """Return the pairs on a device."""
+        """Return the pairs, moved to a device."""
         return Pairs(self.old.to(device), self.new.to(device))

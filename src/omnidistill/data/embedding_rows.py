@@ -33,7 +33,7 @@ class EmbeddingRows:
     Attributes:
         name: name in messages: the path of the file, or the name of the argument.
         array: the vectors; memory-mapped if they are in a file.
-        file: the file, if the vectors are in one.
+        file: path of the file that contains the vectors; None if they are in memory.
     """
 
     name: str
@@ -54,7 +54,7 @@ class EmbeddingRows:
         return self.array.dtype
 
     def rows(self, numbers: Int[Tensor, " k"]) -> Float[Tensor, "k p"]:
-        """Return the rows with these numbers in float32.
+        """Return the rows with these row numbers in float32.
 
         Raises:
             InputError: a number is NaN or Inf.
@@ -62,7 +62,7 @@ class EmbeddingRows:
         return self._checked(np.asarray(self.array[numbers.cpu().numpy()]), numbers)
 
     def chunks(self, num_rows: int) -> Iterator[Float[Tensor, "_ p"]]:
-        """Yield all rows in order, in float32 and in chunks of `num_rows`.
+        """Yield all rows in order and in float32, in chunks of `num_rows` rows.
 
         Raises:
             InputError: a number is NaN or Inf, or the file is truncated.
@@ -92,17 +92,17 @@ class EmbeddingRows:
         if not bool(finite.all()) and not bool((finite := rows.isfinite().all(1)).all()):
             first = int(numbers[int((~finite).nonzero()[0])])
             raise InputError(
-                f"{self.name}: row {first} (counted from 0) contains NaN or Inf; remove this row from both sides, or "
-                "compute it again"
+                f"{self.name}: row {first} (counted from 0) contains NaN or Inf; compute this embedding again, or "
+                "remove the item from all embedding files"
             )
         return rows
 
 
 def open_embeddings(source: Embeddings, name: str) -> EmbeddingRows:
-    """Open embeddings. The file of a path is memory-mapped.
+    """Open embeddings. A file is memory-mapped.
 
     Args:
-        source: the embeddings.
+        source: path of a .npy file, a tensor, or an array.
         name: name of the argument in messages.
 
     Raises:

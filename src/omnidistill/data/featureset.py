@@ -41,7 +41,7 @@ class FeatureSet:
     """N paired, preprocessed instances with M >= 2 modalities. They are validated on construction.
 
     Attributes:
-        features: {modality: N x p_m}, float32 and finite.
+        features: {modality: N x width}, float32 and finite.
         ids: one unique name per row.
         groups: group of each row. Rows in the same group are positives of each other and must be in the same split.
         splits: split of each row, one of `data.names.SPLITS`.
@@ -94,7 +94,7 @@ class FeatureSet:
         centre: bool = True,
         seed: int = 0,
     ) -> FeatureSet:
-        """Return a set with the preprocessed rows of arrays {modality: N x p_m} that encoders returned.
+        """Preprocess arrays {modality: rows x width} that encoders returned, and return them as a feature set.
 
         Args:
             features, ids, groups, splits, name, seed: see `data.arrays.raw_from_arrays`.
@@ -121,7 +121,7 @@ class FeatureSet:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Widths of the modalities, {modality: p_m}."""
+        """Number of values per row in each modality, {modality: width}."""
         return {name: x.shape[1] for name, x in self.features.items()}
 
     @property
@@ -166,7 +166,7 @@ class FeatureSet:
         return {}
 
     def select(self, rows: Int[Tensor, " k"] | Sequence[int]) -> FeatureSet:
-        """Return a copy with only these rows, in the given order.
+        """Return a copy of the feature set with only these rows, in the given order.
 
         Args:
             rows: row numbers from 0 to N - 1, each at most once.
@@ -188,7 +188,7 @@ class FeatureSet:
         )
 
     def only(self, modalities: Sequence[str]) -> FeatureSet:
-        """Return the set with only these modalities. They keep the order that they have in the set.
+        """Return the feature set with only these modalities. They keep the order that they have in the set.
 
         Args:
             modalities: names of at least two modalities.
@@ -199,9 +199,11 @@ class FeatureSet:
         for name in modalities:
             if name not in self.features:
                 known = ", ".join(self.features)
-                raise InputError(f"modality {name!r}: not in the set; the modalities of the set are {known}")
+                raise InputError(
+                    f"modality {name!r}: not in the dataset, which has the modalities {known}; choose one of them"
+                )
         if len(set(modalities)) < 2:
-            raise InputError(f"modalities {list(modalities)}: a paired set needs at least two modalities")
+            raise InputError(f"modalities {list(modalities)}: a paired dataset needs at least two different modalities")
         return _copy(
             self,
             features={name: x for name, x in self.features.items() if name in modalities},
@@ -235,7 +237,7 @@ class FeatureSet:
         )
 
     def at(self, location: str) -> FeatureSet:
-        """Return the same set with `location` set to the folder or name that it was loaded from."""
+        """Return the same feature set, and record in `location` the folder or name from which it was loaded."""
         return _copy(self, location=location)
 
     def development(self) -> Development:
@@ -296,7 +298,7 @@ def prepare_rows(raw: RawRows, rows: Int[Tensor, " n"], standardise: bool = True
 
 
 def _copy(data: FeatureSet, **changes: object) -> FeatureSet:
-    """Return a set with some parts replaced. The new parts must be valid, because they are not validated again."""
+    """Return a copy of the set with some attributes replaced. The new values must be valid; they are not checked."""
     result = object.__new__(FeatureSet)
     vars(result).update({each.name: getattr(data, each.name) for each in fields(FeatureSet)} | changes)
     return result

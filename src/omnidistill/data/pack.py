@@ -21,9 +21,11 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
+from omnidistill.data.row_checks import check_groups, check_ids
 from omnidistill.data.sources import read_sources
 from omnidistill.data.store import prepare_raw
 from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.io.artifacts import require_new_folder
 from omnidistill.io.input_files import open_input
 
 
@@ -34,12 +36,12 @@ class PackReport:
     Attributes:
         rows: {split: number of rows}.
         groups: number of groups.
-        widths: {modality: p_m}.
+        widths: {modality: width of its rows}.
         dtypes: {modality: type in the source}.
         duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
             the splits `heads` or `train`.
-        dropped: rows that `drop_leaks` dropped.
-        merged: groups that `merge_duplicates` merged.
+        dropped: rows that the option `drop_leaks` removed.
+        merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.
         data: the set.
     """
@@ -83,6 +85,7 @@ def read_raw(
     id_column: str = "id",
     group_column: str = "group",
     split_column: str = "split",
+    name: str | None = None,
 ) -> RawFeatures:
     """Read features and a table with ids, groups and splits.
 
@@ -94,18 +97,20 @@ def read_raw(
         group_column: column with the group of each row. If the table has no column "group", every row gets a separate
             group.
         split_column: column with the split of each row. `val`, `valid` and `dev` are read as `validation`.
+        name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
 
     Returns:
         The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
 
     Raises:
-        InputError: a file is invalid, the table or a column is missing, or parts differ in their number of rows.
+        InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
+            the tensors and the table have different numbers of rows.
     """
     place = features if table is None else table
     if table is None and features.suffix.lower() != ".parquet":
         raise InputError(
-            f"{features}: the table is missing; pass a .jsonl, .csv or .parquet file with the ids, groups and splits "
-            "of the rows"
+            f"{features}: the metadata table is missing; pass a .jsonl, .csv or .parquet file with the id, group and "
+            "split of every row"
         )
     tensors, files = read_sources(features)
     columns = read_table(place)
@@ -116,6 +121,11 @@ def read_raw(
         notes.append("no column 'group': every row gets a separate group and is a positive only of itself")
     else:
         groups = text_column(place, columns, group_column, "rows in the same group are positives of each other")
+    try:
+        check_ids(ids, columns.place)
+        check_groups(groups, splits, columns.place)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     if "heads" not in splits:
         notes.append("no 'heads' split: projection heads start from random values unless you pass pre-trained heads")
     sources = files if table is None else (*files, table)
@@ -125,7 +135,7 @@ def read_raw(
         groups,
         splits,
         provenance={
-            "name": features.stem,
+            "name": name or features.stem,
             "sources": {file.name: _sha256(file) for file in sources},
             "dtypes": {**_dtypes(tensors)},
             "notes": [*notes],
@@ -145,6 +155,8 @@ def pack(
     centre: bool = True,
     merge_duplicates: bool | Sequence[str] = False,
     drop_leaks: bool | Sequence[str] = False,
+    name: str | None = None,
+    force: bool = False,
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
@@ -158,7 +170,7 @@ def pack(
     do not connect groups.
 
     Args:
-        features, table, id_column, group_column, split_column: see `read_raw`.
+        features, table, id_column, group_column, split_column, name: see `read_raw`.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
         merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
@@ -166,14 +178,18 @@ def pack(
         drop_leaks: True drops first the rows that are identical to test rows, and then the rows that are identical to
             the remaining validation rows. Test rows are never dropped. A list of modalities compares rows only in these
             modalities.
+        force: whether to replace a set that is already in `out`.
 
     Returns:
         The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid, or `drop_leaks` would leave a split without rows; `out` is then unchanged.
+        InputError: the input is invalid, `drop_leaks` would leave a split without rows, or `out` is not empty and
+            `force` is False; `out` is then unchanged.
     """
-    raw = read_raw(features, table, id_column, group_column, split_column)
+    if out is not None:
+        require_new_folder(Path(out), force)
+    raw = read_raw(features, table, id_column, group_column, split_column, name)
     place, rows = None if out is None else Path(out), RawRows.of(raw)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
     notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))

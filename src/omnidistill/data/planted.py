@@ -82,17 +82,17 @@ def _check(
     check_split_names(rows)
     if not modalities or not rows:
         raise InputError(
-            "planted data: no modalities or no rows; pass {modality: width} and {split: number of rows}, each with at "
-            "least one entry"
+            "planted (artificial) data: 'modalities' or 'rows' is empty; pass {modality: width} and {split: number of "
+            "rows}"
         )
     sizes = {f"width of {name!r}": width for name, width in modalities.items()}
     sizes |= {f"rows of split {name!r}": count for name, count in rows.items()}
     sizes |= {"latent": latent, "positives_per_group": positives_per_group}
     for what, size in sizes.items():
         if size < 1:
-            raise InputError(f"planted data: {what} is {size}, but must be at least 1")
+            raise InputError(f"planted (artificial) data: {what} is {size}, but must be at least 1")
     if not 0 <= noise < float("inf"):
-        raise InputError(f"planted data: noise is {noise}, but must be finite and at least 0")
+        raise InputError(f"planted (artificial) data: noise is {noise}, but must be finite and at least 0")
 
 
 def _layout(rows: Mapping[str, int], positives: int) -> tuple[Int[Tensor, " n"], tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,7 @@
     mu_m = (1 / n) sum over chunks of standardised train rows, in float64
     x    = standardise(raw) - mu_m                                          for every chunk
 
-Memory holds only one chunk of rows, and one flag per row.
+Here mu_m is the mean of the n train rows in modality m. Memory holds only one chunk of rows, and one flag per row.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
 
 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:
+    if standardise and raw.widths[name] == 1:
+        raise InputError(
+            f"modality {name!r}: its features have width 1, and one number per row is zero after standardising; if it "
+            "is a label or an id, remove it from the features; otherwise, do not standardise rows"
+        )
     degenerate = torch.zeros(len(raw.ids), dtype=torch.bool, device="cpu")
     for numbers, x in raw.chunks(name, torch.arange(len(raw.ids), device="cpu")):
         check_finite(name, x, raw.ids, int(numbers[0]))

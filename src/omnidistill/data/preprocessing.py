@@ -1,4 +1,4 @@
-"""Preprocessing steps between encoders and heads. The artifact of a set records its steps.
+"""Preprocessing steps between encoders and projection heads. A saved feature set records the steps applied to it.
 
 standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one row, with the biased variance
               (a LayerNorm without affine parameters)
@@ -42,8 +42,8 @@ class Preprocessing:
     Attributes:
         standardise: whether rows are standardised.
         epsilon: number added to a row's variance.
-        means: {modality: mean with p_m values}, subtracted from the rows; empty if the rows are not centred. `fit`
-            rounds them, so that they can be stored in 8 bits.
+        means: {modality: mean row}, subtracted from the rows; empty if the rows are not centred. `fit` rounds them, so
+            that they can be stored in 8 bits.
     """
 
     standardise: bool
@@ -52,14 +52,14 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, raw_train: Mapping[str, Float[Tensor, "_ _"]], standardise: bool, centre: bool) -> Preprocessing:
-        """Fit the steps to training rows {modality: rows x p_m}."""
+        """Fit the steps to training rows {modality: rows x width}."""
         return cls.fit_chunks({name: (x,) for name, x in raw_train.items()}, standardise, centre)
 
     @classmethod
     def fit_chunks(
         cls, raw_train: Mapping[str, Iterable[Float[Tensor, "_ _"]]], standardise: bool, centre: bool
     ) -> Preprocessing:
-        """Fit the steps to training rows that are given in chunks, {modality: chunks of rows x p_m}.
+        """Fit the steps to training rows that are given in chunks, {modality: chunks of shape rows x width}.
 
         Means are accumulated in float64 and then rounded to 8 bits per value. If the squared distance between a mean
         and its rounded value would exceed 0.1 % of the variance of the rows, the mean is rounded to float32 instead.
@@ -79,12 +79,21 @@ class Preprocessing:
         return cls(True, EPSILON, {name: torch.full((p,), largest, device="cpu") for name, p in widths.items()})
 
     def apply(self, raw: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float32[Tensor, "_ _"]]:
-        """Apply the steps to raw rows {modality: rows x p_m} of any float type, and return new float32 tensors.
+        """Apply the steps to raw rows {modality: rows x width} of any float type, and return new float32 tensors.
 
         Raises:
             InputError: a modality has no mean, or its mean has a different width.
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
+
+    def difference(self, other: Preprocessing) -> str | None:
+        """Return how the steps differ from other steps, such as "the means of 'text'"; None if both are equal."""
+        if (self.standardise, self.epsilon) != (other.standardise, other.epsilon):
+            return "the standardisation of rows"
+        if self.means.keys() != other.means.keys():
+            return "whether rows are centred"
+        unequal = [name for name, mean in self.means.items() if not torch.equal(mean, other.means[name])]
+        return f"the means of {', '.join(map(repr, unequal))}" if unequal else None
 
     def only(self, modalities: Sequence[str]) -> Preprocessing:
         """Return the steps for only these modalities."""
@@ -92,10 +101,10 @@ class Preprocessing:
         return Preprocessing(self.standardise, self.epsilon, means)
 
     def head_bias(self, heads: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, " _"]]:
-        """Return the biases {modality: d} that heads {modality: d x p_m} need on features that are not centred.
+        """Return the biases {modality: d} that projection heads (d x width) need on features that are not centred.
 
-        W (x - mu) = W x - W mu, so the head W without a bias on centred rows is equivalent to the head W with the bias
-        -W mu on rows that are only standardised. If the rows are not centred, the biases are zero.
+        W (x - mu) = W x - W mu. The head W for centred rows therefore needs the bias -W mu if it is applied to rows
+        that are standardised but not centred. If the set itself is not centred, the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
@@ -110,7 +119,7 @@ class Preprocessing:
         return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """Return the JSON metadata to store. "centred" is {modality: step of its mean, or null if it is in float32}."""
+        """Return the JSON metadata to store. "centred" is {modality: step of the 8-bit mean, or null if float32}."""
         steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
 
@@ -167,9 +176,8 @@ class Preprocessing:
                 "no mean is stored for this modality" if mean is None else f"the stored mean has width {mean.shape[0]}"
             )
             raise InputError(
-                f"modality {name!r}: the features have width {width}, but {problem}. "
-                f"The widths of the stored mean vectors are: {_widths(self.means)}. Pass features of the same modality "
-                "and encoder"
+                f"modality {name!r}: the features have width {width}, but {problem}. The widths of the stored mean "
+                f"vectors are: {_widths(self.means)}. Pass features of the encoder for which the mean was computed"
             )
         return mean
 
@@ -189,7 +197,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return a mean as 8-bit integers and their step. If this conversion would lose precision, return (mean, None)."""
+    """Return a mean as 8-bit integers and a step size. If this conversion would lose precision, return (mean, None)."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None
@@ -198,7 +206,7 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean that `_as_codes` converted to `stored` and `step`."""
+    """Return the mean from the two results of `_as_codes`, `stored` and `step`."""
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

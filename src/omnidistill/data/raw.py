@@ -16,7 +16,7 @@ class RawFeatures:
     """N paired instances with M modalities, before standardising and centring (see `data.featureset.prepare`).
 
     Attributes:
-        features: {modality: N x p_m} in float16, bfloat16, float32 or float64, as the encoders return them. Whole
+        features: {modality: N x width} in float16, bfloat16, float32 or float64, as the encoders return them. Whole
             numbers become float32.
         ids: one unique name per row.
         groups: group of each row. Rows in the same group are positives of each other.
@@ -25,7 +25,8 @@ class RawFeatures:
         captions: {modality: N texts} for display; may be empty.
 
     Raises:
-        InputError: the parts have different numbers of rows. Only `FeatureSet` checks the other conditions.
+        InputError: the attributes have different numbers of rows. The other conditions are checked when a `FeatureSet`
+            is created from them.
     """
 
     features: dict[str, Num[Tensor, "_ _"]]

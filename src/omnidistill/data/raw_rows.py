@@ -1,4 +1,4 @@
-"""Raw rows that are read in chunks from mapped tensors or shards, so that a set may be larger than memory."""
+"""Raw rows that are read in chunks from memory-mapped tensors or shards. A dataset may be larger than memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class RawRows:
     """`RawFeatures` whose rows are read on demand.
 
     Attributes:
-        widths: {modality: p_m}.
+        widths: {modality: width of its rows}.
         ids, groups, splits, provenance: see `RawFeatures`.
-        read: function that takes a modality and k row numbers, and returns the rows (k x p_m) in their stored type.
+        read: function that takes a modality and k row numbers, and returns these rows (k x width) in their stored type.
     """
 
     widths: dict[str, int]

@@ -35,7 +35,7 @@ class DroppedRows:
     modalities: dict[str, int]
 
     def counts(self) -> str:
-        """Return `modalities` as text, such as "image 12, text 3"."""
+        """Return the number of dropped rows per modality as text, such as "image 12, text 3"."""
         return ", ".join(f"{name} {count:,}" for name, count in self.modalities.items())
 
 
@@ -56,11 +56,11 @@ class MergedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Rows after the repair.
+    """Rows of a dataset after identical rows were dropped or their groups merged.
 
     Attributes:
-        raw: all rows of the source, with merged groups; their provenance records the repair.
-        rows: the rows that remain.
+        raw: all rows of the source, including dropped rows, with merged groups; their provenance records the repair.
+        rows: the rows that remain, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.
     """
@@ -183,7 +183,7 @@ class _Forest:
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Join the trees of two groups."""
+        """Join the trees that contain the two groups."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 
@@ -194,14 +194,12 @@ def _modalities(name: str, choice: bool | Sequence[str], raw: RawRows) -> tuple[
         return tuple(raw.widths) if choice else ()
     if isinstance(choice, str) or not choice:
         raise InputError(
-            f"{argument(name)}: found {choice!r}; pass a list with one or more modalities of the set ({known})"
+            f"{argument(name)}: found {choice!r}; pass a list with one or more modalities of the dataset ({known})"
         )
     for modality in choice:
         if modality not in raw.widths:
             hint = nearest(modality, raw.widths)
-            raise InputError(
-                f"{argument(name)}: the set has no modality {modality!r}; the modalities are {known}{hint}"
-            )
+            raise InputError(f"{argument(name)}: the dataset has no modality {modality!r}; choose from {known}{hint}")
     return tuple(dict.fromkeys(choice))
 
 

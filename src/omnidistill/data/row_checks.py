@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -28,9 +28,9 @@ def check_counts(
     """
     if len(features) < 2:
         only = f"only {next(iter(features))!r}" if features else "none"
-        raise InputError(f"modalities: found {only}; a paired set needs at least two modalities")
+        raise InputError(f"modalities: found {only}; a paired dataset needs at least two modalities")
     if not ids:
-        raise InputError("no rows: a feature set needs at least one row")
+        raise InputError("the dataset has no rows; pass at least one row")
     counts = {"groups": len(groups), "splits": len(splits)}
     for name, x in features.items():
         if x.ndim != 2 or x.shape[1] == 0:
@@ -39,11 +39,12 @@ def check_counts(
                 "features must have shape (rows, width), with width at least 1"
             )
         counts[f"modality {name!r}"] = x.shape[0]
-        steps = preprocessing
-        if steps.means and (name not in steps.means or len(steps.means[name]) != x.shape[1]):
+        means = preprocessing.means
+        if means and (name not in means or len(means[name]) != x.shape[1]):
+            problem = f"its mean has width {len(means[name])}" if name in means else "it has no mean for this modality"
             raise InputError(
-                f"modality {name!r}: the features have width {x.shape[1]}, but the preprocessing has no mean of this "
-                "width for this modality; call `prepare` again"
+                f"modality {name!r}: the features have width {x.shape[1]}, which does not fit the preprocessing, "
+                f"because {problem}; call `prepare` again"
             )
     for what, count in counts.items():
         if count != len(ids):
@@ -57,23 +58,28 @@ def check_texts(what: str, texts: Sequence[str]) -> None:
             check_encodable(text, f"{what} of row {row}")
 
 
-def check_ids(ids: Sequence[str]) -> None:
-    """Raise InputError if two rows have the same id. The message names both rows."""
+def row_place(row: int) -> str:
+    """Return the place of a row in tensors, for messages."""
+    return f"row {row}"
+
+
+def check_ids(ids: Sequence[str], place: Callable[[int], str] = row_place) -> None:
+    """Raise InputError if two rows have the same id. The message names the `place` of both rows."""
     if len(set(ids)) == len(ids):
         return
     seen: dict[str, int] = {}
     for row, name in enumerate(ids):
         if (first := seen.setdefault(name, row)) != row:
-            raise InputError(f"id {name!r}: rows {first} and {row} both have this id; ids must be unique")
+            raise InputError(f"id {name!r}: {place(first)} and {place(row)} both have this id; ids must be unique")
 
 
-def check_groups(groups: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise InputError if the rows of a group are in different splits."""
+def check_groups(groups: Sequence[str], splits: Sequence[str], place: Callable[[int], str] = row_place) -> None:
+    """Raise InputError if the rows of a group are in different splits. The message names the `place` of a row."""
     split_of: dict[str, str] = {}
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if (first := split_of.setdefault(group, split)) != split:
             raise InputError(
-                f"group {group!r}: contains rows of split {first!r} and of split {split!r} (row {row}); "
+                f"group {group!r}: contains rows of split {first!r} and of split {split!r} ({place(row)}); "
                 "all rows of a group must be in the same split"
             )
 
@@ -82,8 +88,8 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
     """Raise InputError unless `pairing` is a similarity matrix (rows x rows) with values in [0, 1]."""
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
-            f"pairing: found dtype {type_name(pairing)} and shape {tuple(pairing.shape)}; the similarity matrix of "
-            f"{rows} rows needs a floating-point dtype and shape ({rows}, {rows})"
+            f"pairing: the similarity matrix has dtype {type_name(pairing)} and shape {tuple(pairing.shape)}, but "
+            f"{rows} rows need a floating-point dtype and shape ({rows}, {rows})"
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:

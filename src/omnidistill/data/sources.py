@@ -1,7 +1,7 @@
 """Feature tensors from .npz, .safetensors and .parquet files, or from a folder with one file per modality.
 
-Nothing is unpickled: pickles and object arrays raise an error. A modality is one N x p_m tensor of a float type. Whole
-numbers are converted to float32.
+Nothing is unpickled: pickles and object arrays raise an error. A modality is one tensor of a float type with the shape
+rows x width. Whole numbers are converted to float32.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
 from omnidistill.io.input_files import check_expansion, open_input, regular_file
@@ -40,10 +41,10 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
             `.npy`, `.npz` or `.safetensors` file that contains a single array.
 
     Returns:
-        {modality: N x p_m} in the stored types (whole numbers as float32), and the files that were read.
+        {modality: rows x width} in the stored types (whole numbers as float32), and the files that were read.
 
     Raises:
-        InputError: a file is missing, damaged or in an unknown format, it contains pickles or object arrays, or a
+        InputError: a file is missing, damaged or in an unknown format; a file contains pickles or object arrays; or a
             tensor has an invalid name, shape or type. The message names the file and the modality.
     """
     try:
@@ -89,7 +90,7 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
             names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
             table = file.read(columns=names)
             return {name: table.column(name) for name in names}
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # the parser raises many types of errors for damaged bytes
         raise InputError(
@@ -110,12 +111,12 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
         kind = str(x.dtype).removeprefix("torch.")
         raise InputError(
             f"{path}: modality {name!r} has dtype {kind}; features must be integers, float16, bfloat16, float32 or "
-            "float64; put ids, groups and splits in the metadata table"
+            "float64; if this array contains ids, groups or splits, move it to the metadata table"
         )
     if x.ndim != 2:
         raise InputError(
-            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); "
-            "put ids, groups and splits in the metadata table"
+            f"{path}: modality {name!r} has shape {tuple(x.shape)}; features must have shape (rows, width); if this "
+            "array contains ids, groups or splits, move it to the metadata table"
         )
     if 0 in x.shape:
         missing = "rows" if x.shape[0] == 0 else "columns"
@@ -197,13 +198,16 @@ def _numpy_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         if isinstance(error, ValueError) and any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
                 f"{path}: not a NumPy file, or it contains pickled objects, which can execute code and are not read; "
                 "save each modality as a numeric array"
             ) from error
         raise InputError(
-            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged"
+            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged, so save it "
+            "again"
         ) from error
 
 
@@ -217,9 +221,8 @@ def _from_numpy(path: Path, name: str, array: object) -> Tensor:
             else ""
         )
         raise InputError(
-            f"{path}: modality {name!r} has dtype {array.dtype}; "
-            f"features must be integers or floats of at most 64 bits{hint}; "
-            "put ids, groups and splits in the metadata table"
+            f"{path}: modality {name!r} has dtype {array.dtype}; features must be integers or floats of at most 64 "
+            f"bits{hint}; if this array contains ids, groups or splits, move it to the metadata table"
         )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 

@@ -3,10 +3,10 @@
 A set may be larger than memory: `prepare_raw` preprocesses the rows while they are written. The rows are ordered by
 split, so that the rows of a split are a view of the file.
 
-Tensors: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), `pairing` (N x N, optional), `ids` and `groups` (JSON
-lists as UTF-8 bytes; groups in the order of first appearance), `group_codes` (N indices into `groups`) and
-`split_codes` (N indices into the list `splits` in the metadata). Metadata: modalities, splits, preprocessing,
-provenance.
+Tensors for N rows with p_m values in modality m: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), the optional
+`pairing` (N x N), `ids` and `groups` (JSON lists as UTF-8 bytes; groups in the order of first appearance),
+`group_codes` (N indices into `groups`) and `split_codes` (N indices into the list `splits` in the metadata). Metadata:
+modalities, splits, preprocessing, provenance.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FeaturesMeta(JsonContent):
 
 
 def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, Json] | None = None) -> None:
-    """Write a set to a folder.
+    """Write a feature set to a folder.
 
     Args:
         features: the set.
@@ -103,10 +103,10 @@ def prepare_raw(
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """A set whose rows are computed while they are saved.
+    """A feature set whose rows are computed while they are saved.
 
     Attributes:
-        outline: the set with zeros in place of its rows.
+        outline: the feature set with zeros in place of the features.
         pieces: for each modality, the shape of the rows and a function that computes them in chunks.
     """
 
@@ -114,7 +114,7 @@ class PreparedRows:
     pieces: dict[str, Pieces]
 
     def save(self, folder: Path) -> FeatureSet:
-        """Save the set to `folder`, then open and return the saved set.
+        """Save the feature set to `folder`, then open and return the saved set.
 
         Raises:
             InputError: a row equals the mean of the train rows, or the folder cannot be written.
@@ -124,7 +124,7 @@ class PreparedRows:
 
 
 def load_features(folder: Path, verify: bool = True) -> FeatureSet:
-    """Open the set in `folder`, with memory-mapped rows.
+    """Open the feature set in `folder`, with memory-mapped rows.
 
     Args:
         folder: folder of the artifact.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,24 @@ _CELL_BYTES = 8  # memory for one cell, without its value
 _SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
-def read_table(path: Path) -> dict[str, list[Any]]:
-    """Read a table, and return {column: list of values, one per row}. Values missing from a .jsonl row are None.
+class Table(dict[str, list[Any]]):
+    """A table as {column: list of values, one per row}.
+
+    Attributes:
+        lines: number of the line in which each row ends; empty if the file has no lines (.parquet).
+    """
+
+    def __init__(self, columns: Mapping[str, list[Any]], lines: Sequence[int] = ()) -> None:
+        super().__init__(columns)
+        self.lines: Sequence[int] = lines
+
+    def place(self, row: int) -> str:
+        """Return where a row is in the file, such as "line 5", for messages; "row 3" if the file has no lines."""
+        return f"line {self.lines[row]}" if self.lines else f"row {row}"
+
+
+def read_table(path: Path) -> Table:
+    """Read a table. Values missing from a .jsonl row are None.
 
     Raises:
         InputError: the file is missing, damaged, in an unknown format or has no rows. The message names the file and
@@ -32,38 +48,39 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     if suffix not in readers:
         raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
     try:
-        columns = readers[suffix](path)
+        table = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(
             f"{path}: cannot be read as a {suffix} file ({reason}); check its content and permissions"
         ) from error
-    if not any(columns.values()):
+    if not any(table.values()):
         raise InputError(f"{path}: the table has no rows; it needs one row per item")
-    return columns
+    return table
 
 
-def text_column(path: Path, columns: dict[str, list[Any]], name: str, purpose: str) -> tuple[str, ...]:
+def text_column(path: Path, columns: Table, name: str, purpose: str) -> tuple[str, ...]:
     """Return the values of a column as strings; integers are converted.
 
     Args:
         path: path of the table, used in error messages.
-        columns: the columns of the table.
+        columns: the table.
         name: name of the column.
         purpose: what the column is needed for, used in error messages.
 
     Raises:
         InputError: the column is missing (the message suggests the closest name), or a value is missing or is
-            neither text nor an integer (the message names the row).
+            neither text nor an integer (the message names the line).
     """
     if name not in columns:
         raise InputError(
-            f"{path}: no column {name!r}; {purpose}; the columns are {', '.join(columns)}{nearest(name, columns)}"
+            f"{path}: the column {name!r} is missing ({purpose}); found the columns "
+            f"{', '.join(columns)}{nearest(name, columns)}"
         )
-    return tuple(_text(path, name, row, value) for row, value in enumerate(columns[name]))
+    return tuple(_text(path, name, columns.place(row), value) for row, value in enumerate(columns[name]))
 
 
-def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[tuple[str, ...], list[str]]:
+def read_splits(path: Path, columns: Table, name: str) -> tuple[tuple[str, ...], list[str]]:
     """Return the split of each row, and a note for each synonym (val, valid, dev) that was read as validation.
 
     Raises:
@@ -71,12 +88,12 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
             rows.
     """
     given = text_column(
-        path, columns, name, "this column says which rows are train, validation, test and (optionally) heads"
+        path, columns, name, "it names the split of every row: train, validation, test or (optionally) heads"
     )
     for row, split in enumerate(given):
         if split not in SPLITS and split not in _SYNONYMS:
             raise InputError(
-                f"{path}: row {row}, column {name!r}: unknown split {split!r}; "
+                f"{path}: {columns.place(row)}, column {name!r}: unknown split {split!r}; "
                 f"known splits: {', '.join(SPLITS)}{nearest(split, SPLITS)}"
             )
     splits = tuple(_SYNONYMS.get(split, split) for split in given)
@@ -91,14 +108,14 @@ def read_splits(path: Path, columns: dict[str, list[Any]], name: str) -> tuple[t
     return splits, notes
 
 
-def _text(path: Path, name: str, row: int, value: object) -> str:
+def _text(path: Path, name: str, place: str, value: object) -> str:
     if isinstance(value, str) and value:
-        check_encodable(value, f"{path}: row {row}, column {name!r}")
+        check_encodable(value, f"{path}: {place}, column {name!r}")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     description = "missing" if value is None or value == "" else f"{value!r}"
-    raise InputError(f"{path}: row {row}, column {name!r} is {description}; expected text or an integer")
+    raise InputError(f"{path}: {place}, column {name!r} is {description}; expected text or an integer")
 
 
 def _lines(path: Path) -> io.TextIOWrapper:
@@ -106,8 +123,8 @@ def _lines(path: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(open_input(path), encoding="utf-8-sig", newline="")
 
 
-def _jsonl(path: Path) -> dict[str, list[Any]]:
-    rows = []
+def _jsonl(path: Path) -> Table:
+    rows, places = [], []
     with _lines(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -121,22 +138,25 @@ def _jsonl(path: Path) -> dict[str, list[Any]]:
             if not isinstance(row, dict):
                 raise InputError(f"{path}: line {number} must be a JSON object, found a {type(row).__name__}")
             rows.append(row)
+            places.append(number)
     names = _names(rows)
     check_expansion(path, _CELL_BYTES * len(names) * len(rows), "most cells are empty; remove columns")
-    return {name: [row.get(name) for row in rows] for name in names}
+    return Table({name: [row.get(name) for row in rows] for name in names}, places)
 
 
 def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
     return {name: None for row in rows for name in row}
 
 
-def _csv(path: Path) -> dict[str, list[Any]]:
+def _csv(path: Path) -> Table:
     with _lines(path) as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
         if len(set(header)) < len(header):
             raise InputError(f"{path}: two columns in the header have the same name ({', '.join(header)}); rename one")
+        _check_separator(path, header)
         columns: dict[str, list[Any]] = {name: [] for name in header}
+        places = []
         for row in reader:
             if not row:
                 continue
@@ -147,11 +167,22 @@ def _csv(path: Path) -> dict[str, list[Any]]:
                 )
             for name, value in zip(header, row, strict=True):
                 columns[name].append(value)
-    return columns
+            places.append(reader.line_num)
+    return Table(columns, places)
 
 
-def _parquet(path: Path) -> dict[str, list[Any]]:
-    return {name: _values(column) for name, column in parquet_columns(path, modalities=False).items()}
+def _check_separator(path: Path, header: list[str]) -> None:
+    """Raise InputError if the header is a single column that contains another usual separator."""
+    for separator, name in {";": "semicolons", "\t": "tabs", "|": "vertical bars"}.items():
+        if len(header) == 1 and separator in header[0]:
+            raise InputError(
+                f"{path}: the columns are separated by {name}, but must be separated by commas; save the table as a "
+                "comma-separated file"
+            )
+
+
+def _parquet(path: Path) -> Table:
+    return Table({name: _values(column) for name, column in parquet_columns(path, modalities=False).items()})
 
 
 def _values(column: Any) -> list[Any]:

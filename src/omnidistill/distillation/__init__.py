@@ -1,4 +1,4 @@
-"""Distillation: the distilled set, and the outer loop that learns its rows with an outer objective."""
+"""Distillation: the distilled set (a few synthetic rows), and the outer loop that learns these rows."""
 
 from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.outer import Episode, Outer, ShortcutMatching, TaskLoss, TrajectoryMatching, WithTask

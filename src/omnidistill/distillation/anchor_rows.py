@@ -1,4 +1,4 @@
-"""Synthetic rows that the method "anchor" learns (see `head_learning`). They start from a closed-form solution.
+"""Synthetic rows that the method "anchor" learns, starting from a closed-form solution (see `head_learning`).
 
 Shapes: N rows, p_m feature width, M modalities.
 """
@@ -15,71 +15,85 @@ from omnidistill.distillation.head_learning import FIRST_LOGIT, LearnableHeads, 
 from omnidistill.models.heads import Heads
 from omnidistill.models.storages import Storage
 from omnidistill.training.closed_form import Moments
-from omnidistill.training.closed_form.anchor_map import anchor_maps, dual_frame
+from omnidistill.training.closed_form.anchor_map import anchor_lengths, anchor_maps, dual_frame, equal_lengths
 
 
 @dataclass(frozen=True)
 class AnchorRows(LearnableHeads):
-    """Learnable rows and the learnable settings of the recipe "anchor".
+    """Synthetic rows and settings to learn for the recipe "anchor", which computes heads from the rows.
 
     Attributes:
         latent: the rows before rounding, one matrix (N x p_m) per modality.
-        log_ridges: logarithm of the regression ridge of each modality.
+        log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of `weight`, a scalar.
-        storage: rounds the rows.
+        storage: defines how the rows are rounded and stored.
+        cutoff: number of the output that counts half; None if all outputs count alike. It is not learned.
     """
 
     latent: dict[str, Tensor]
     log_ridges: Float[Tensor, " M"]
     logit: Float[Tensor, ""]
     storage: Storage
+    cutoff: float | None = None
 
     @staticmethod
     def closed_form(
         moments: Moments, size: int, cca_ridge: float, storage: Storage, device: torch.device
     ) -> AnchorRows:
-        """Return initial rows in closed form: the dual frame of ridge CCA heads, with rows of length sqrt(p_m).
+        """Return initial rows: the columns of the pseudo-inverse of ridge CCA heads, scaled to length sqrt(p_m).
+
+        p_m is the feature width of modality m.
 
         Args:
             moments: means and covariances of the training rows.
             size: number of rows N.
-            cca_ridge: regularisation of CCA.
-            storage: rounds the rows.
-            device: device of the rows.
+            cca_ridge: ridge of CCA, as a multiple of the mean eigenvalue of each covariance.
+            storage: defines how the rows are rounded and stored.
+            device: device on which the rows are created.
         """
         heads = canonical_cca_heads(moments, size, cca_ridge)
-        rows = {name: _equal_lengths(x) for name, x in dual_frame(heads).items()}
+        rows = {name: equal_lengths(x) for name, x in dual_frame(heads).items()}
         latent = storage.init({name: x.to(device, torch.float32) for name, x in rows.items()})
         log_ridges, logit = torch.zeros(len(rows), device=device), torch.tensor(FIRST_LOGIT, device=device)
         return AnchorRows(latent, log_ridges, logit, storage)
 
     @property
     def size(self) -> int:
-        """Number of rows N."""
+        """Number of synthetic rows."""
         return len(next(iter(self.latent.values())))
 
     @property
     def ridges(self) -> Float[Tensor, " M"]:
-        """Regression ridge of each modality, in the order of the modalities."""
+        """Ridge (regularisation strength of the ridge regression) of each modality, in the order of the modalities."""
         return self.log_ridges.exp()
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight in [0, 1] of the heads computed from the rows, when they are stacked on initial heads."""
+        """Weight in [0, 1] of the computed heads when their outputs are concatenated with those of initial heads."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> AnchorRows:
-        """Return a copy that uses the same regression ridge for every modality."""
+        """Return a copy that uses this ridge in the ridge regression of every modality."""
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
+    def with_cutoff(self, cutoff: float | None) -> AnchorRows:
+        """Return a copy of rows without a cutoff that has this cutoff.
+
+        Stacked heads are scaled by the mean length of their outputs on the rows, which shrinks more than that on real
+        rows if the last anchors are short. The weight of the copy makes up for this.
+        """
+        lengths = anchor_lengths(self.size, cutoff)
+        shift = 2 * (lengths.mean() / lengths.square().mean().sqrt()).log()
+        return replace(self, cutoff=cutoff, logit=self.logit + shift.to(self.logit))
+
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: latent rows, logarithms of the ridges, and logit of the weight."""
+        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and logit of the head weight."""
         return [*self.latent.values(), self.log_ridges, self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
-        """Return the rounded rows and the heads that the recipe computes from them; both are differentiable."""
+        """Return the rounded rows, and the heads computed from them by the recipe "anchor". Both are differentiable."""
         rows = self.storage.expand(self.latent)
-        return rows, anchor_maps(rows, self.ridges)
+        return rows, anchor_maps(rows, self.ridges, self.cutoff)
 
     def detached(self) -> AnchorRows:
         """Return a copy of the tensors, detached from the autograd graph."""
@@ -87,9 +101,3 @@ class AnchorRows(LearnableHeads):
         return replace(
             self, latent=latent, log_ridges=self.log_ridges.detach().clone(), logit=self.logit.detach().clone()
         )
-
-
-def _equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
-    """Return the rows scaled to length sqrt(p); rows of zeros stay zero."""
-    lengths = rows.norm(dim=1, keepdim=True)
-    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / lengths, torch.zeros_like(lengths))

@@ -1,7 +1,7 @@
 """Budgets in bytes: parse amounts such as "64kB" or "1%".
 
-A budget limits the total size of the files that a receiver needs to train (`distillation.shipped_bytes`). Percentages
-refer to the bytes of the training features in float32; k, M and G are powers of 1000.
+A budget limits the total size of the files that are needed to train on a distilled set (`distillation.shipped_bytes`).
+Percentages refer to the size of the training features in float32. The prefixes k, M and G are powers of 1000.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class BudgetTooSmallError(InputError):
-    """Raised if a budget is smaller than the smallest possible set."""
+    """Raised if a size budget is too small even for the smallest possible distilled set."""
 
 
 def check_budget(text: str) -> str:
-    """Return the text unchanged if it is an amount of bytes or a percentage.
+    """Return the text unchanged if it is an amount of bytes or a percentage, such as "64kB" or "1%".
 
     Raises:
         InputError: the text is neither, or the amount is not finite or less than one byte.
@@ -66,7 +66,7 @@ def _amount(text: str, whole: int) -> Decimal:
 
 
 def training_bytes(data: FeatureSet) -> int:
-    """Return the number of bytes of the N training rows in float32: 4 N sum_m p_m, for the widths p_m.
+    """Return the size of the training features in float32: 4 N sum_m p_m bytes for N rows and feature widths p_m.
 
     Raises:
         InputError: the data has no train split.

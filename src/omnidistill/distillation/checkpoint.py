@@ -1,4 +1,4 @@
-"""The state of the outer loop, and checkpoints that store it.
+"""The state of the outer loop, which learns a synthetic set, and checkpoints that store this state.
 
 An interrupted run that resumes from a checkpoint gives a bitwise identical result.
 """
@@ -24,11 +24,12 @@ from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.io.artifacts import JsonContent, load_artifact, save_artifact
 from omnidistill.io.input_files import reading
+from omnidistill.io.tracking import JsonlLog
 
 
 @dataclass
 class Best:
-    """The set with the best validation score so far, and the number of restarts of the outer loop until then."""
+    """The synthetic set with the best validation score so far, and the number of restarts before it was stored."""
 
     score: float = float("-inf")
     iteration: int = 0
@@ -37,7 +38,7 @@ class Best:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(self, score: float, iteration: int, num_steps: int, learner: Learner) -> bool:
-        """Store a copy of the learner's set if its score is the best so far. Return whether a copy was stored."""
+        """Store a copy of the learner's synthetic set if `score` is the best so far. Return whether it was stored."""
         if score <= self.score:
             return False
         self.score, self.iteration, self.num_steps = score, iteration, num_steps
@@ -45,7 +46,7 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the best set as a restart point. Return None if every student trained on it diverged (NaN or Inf)."""
+        """Return the best set as a point to restart from, or None if every student trained on it diverged."""
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -55,8 +56,8 @@ class LoopState:
 
     Attributes:
         iteration: number of finished iterations.
-        best: the best set so far.
-        notes: notes for the user.
+        best: the set with the best validation score so far.
+        notes: messages to the user so far, such as warnings.
         seconds: time spent so far, including the time before an interruption.
         tracker_position: position in the metrics log; None before the first checkpoint.
     """
@@ -70,11 +71,11 @@ class LoopState:
 
 @dataclass(frozen=True)
 class CheckpointIdentity:
-    """Settings and inputs of a run. A run resumes from a checkpoint only if both have the same identity.
+    """Settings and inputs of a distillation run. A run resumes from a checkpoint only if both have the same identity.
 
     Attributes:
         config: the settings of the run, without the evaluation settings.
-        provenance: the records about data, heads and experts from the provenance of the set.
+        provenance: records about the data, initial heads and experts from which the set is learned.
     """
 
     config: Mapping[str, Json]
@@ -82,7 +83,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run. If the provenance contains no settings, the identity contains the seed."""
+        """Return the identity of a run. It contains the seed if the provenance contains no run configuration."""
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
@@ -93,7 +94,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any], where: str) -> CheckpointIdentity:
-        """Create an identity from the result of `to_json`, written by this version or by version 0.1.
+        """Create the identity of a run from JSON that `to_json` returned in this version or in version 0.1.
 
         Raises:
             InputError: a field is missing or has the wrong type.
@@ -169,18 +170,21 @@ def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState
 def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner) -> LoopState:
     """Load a checkpoint: restore the learner in place, and return the progress of the run.
 
-    Old checkpoints do not record the number of restarts; it is then set to 0.
+    Old checkpoints do not record the number of restarts, which is then set to 0.
 
     Args:
         folder: folder of the checkpoint.
-        identity: settings and inputs of the resuming run.
+        identity: settings and inputs of the run that resumes.
         learner: the learner whose tensors, optimiser and random streams are overwritten.
 
     Raises:
         InputError: the checkpoint is damaged, or it belongs to a different run.
     """
-    artifact = load_artifact(folder, "checkpoint")
-    meta = CheckpointMeta.from_json(artifact.meta, str(folder))
+    try:
+        artifact = load_artifact(folder, "checkpoint")
+        meta = CheckpointMeta.from_json(artifact.meta, str(folder))
+    except InputError as error:
+        raise _with_remedy(error, folder) from error
     with reading(str(folder), meta.remedy):
         if CheckpointIdentity.from_json(meta.identity, str(folder)) != identity:
             raise InputError(
@@ -201,3 +205,23 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
         learner.last_good = RestartPoint(last_good or learner.learnable.copy(), taken.iteration, taken.restarts)
         best = Best(**dict(meta.best), tensors=best_tensors) if meta.best else Best()
     return LoopState(meta.iteration, best, list(meta.notes), meta.seconds, meta.tracker_position)
+
+
+def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:
+    """Open the metrics log of a run at the position that its checkpoint recorded, or start a new log.
+
+    Raises:
+        InputError: the log cannot be opened, or it does not belong to the checkpoint.
+    """
+    try:
+        return JsonlLog(path, state.tracker_position)
+    except InputError as error:
+        if state.tracker_position is None:
+            raise
+        raise _with_remedy(error, checkpoint) from error
+
+
+def _with_remedy(error: InputError, folder: Path) -> InputError:
+    """Return an error about a damaged checkpoint or log with its remedy: to delete the folder of the checkpoint."""
+    found = str(error).partition(";")[0]
+    return InputError(f"{found}; to start the outer loop of this run again, delete the folder {folder} and resume")

@@ -1,15 +1,17 @@
-"""The result of a method: a distilled set, with everything that is needed to train on it.
+"""The result of a distillation method: a distilled set, with everything that is needed to train on it.
 
-On disk it is an artifact of kind "distilled":
+On disk, a set is a folder (an artifact of kind "distilled") with these files:
 
-    tensors-....safetensors   stored rows, tensors of the similarity, means used by the preprocessing
+    tensors-....safetensors   stored rows, target similarities, feature means that the preprocessing subtracts
     manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
     provenance.json           how the set was produced (`provenance`); not needed for training
+    mixture/                  the rows as mixtures of items (`item_mixture`), if there are any; not needed for training
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
+from omnidistill.distillation.item_mixture import Missing, Mixture, named
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import KIND, SetSpec
 from omnidistill.distillation.shipped_bytes import shipped_bytes
@@ -34,7 +37,7 @@ from omnidistill.models.objectives import Objective
 from omnidistill.models.storages import RowForm
 from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
 
-PROVENANCE = "provenance.json"
+PROVENANCE, MIXTURE = "provenance.json", "mixture"
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,10 +45,11 @@ class DistilledSet:
     """Synthetic rows, their target similarities, and the recipe for training on them.
 
     Attributes:
-        tensors: the stored rows ("rows/...") and the tensors of the similarity ("similarity/..."), on the CPU.
+        tensors: the stored rows ("rows/...") and parameters of the target similarities ("similarity/..."), on the CPU.
         spec: how the tensors are stored, and how students are trained on them.
-        preprocessing: the steps that turn features into the space of the rows.
+        preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
+        mixture: the rows as mixtures of items; None if they are not known.
         file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
             created or changed in memory.
     """
@@ -54,6 +58,7 @@ class DistilledSet:
     spec: SetSpec
     preprocessing: Preprocessing
     provenance: Provenance = field(default_factory=Provenance)
+    mixture: Mixture | None = field(default=None, compare=False)
     file_bytes: int | None = field(default=None, init=False, compare=False)
 
     @property
@@ -63,14 +68,14 @@ class DistilledSet:
 
     @property
     def recipe(self) -> Recipe:
-        """How students are trained on the set."""
+        """Recipe of the set, which defines how students (the models to train) are trained on it."""
         return self.spec.recipe
 
     @property
     def size(self) -> int:
         """Number of stored rows; `len()` returns the number of rows to train on.
 
-        The numbers differ if the storage also derives sign views (a stored row times a fixed pattern of signs).
+        There are more rows to train on if the storage derives sign views (a stored row times a fixed pattern of signs).
         """
         return self.spec.size
 
@@ -84,31 +89,32 @@ class DistilledSet:
         return self.spec.storage.num_rows(self.spec.size)
 
     def rows(self) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows to train on, N x p_m per modality, in the space of the preprocessed features.
+        """Return the N rows to train on, {modality: N x p_m}, in the space of the preprocessed features.
 
-        The stored rows come first. If the storage derives further rows from them (sign views), these come last.
+        p_m is the feature width of modality m. The stored rows come first. If the storage derives further rows from
+        them (sign views: stored rows times fixed patterns of signs), these come last.
         """
         loaded = self.spec.storage.load(_section(self.tensors, "rows"))
         return {name: loaded[name] for name in self.modalities}
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities (... x b x b) for mini-batches, which are given as row indices (... x b)."""
+        """Return the target similarities (... x b x b) for mini-batches of b rows, given as row indices (... x b)."""
         return self.spec.similarity.targets(self.similarity_tensors, batches)
 
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
-        """Stored tensors from which target similarities are computed."""
+        """Stored tensors from which the target similarities are computed."""
         return _section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
-        """Return the complete matrix S of target similarities."""
+        """Return the target similarities of all pairs of rows to train on, as a matrix S (N x N)."""
         return self.targets(torch.arange(len(self), device=device_of(self.tensors)))
 
     @property
     def bytes(self) -> int:
-        """Shipped bytes: total size of the files that a receiver needs to train, the tensor file and manifest.json.
+        """Total size in bytes of the files that are needed to train on the set: the tensor file and manifest.json.
 
-        provenance.json and the initial heads are not included.
+        The sizes of provenance.json, of the mixture and of the initial heads are not included.
         """
         if self.file_bytes is not None:
             return self.file_bytes
@@ -116,20 +122,24 @@ class DistilledSet:
 
     @property
     def objective(self) -> Objective:
-        """Loss that students minimise, given outputs (M x b x d, in the order of `modalities`) and targets (b x b)."""
+        """Loss that students minimise. It compares their outputs (M x b x d) with target similarities (b x b).
+
+        The outputs are those of M modalities, in the order of `modalities`, for b rows and output width d.
+        """
         return self.spec.objective.bind(self.modalities)
 
     def students(
         self, start: Heads, *, seed: int, num_runs: int, checkpoints: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
-        """Train R students on the set with its recipe; yield (number of steps done, heads R x d x p_m).
+        """Train R students on the set with its recipe. Yield the number of steps taken and the heads (R x d x p_m).
 
         Args:
-            start: the initial heads, {modality: d x p_m}. Training runs on the device of these heads.
+            start: the initial heads, {modality: d x p_m}, with output width d and feature width p_m. Training runs on
+                the device of these heads.
             seed: seed for the mini-batches. If the recipe fixes the mini-batches, all students are identical.
             num_runs: number of students R.
-            checkpoints: numbers of steps after which heads are yielded, in ascending order; None: heads are yielded
-                once, after the recipe's number of steps.
+            checkpoints: numbers of steps after which heads are yielded, in ascending order. If it is None, heads are
+                yielded once, after the recipe's number of steps.
 
         Raises:
             InputError: heads are missing or do not match the rows.
@@ -162,7 +172,7 @@ class DistilledSet:
         width: int | None = None,
         recipe: Recipe | None = None,
     ) -> Heads | dict[str, nn.Module]:
-        """Train heads or torch modules on the set with its recipe, and return them.
+        """Train heads or torch modules on the set with its training recipe, and return them.
 
         The role of `start` depends on the recipe:
 
@@ -177,9 +187,10 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads, which only "anchor" can change. None: the width of `start` for "sgd",
-                "map", and "anchor" with `keep_width`. Otherwise, "anchor" gives width N, or N + d for stacked heads.
-            recipe: recipe to use instead of the set's own.
+            width: output width of the heads, which only "anchor" can change. If it is None, "sgd", "map", and "anchor"
+                with `keep_width` give the width d of `start`. Otherwise, "anchor" gives width N, the number of rows
+                to train on, or N + d for stacked heads.
+            recipe: training recipe to use instead of that of the set.
 
         Returns:
             Heads {modality: width x p_m}, or trained copies of the modules.
@@ -196,7 +207,7 @@ class DistilledSet:
             return recipe.heads(self.training_rows(), width)
         if any(isinstance(each, nn.Module) for each in start.values()):
             if width is not None:
-                raise InputError("width: cannot be changed for modules, whose outputs have a fixed width; omit it")
+                raise InputError("width: the output width of modules cannot be changed; omit this argument")
             return self._train_modules(start, seed, recipe)
         heads: Heads = dict(start)  # type: ignore[arg-type]
         if width is not None:
@@ -207,7 +218,7 @@ class DistilledSet:
         return {name: matrix[0] for name, matrix in trained.items()}
 
     def training_rows(self, device: torch.device | str = "cpu") -> TrainingRows:
-        """Return the rows, targets and objective on a device, in the form that recipes need."""
+        """Return the rows, target similarities and loss on a device, in the form that training recipes need."""
         on_device = replace(self, tensors=moved(self.tensors, device))
         return TrainingRows(on_device.rows(), on_device.targets, self.objective)
 
@@ -223,44 +234,124 @@ class DistilledSet:
     def dataset(self) -> SyntheticRows:
         """Return the rows to train on as a torch Dataset of ({modality: row}, index).
 
-        Pass its `collate` to a DataLoader to get soft targets.
+        Pass its `collate` to a DataLoader as `collate_fn`. Each batch then includes its target similarities.
         """
         return SyntheticRows(self.rows(), self.targets)
 
     def batches(self, seed: int = 0) -> Iterator[Batch]:
-        """Yield the batch (rows {modality: b x p_m}, targets b x b) for each step of `train(start, seed)`, in order."""
+        """Yield the mini-batches of `train(start, seed)`: rows {modality: b x p_m} and target similarities (b x b)."""
         dataset = self.dataset()
         for indices in self.recipe.batches(len(dataset), seed):
             yield dataset.batch(indices)
 
     def with_recipe(self, recipe: Recipe) -> DistilledSet:
-        """Return a copy of the set with a different recipe."""
+        """Return a copy of the set with this training recipe."""
         return replace(self, spec=replace(self.spec, recipe=recipe))
 
     def with_steps(self, num_steps: int) -> DistilledSet:
-        """Return a copy of the set with a different number of steps in its recipe."""
+        """Return a copy of the set whose training recipe has this number of steps."""
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
+    def items(self) -> list[dict[str, float]]:
+        """Return {id of an item: weight} of every row, with the largest absolute weights first.
+
+        Raises:
+            InputError: the rows are not mixtures of items.
+        """
+        return self._mixture().items()
+
+    def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
+        """Return the set in the space of another encoder: its rows are mixtures of the features of the same items.
+
+        The storage, recipe and target similarities stay the same. The ridges or step sizes of the recipe were chosen
+        for the original features, so choose them again if validation data are available.
+
+        Args:
+            data: features of the items. Only rows of the split "train" are used, and modalities of the set.
+            missing: "error", or "drop" to continue without items that the data do not have. Rows of which no item is
+                left are omitted.
+
+        Raises:
+            InputError: the rows are not mixtures of items; a modality or an item is missing; an item is in another
+                split than "train"; or rows would be omitted from a set with learned similarities.
+        """
+        mixture = self._mixture()
+        absent = [name for name in self.modalities if name not in data.features]
+        if absent:
+            raise InputError(
+                f"{named(data)}: has no modality {absent[0]!r}, which the set has; the modalities of the data are "
+                f"{', '.join(data.modalities)}"
+            )
+        rows, used = mixture.rows(data.only(self.modalities), missing)
+        if len(used) < self.size and self.similarity_tensors:
+            raise InputError(
+                f"{named(data)}: {self.size - len(used)} rows have no item left, but the target similarities of the "
+                "set are stored for all rows; pass features of all items"
+            )
+        return replace(self.with_rows(rows, data), mixture=used)
+
+    def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
+        """Return a set with other stored rows, in the space of other data.
+
+        The storage, recipe and target similarities stay the same, and there is no mixture.
+
+        Args:
+            rows: the rows {modality: N x p_m}. The number of rows may differ only if no similarities are stored.
+            data: data in whose space the rows are. Their preprocessing becomes that of the set.
+        """
+        latent = {f"rows/{name}": rows[name].cpu() for name in self.modalities}
+        latent |= {f"similarity/{name}": x for name, x in self.similarity_tensors.items()}
+        widths = {name: rows[name].shape[1] for name in self.modalities}
+        return replace(
+            self,
+            tensors=as_stored(self.spec.storage, latent),
+            spec=replace(self.spec, modalities=widths, size=len(rows[self.modalities[0]])),
+            preprocessing=data.preprocessing.only(self.modalities),
+            provenance=self.provenance.of_data(data),
+            mixture=None,
+        )
+
+    def _mixture(self) -> Mixture:
+        if self.mixture is None:
+            raise InputError(
+                "the rows of this set are not mixtures of items; distil a set with the preset 'mixture', or compare "
+                "both encoders with transfer()"
+            )
+        return self.mixture
+
     def as_features(self) -> FeatureSet:
-        """Return the rows as a FeatureSet with one group per row. Its pairing is `similarity()`, clamped to [0, 1]."""
+        """Return the rows to train on as a paired dataset in which every row is its own group.
+
+        The pairing matrix of the dataset defines which rows match. It is `similarity()`, clamped to [0, 1].
+        """
         names = tuple(f"synthetic/{index:04d}" for index in range(len(self)))
         pairing = self.similarity().clamp(0, 1)
         provenance = self.provenance.to_json()
         return FeatureSet(self.rows(), names, names, ("train",) * len(self), pairing, self.preprocessing, provenance)
 
     def save(self, folder: Path) -> None:
-        """Write the artifact atomically, replacing an existing one."""
+        """Save the set to a folder. The write is atomic and replaces a set that exists there."""
         tensors = {**self.tensors, **self.preprocessing.to_tensors()}
         spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
         save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
+        if self.mixture is not None:
+            self.mixture.save(folder / MIXTURE, self.rows_digest())
+
+    def rows_digest(self) -> str:
+        """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(_section(self.tensors, "rows").items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
-        """Load an artifact of kind "distilled", which may come from version 0.1.
+        """Load a distilled set from its folder. The set may come from version 0.1.
 
         Raises:
-            InputError: the artifact is damaged, has a different kind, comes from a newer version, or needs a component
-                that is not installed.
+            InputError: the folder contains no distilled set, or the set is damaged, comes from a newer version, or
+                needs a component that is not installed.
         """
         artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
         where, meta = f"{folder}/manifest.json", artifact.meta
@@ -277,45 +368,47 @@ class DistilledSet:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
         loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
         object.__setattr__(loaded, "file_bytes", artifact.bytes)
         _check_tensors(loaded, where)
         return loaded
 
 
 def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the recipe of a set. The recipe must be of kind "sgd".
+    """Return the training recipe of a set, which must be of kind "sgd".
 
     Raises:
         InputError: the recipe is of a different kind.
     """
     if not isinstance(distilled.recipe, Sgd):
         raise InputError(
-            f"the training recipe of the set has kind '{distilled.recipe.kind}', but 'sgd' is required here; "
-            "use a set with this recipe"
+            f"the synthetic set has the training recipe '{distilled.recipe.kind}', but the protocol of the paper needs "
+            "the recipe 'sgd'; use a set with this recipe, such as a set of the preset hopa"
         )
     return distilled.recipe
 
 
 def _check_tensors(loaded: DistilledSet, where: str) -> None:
-    """Raise InputError if tensors or recipe do not fit the specification."""
+    """Raise InputError if the tensors or the recipe of a loaded set do not fit its specification."""
     expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
     try:
         actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
         num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{where}: the tensors do not match the specification of the set ({error}); the file was altered, so "
-            "restore it"
+            f"{where}: the tensors do not match the specification of the synthetic set ({error}); the file was "
+            "altered, so restore it"
         ) from None
     for name, shape in expected.items():
         if actual[name] != shape:
             raise InputError(
-                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the set requires "
-                f"{shape}; the file was altered, so restore it"
+                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the synthetic set "
+                f"requires {shape}; the file was altered, so restore it"
             )
     if num_targets != min(2, len(loaded)) ** 2:
         raise InputError(
-            f"{where}: the stored similarities do not match the {len(loaded)} rows; the file was altered, so restore it"
+            f"{where}: the stored similarity matrix does not fit the {len(loaded)} rows; the file was altered, so "
+            "restore it"
         )
     try:
         loaded.recipe.check(loaded.modalities)
@@ -324,7 +417,7 @@ def _check_tensors(loaded: DistilledSet, where: str) -> None:
 
 
 def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors in their stored form. Only the latent rows ("rows/...") change; other tensors stay the same."""
+    """Convert learned tensors to the tensors to store. Only rows ("rows/...") change: the storage rounds them."""
     rows = storage.store(_section(tensors, "rows"))
     others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
     return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}

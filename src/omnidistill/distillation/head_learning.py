@@ -3,10 +3,11 @@
     min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x) + mu R(theta)     on batches of training rows x
 
 theta are the learned tensors. W_m(theta) is the head of modality m, computed from theta. J_m is this head, stacked on a
-given initial head with weight a (see `training.recipes.anchor_regression.stack_on`). L is InfoNCE or another
-objective, and c is a number in [0, 1]. R is the rate of the storage in bits per number, and mu is its weight. Each
-subclass of `LearnableHeads` defines its own theta: the rows of a set
-(`distillation.anchor_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
+given initial head: the outputs of both are scaled and concatenated, and a is the weight of the computed head (see
+`training.recipes.anchor_regression.stack_on`). L is InfoNCE or another objective, and c is a number in [0, 1]. R is the
+number of bits that the storage needs per number, and mu is its weight. Each subclass of `LearnableHeads` defines its
+own theta: the rows of a set (`distillation.anchor_rows`), a mixing matrix from which rows are computed
+(`distillation.mixture_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
 
 Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
 """
@@ -41,8 +42,8 @@ class LearnableHeads(ABC):
     """Tensors from which heads are computed.
 
     Attributes:
-        latent: learned tensors, one matrix per modality. `storage` converts them to rounded rows or heads.
-        storage: how the rows or heads are rounded and stored.
+        latent: learned matrices: one per modality, or one for all. `storage` rounds them.
+        storage: how the learned matrices are rounded and stored.
     """
 
     latent: dict[str, Tensor]
@@ -51,7 +52,7 @@ class LearnableHeads(ABC):
     @property
     @abstractmethod
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the learned heads when they are stacked on the initial heads (`a` in the module docstring)."""
+        """Weight of the learned heads when their outputs are concatenated with those of the initial heads."""
 
     @abstractmethod
     def leaves(self) -> list[Tensor]:
@@ -61,7 +62,7 @@ class LearnableHeads(ABC):
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
         """Return rows {modality: N x p_m} and the learned heads {modality: k x p_m}.
 
-        When the heads are stacked on the initial heads, `stack_on` scales both by their outputs on these rows.
+        When `stack_on` concatenates learned and initial heads, it scales both by their outputs on these N rows.
         """
 
     @abstractmethod
@@ -71,15 +72,16 @@ class LearnableHeads(ABC):
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """Settings of `Learning`. The module docstring defines L and c.
+    """Settings for learning heads with Adam (see `Learning`).
 
     Attributes:
-        outer: objective L of the heads on real rows.
-        start_share: share c of the loss that is computed on the stacked heads, in [0, 1].
+        outer: objective that compares the outputs of the heads on real rows with their target similarities.
+        start_share: weight in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
+            concatenated outputs. The loss of the learned heads alone has the remaining weight.
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight mu of the rate R, in bits per number.
+        rate_weight: weight in the loss of the number of bits that the storage needs per number.
     """
 
     outer: Objective
@@ -91,31 +93,32 @@ class LearningSettings:
 
 
 class Learning(Generic[L]):
-    """Adam on learnable heads, with a learning rate that falls to zero along a cosine.
+    """Learns heads with Adam. The learning rate falls to zero along a cosine.
 
     Attributes:
         learned: the tensors after the steps taken so far.
     """
 
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
+        """Prepare the first step. `start` contains the initial heads, which are not used if `start_share` is 0."""
         self.learned: L = first.detached()
         self._train, self._settings = train, settings
         leaves = self.learned.leaves()
         for tensor in leaves:
             tensor.requires_grad_()
-        self._start = {name: start[name] for name in train.modalities}
+        self._start = {name: start[name] for name in train.modalities} if settings.start_share else {}
         self._objective = settings.outer.bind(train.modalities)
         self._optimiser = torch.optim.Adam(leaves, lr=settings.learning_rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, max(1, settings.iterations))
         self._batches = _batches(len(train), settings.real_rows, Streams(seed)["anchor/batches"])
 
     def step(self) -> float:
-        """Take one step of the optimiser. Return the loss before the step."""
+        """Take one optimiser step, and return the loss before it."""
         indices = next(self._batches).to(self._train.device)
-        features = {name: x[indices] for name, x in self._train.features.items()}
+        learned, features = self._view(indices)
         with torch.enable_grad():
             loss = heads_loss(
-                self.learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
+                learned, self._start, features, self._targets(indices), self._objective, self._settings.start_share
             )
             if self._settings.rate_weight:
                 loss = loss + self._settings.rate_weight * self.learned.storage.rate(self.learned.latent)
@@ -124,6 +127,10 @@ class Learning(Generic[L]):
         self._optimiser.step()
         self._schedule.step()
         return float(loss.detach())
+
+    def _view(self, indices: Int[Tensor, " b"]) -> tuple[L, dict[str, Float[Tensor, "b _"]]]:
+        """Return the learned tensors and the real rows of a batch. Augmentation overrides this method."""
+        return self.learned, {name: x[indices] for name, x in self._train.features.items()}
 
     def _targets(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b b"]:
         pairing = self._train.pairing
@@ -148,7 +155,8 @@ def heads_loss(
         features: real rows of a batch.
         targets: target similarities of the real rows (b x b).
         objective: the loss L, bound to the order of the modalities (see `Objective.bind`).
-        start_share: share c of the loss that is computed on the heads stacked on the initial heads, in [0, 1].
+        start_share: weight c in [0, 1] of the loss of the stacked heads. These are learned and initial heads with
+            concatenated outputs.
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)
@@ -163,8 +171,10 @@ def heads_loss(
 def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
     """Return ridge CCA heads (rank x p_m, float64), rotated so that their outputs are in the `canonical_basis`.
 
+    In this basis, outputs are sorted by their cross-covariance between modalities. p_m is a feature width.
+
     Args:
-        moments: moments of the training rows.
+        moments: means and covariances of the training rows.
         rank: output width of the heads.
         ridge: ridge of CCA, as a multiple of the mean eigenvalue of each covariance.
     """
@@ -174,7 +184,7 @@ def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
 
 
 def _batches(num_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-    """Yield the row numbers of mini-batches, without end.
+    """Yield mini-batches of row indices without end.
 
     Every pass over the rows uses a new random order, and leaves out the last rows if they do not fill a mini-batch.
     """

@@ -1,4 +1,4 @@
-"""Parameters that the outer loop learns: latent tensors of the rows, similarity factors, and settings of the SGD.
+"""Parameters that the outer loop learns: synthetic rows, target similarities, and settings of the student's SGD.
 
 `student_sgd` describes how step sizes, momentum and weight decay are represented. Optionally an exponential moving
 average of all parameters is tracked.
@@ -24,7 +24,7 @@ from omnidistill.models.storages import RowForm
 
 @dataclass(frozen=True)
 class Learnable:
-    """The leaf tensors that the outer loop learns. They are updated in place."""
+    """The tensors that the outer loop learns. They are leaves of the autograd graph and are updated in place."""
 
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
@@ -34,9 +34,9 @@ class Learnable:
 
     @staticmethod
     def initial(rows: FeatureSet, config: LoopSettings, storage: RowForm, streams: Streams) -> Learnable:
-        """Return the initial state: real rows, the identity as similarity matrix, and the initial step size.
+        """Return the initial parameters: real rows, the identity as target similarities, and settings of SGD.
 
-        If no step size is configured, it is 0.1.
+        If no initial step size is configured, it is 0.1.
         """
         similarity = moved(config.similarity.init(config.num_rows, streams["similarity"]), rows.device)
         first = torch.tensor(config.initial_step_size or 0.1, dtype=torch.float64, device="cpu")
@@ -52,7 +52,10 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], sgd: StudentSgd | None) -> None:
-        """Copy rows and settings of SGD (if there are any) from another set, and its similarity if the shapes match."""
+        """Copy rows and similarity from another set, the similarity only if its shapes match.
+
+        Also copy the settings of SGD, unless `sgd` is None because the other set has none.
+        """
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
         if sgd is not None:
             initial |= {name: leaf for name, leaf in sgd.to_leaves(self.space).items() if name in self.sgd}
@@ -62,7 +65,7 @@ class Learnable:
         self.restore({**leaves, **{f"average/{name}": leaves[name] for name in self.average}})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all learned tensors by name: "rows/...", "similarity/...", and those of `StudentSgd.to_leaves`."""
+        """Return all learned tensors by name: "rows/...", "similarity/...", and SGD settings (see `to_leaves`)."""
         return {
             **{f"rows/{name}": tensor for name, tensor in self.rows.items()},
             **{f"similarity/{name}": tensor for name, tensor in self.similarity.items()},
@@ -78,7 +81,7 @@ class Learnable:
         return {name: leaf.detach().clone() for name, leaf in self.tensors().items()}
 
     def result(self) -> dict[str, Tensor]:
-        """Return copies of the tensors that form the set: moving averages, or learned tensors if none are averaged."""
+        """Return copies of the tensors of the resulting set: learned tensors, or their moving averages if tracked."""
         return {name: tensor.clone() for name, tensor in self.average.items()} or self.copy()
 
     def update_average(self, decay: float) -> None:
@@ -98,12 +101,12 @@ class Learnable:
                 leaf.copy_(tensors[name])
 
     def optimiser(self, config: SetOptimiser) -> torch.optim.Optimizer:
-        """Return the optimiser for rows, similarity and settings of SGD, with one learning rate for each."""
+        """Return the optimiser, with separate learning rates for rows, similarity and settings of SGD."""
         return config.build(self.rows.values(), self.similarity.values(), self.sgd.values())
 
 
 def random_rows(train: FeatureSet, size: int, generator: torch.Generator) -> FeatureSet:
-    """Return `size` random training rows, from distinct groups if there are enough groups.
+    """Return `size` random training rows, all from different groups (of matching rows) if there are enough groups.
 
     Raises:
         InputError: `size` exceeds the number of training rows.

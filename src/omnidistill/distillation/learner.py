@@ -1,4 +1,4 @@
-"""Learning of a set: outer iterations, and restarts when a number becomes NaN or Inf.
+"""Learn a synthetic set by outer iterations, and restart when a number becomes NaN or Inf.
 
 A restart returns to the rows, similarity and step sizes of an earlier finite set (`RestartPoint`). Each restart halves
 the step sizes and the learning rates. It clears the state of the optimiser, but the random streams continue. Losses,
@@ -35,7 +35,7 @@ _SGD_NAMES = {MOMENTUM: "the momentum", WEIGHT_DECAY: "the weight decay"}
 
 @dataclass(frozen=True)
 class RestartPoint:
-    """A set with a finite loss and gradient, from which the loop can restart.
+    """A synthetic set with a finite loss and gradient, from which the outer loop can restart.
 
     Attributes:
         tensors: all learned tensors by name.
@@ -49,9 +49,9 @@ class RestartPoint:
 
 
 class Learner:
-    """Learns a set: holds the learned tensors and their optimiser, and runs outer iterations.
+    """Learns a synthetic set: holds the learned tensors and their optimiser, and runs outer iterations.
 
-    All random numbers come from `streams`.
+    All random numbers come from the generators in `streams`.
     """
 
     outer: Outer
@@ -115,7 +115,7 @@ class Learner:
 
     @property
     def rate_factor(self) -> float:
-        """Factor by which restarts have reduced the learning rates, 2^-restarts."""
+        """Factor of the learning rates, 2^-restarts, because each restart halves them."""
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:

@@ -83,7 +83,7 @@ class LoopSettings(SetSettings):
 
     @property
     def set_similarity(self) -> Similarity:
-        """How the learned target similarities are stored."""
+        """Form of the learned target similarities, such as a low-rank matrix."""
         return self.similarity
 
     def citations(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Optimisers of the synthetic set, with separate learning rates for rows, similarity factors and step sizes.
+"""Optimisers that update the synthetic set, with separate learning rates for rows, similarities and step sizes.
 
-The step sizes are learned on a logarithmic scale, or on a linear scale with `step_size_space = "linear"`. Their
-learning rate applies on this scale.
+The step sizes are those with which students train on the set. They are learned on a logarithmic scale, or on a linear
+scale with `step_size_space = "linear"`. Their learning rate applies on this scale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omnidistill.core.settings import Component, Positive
 
 
 class SetOptimiser(Component):
-    """Optimiser for the synthetic set."""
+    """Settings of the optimiser that updates the synthetic set."""
 
     rows: Positive
     """Learning rate for the rows."""
@@ -32,7 +32,7 @@ class SetOptimiser(Component):
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
     ) -> torch.optim.Optimizer:
-        """Return a torch optimiser for the tensors to learn, with one parameter group for each kind of tensor."""
+        """Return a torch optimiser with one parameter group each for rows, similarities and step sizes."""
 
     def _groups(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -58,7 +58,7 @@ AnySetOptimiser = Annotated[SetOptimiser, set_optimisers]
 
 @set_optimisers.register("sgd")
 class SgdOptimiser(SetOptimiser):
-    """SGD with momentum, as in the HoPA paper."""
+    """SGD with momentum for updating the synthetic set, as in the HoPA paper."""
 
     rows: Positive = 100.0
     """Learning rate for the rows."""
@@ -78,7 +78,7 @@ class SgdOptimiser(SetOptimiser):
 
 @set_optimisers.register("adam")
 class AdamOptimiser(SetOptimiser):
-    """Adam with separate learning rates for rows, similarity and step sizes."""
+    """Adam for updating the synthetic set, with separate learning rates for rows, similarity and step sizes."""
 
     rows: Positive = 0.1
     """Learning rate for the rows; the default suits standardised features."""

@@ -1,7 +1,7 @@
 """The outer loop: learn a synthetic set so that a student trained on it minimises the outer objective.
 
     repeat:  draw an episode (initial heads, target)       from the outer objective
-             train a student for T steps on the set        a rollout of the student's objective
+             train a student for T steps on the set        a rollout, which is differentiable
              compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
              take an optimiser step                        restart from an earlier set if a number is NaN or Inf
 
@@ -26,7 +26,14 @@ from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.checkpoint import Best, CheckpointIdentity, LoopState, load_checkpoint, save_checkpoint
+from omnidistill.distillation.checkpoint import (
+    Best,
+    CheckpointIdentity,
+    LoopState,
+    load_checkpoint,
+    open_log,
+    save_checkpoint,
+)
 from omnidistill.distillation.distilled_set import DistilledSet, as_stored
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.loop_settings import LoopSettings
@@ -35,7 +42,6 @@ from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
 from omnidistill.distillation.student_sgd import StudentSgd
 from omnidistill.io.tracking import (
-    JsonlLog,
     MemoryLog,
     MetricsLog,
     MetricsRecord,
@@ -49,7 +55,7 @@ from omnidistill.training.recipes import Sgd
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The validation score of a set.
+    """The validation score of a synthetic set.
 
     Attributes:
         score: higher is better.
@@ -64,14 +70,14 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The result of a method.
+    """The result of a distillation method.
 
     Attributes:
         distilled: the set with the best validation score, or the last set if none was validated. Its provenance
             contains notes for the user.
         seconds: time spent, including the time before an interruption.
         records: the metrics log.
-        floor: lower bound on the matching loss of each modality (rank floor); None if it cannot be computed.
+        floor: lower bound on the trajectory matching loss of each modality; None if it cannot be computed.
     """
 
     distilled: DistilledSet
@@ -137,7 +143,7 @@ def distill(
             or the checkpoint belongs to a different run.
         NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
             the error is raised, the last set with finite numbers is saved.
-        KeyboardInterrupt: re-raised after a checkpoint is written.
+        KeyboardInterrupt: the user pressed Ctrl-C, or the process received SIGTERM or SIGHUP; a checkpoint was written.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
     provenance, progress = provenance or Provenance(), progress or SilentProgress()
@@ -173,7 +179,7 @@ class _Loop:
             self._open(self.folder, resume)
         state, progress = self.state, self.progress
         started_at = time.monotonic() - state.seconds
-        log = MemoryLog() if self.folder is None else JsonlLog(self.folder / METRICS, state.tracker_position)
+        log = MemoryLog() if self.folder is None else open_log(self.folder / METRICS, state, self.folder / CHECKPOINT)
         with TrackedLog(log, self._group()) as tracker, progress, interrupt_deferred() as interrupted:
 
             def save() -> None:
@@ -201,16 +207,16 @@ class _Loop:
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-                if interrupted():
+                if (stop := interrupted()) is not None:
                     save()
-                    raise KeyboardInterrupt
+                    raise stop
         best = state.best
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._result(), state.iteration)
         result = self._distilled(tensors, iteration, best)
         return Distillation(result, time.monotonic() - started_at, tuple(tracker.records()))
 
     def _open(self, folder: Path, resume: bool) -> None:
-        """Create the folder, or continue from the checkpoint in it."""
+        """Create the folder of the run, or load the checkpoint in it so that the run continues from there."""
         if (folder / CHECKPOINT / "manifest.json").exists():
             if not resume:
                 raise InputError(
@@ -225,7 +231,7 @@ class _Loop:
         return TrackerGroup(self.trackers, self.folder, settings, self.progress.note)
 
     def _validated(self, record: MetricsRecord) -> MetricsRecord:
-        """Return the record, with the validation score of the current set if a validation is due."""
+        """Return the metrics record of an iteration. Add the validation score of the set if a validation is due."""
         iteration, every = record.iteration or 0, self.settings.validate_every
         due = every and (iteration % every == 0 or iteration == self.settings.iterations)
         if self.validate is None or not due:
@@ -237,7 +243,7 @@ class _Loop:
         return replace(record, values={**record.values, **scores, **best})
 
     def _logged(self, record: MetricsRecord, notes: Sequence[str], tracker: MetricsLog) -> bool:
-        """Log the record with its notes, and return whether the run ends early."""
+        """Log the metrics record of an iteration with its notes, and return whether the loop must stop early."""
         best, reason = self.state.best, self._reason_to_stop(record)
         if reason:
             after = f"{record.iteration} of {self.settings.iterations} iterations"
@@ -248,9 +254,9 @@ class _Loop:
     def _reason_to_stop(self, record: MetricsRecord) -> str | None:
         """Return the reason to stop the loop, or None to continue.
 
-        The reason comes from the stop criterion, or is that the last `patience` validations gave no better score. It
-        depends only on the best set and the iteration. A checkpoint stores both, so a resumed run stops at the same
-        iteration.
+        The loop stops if the stop criterion gives a reason, or if the last `patience` validations gave no better score.
+        Both depend only on the best set and the iteration, which a checkpoint stores. A resumed run therefore stops at
+        the same iteration.
         """
         best, iteration, settings = self.state.best, record.iteration or 0, self.settings
         if "validation" not in record.values or not best.num_steps:
@@ -271,7 +277,7 @@ class _Loop:
             self.progress.note(note)
 
     def _restart(self, error: NotFiniteError, tracker: MetricsLog) -> None:
-        """Restart from the set with the best validation score.
+        """Restart the outer loop from the set with the best validation score so far.
 
         If there is no such set, restart from the last set with a finite loss and gradient.
 

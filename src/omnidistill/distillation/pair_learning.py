@@ -11,10 +11,12 @@ arXiv 2002.05709).
 theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
 replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
 
-    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     one set of rows for both directions
-    FactoredMaps    M = L^T R                             separate factors for each direction
+    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     ridge regression from learned rows R to learned rows Q;
+                                                          the reverse direction exchanges R and Q
+    FactoredMaps    M = L^T R                             separate learned factors L and R for each direction
 
-The gradient of the solve is exact.
+M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. The gradient of the linear
+solve is exact.
 
 Shapes: b pairs per batch, N rows or rank, p and q widths of the old and the new space.
 """
@@ -49,10 +51,12 @@ L = TypeVar("L", bound="LearnableMaps")
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Means of both spaces, and whether their vectors have length 1; a map in either direction needs them.
+    """Means of the old and the new embedding space, and whether their vectors have length 1.
+
+    A map between the spaces in either direction needs these values.
 
     Attributes:
-        means: the mean of the old and of the new vectors.
+        means: the mean of the old vectors and the mean of the new vectors.
         unit: whether the old and the new vectors have length 1.
     """
 
@@ -60,16 +64,16 @@ class Frame:
     unit: tuple[bool, bool]
 
     def map(self, direction: Direction, left: Float[Tensor, "_ _"] | None, right: Float[Tensor, "_ _"]) -> AffineMap:
-        """Return the map with these factors between the spaces; `AffineMap` explains them."""
+        """Return the map in this direction between the two spaces, with these factors (see `AffineMap`)."""
         source, target = (0, 1) if direction == "forward" else (1, 0)
         return AffineMap(self.means[source], left, right, self.means[target], self.unit[target])
 
 
 class LearnableMaps(ABC):
-    """Tensors from which maps are computed.
+    """Learned tensors from which maps between two embedding spaces are computed.
 
     Attributes:
-        latent: latent tensors of the storage.
+        latent: learned tensors before rounding.
         storage: how the tensors are rounded.
         frame: means of both spaces.
     """
@@ -80,10 +84,10 @@ class LearnableMaps(ABC):
 
     @abstractmethod
     def maps(self) -> Maps:
-        """Return the maps that the rounded tensors give; they are differentiable."""
+        """Return the maps computed from the rounded tensors. They are differentiable."""
 
     def scalars(self) -> list[Tensor]:
-        """Return further tensors to learn, whose scale does not depend on the data."""
+        """Return the other tensors to learn, such as logarithms of ridges, whose scale is independent of the data."""
         return []
 
     @abstractmethod
@@ -93,11 +97,11 @@ class LearnableMaps(ABC):
 
 @dataclass(frozen=True)
 class PairRows(LearnableMaps):
-    """Paired rows that give both maps by ridge regression.
+    """Learned pairs of rows. Ridge regression between them gives the maps in both directions.
 
     Attributes:
         latent: rows "old" (N x p) and "new" (N x q) before rounding.
-        log_ridges: logarithms of the ridges of both directions.
+        log_ridges: logarithms of the ridges (regularisation strengths) of both directions.
         storage: how the rows are rounded.
         frame: means of both spaces.
     """
@@ -109,10 +113,10 @@ class PairRows(LearnableMaps):
 
     @staticmethod
     def start(rows: Mapping[str, Float[Tensor, "N _"]], ridge: float, storage: Storage, frame: Frame) -> PairRows:
-        """Return rows as a starting point.
+        """Return learnable rows with these initial values.
 
         Args:
-            rows: centred rows "old" and "new".
+            rows: paired rows "old" and "new", centred.
             ridge: initial ridge of both directions.
             storage: how the rows are rounded.
             frame: means of both spaces.
@@ -121,25 +125,26 @@ class PairRows(LearnableMaps):
         return PairRows(storage.init(rows), log_ridges, storage, frame)
 
     def maps(self) -> Maps:
-        """Return the maps in both directions."""
+        """Return the maps in both directions: "forward" (old to new) and "reverse" (new to old)."""
         rows = self.storage.expand(self.latent)
         return row_maps(rows["old"], rows["new"], self.ridges, self.frame)
 
     @property
     def ridges(self) -> Float[Tensor, " 2"]:
-        """Ridges of both directions; not so small that the systems become singular in float32.
+        """Ridges of both directions, clamped from below so that no linear system is singular in float32.
 
-        The largest eigenvalue of a kernel is at most N times the mean of its diagonal.
+        The lower limit is proportional to the number N of rows if N is large, because the largest eigenvalue of a
+        kernel matrix can be N times the mean of its diagonal.
         """
         smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
         return self.log_ridges.exp().clamp(min=smallest)
 
     def with_ridge(self, ridge: float) -> PairRows:
-        """Return a copy that uses the same ridge in both directions."""
+        """Return a copy that uses this ridge (regularisation strength) in both directions."""
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def scalars(self) -> list[Tensor]:
-        """Return the logarithms of the ridges."""
+        """Return the logarithms of the ridges (regularisation strengths) of both directions."""
         return [self.log_ridges]
 
     def detached(self) -> PairRows:
@@ -153,7 +158,8 @@ class FactoredMaps(LearnableMaps):
     """Low-rank maps whose factors are learned directly.
 
     Attributes:
-        latent: the factors "DIRECTION-left" (N x source width) and "DIRECTION-right" (N x target width).
+        latent: the factors "DIRECTION-left" (rank x source width) and "DIRECTION-right" (rank x target width). Here,
+            DIRECTION is "forward" or "reverse".
         storage: how the factors are rounded.
         frame: means of both spaces.
     """
@@ -164,7 +170,7 @@ class FactoredMaps(LearnableMaps):
 
     @staticmethod
     def start(factors: Mapping[Direction, tuple[Tensor, Tensor]], storage: Storage, frame: Frame) -> FactoredMaps:
-        """Return factors as a starting point: {direction: (left, right)}."""
+        """Return learnable maps with these initial factors, {direction: (left, right)}."""
         named = {
             f"{direction}-{side}": x
             for direction, pair in factors.items()
@@ -173,7 +179,7 @@ class FactoredMaps(LearnableMaps):
         return FactoredMaps(storage.init(named), storage, frame)
 
     def maps(self) -> Maps:
-        """Return the maps of the directions that have factors."""
+        """Return the maps for all directions that have factors, {direction: map}."""
         x = self.storage.expand(self.latent)
         directions: tuple[Direction, ...] = ("forward", "reverse")
         return {
@@ -189,13 +195,13 @@ class FactoredMaps(LearnableMaps):
 
 @dataclass(frozen=True)
 class PairLearningSettings:
-    """Settings of `PairLearning`.
+    """Settings for learning maps between two embedding spaces (see `PairLearning`).
 
     Attributes:
         iterations: number of iterations, over which the learning rate falls to zero along a cosine.
         learning_rate: learning rate of Adam in the first iteration, relative to the root mean square of each tensor.
         batch_size: pairs per iteration, or all pairs if there are fewer.
-        tau: temperature of the cosine.
+        tau: temperature by which cosine similarities are divided.
     """
 
     iterations: int
@@ -205,7 +211,7 @@ class PairLearningSettings:
 
 
 class PairLearning(Generic[L]):
-    """Adam on learnable maps.
+    """Learns maps with Adam. The learning rate falls to zero along a cosine.
 
     Attributes:
         learned: the tensors after the steps taken so far.
@@ -225,7 +231,7 @@ class PairLearning(Generic[L]):
         self._generator = Streams(seed)["migration/batches"]
 
     def step(self) -> float:
-        """Take one step of the optimiser. Return the loss before the step."""
+        """Take one optimiser step, and return the loss before it."""
         size, total = min(self._settings.batch_size, len(self._train)), len(self._train)
         batch = self._train.select(torch.randperm(total, generator=self._generator, device="cpu")[:size])
         with torch.enable_grad():
@@ -238,10 +244,10 @@ class PairLearning(Generic[L]):
 
 
 def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float[Tensor, " 2"], frame: Frame) -> Maps:
-    """Return the maps in both directions that paired rows give by ridge regression; differentiable.
+    """Return the maps in both directions, computed from paired rows by ridge regression. They are differentiable.
 
     Args:
-        old, new: centred rows.
+        old, new: centred rows, where row i of `old` is paired with row i of `new`.
         ridges: ridges of the directions "forward" and "reverse".
         frame: means of both spaces.
     """
@@ -252,7 +258,7 @@ def row_maps(old: Float[Tensor, "N p"], new: Float[Tensor, "N q"], ridges: Float
 
 
 def pair_loss(maps: Maps, batch: Pairs, tau: float) -> Float[Tensor, ""]:
-    """Return the loss of the module docstring on a batch of pairs, as the mean over the vectors."""
+    """Return the InfoNCE loss of the maps on a batch of pairs: the mean over vectors, summed over directions."""
     normalise = torch.nn.functional.normalize
     labels = torch.arange(len(batch), device=batch.old.device)
     itself = torch.eye(len(batch), dtype=torch.bool, device=batch.old.device)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
+from omnidistill.data.featureset import FeatureSet
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Provenance:
         heads: fingerprint (sha256) of the initial heads.
         licences: licences recorded in the dataset.
         encoders: encoders recorded in the dataset.
-        experts: settings, training and seed of the matched experts.
+        experts: configuration, training settings and seed of the experts.
         initial_set: the set from which the outer loop continued: its method and the fingerprint of its rows.
         initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.
         choices: for each setting that was inferred from the data, its value and the reason, as text.
@@ -46,6 +47,12 @@ class Provenance:
     iteration: int | None = None
     validation: float | None = None
 
+    def of_data(self, data: FeatureSet) -> Provenance:
+        """Return the history of a set whose rows were computed again from other features of the same items."""
+        encoders = data.provenance.get("encoders")
+        notes = (*self.notes, f"rows computed again from the features of {data.provenance.get('name', 'other data')}")
+        return replace(self, data=None, heads=None, encoders=encoders, notes=notes, validation=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields that have a value, as JSON values."""
         tree = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -54,7 +61,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> Provenance:
-        """Read the result of `to_json`; fields that this version does not know are ignored.
+        """Create a provenance from JSON that `to_json` returned. Fields that this version does not know are ignored.
 
         Raises:
             InputError: a field has the wrong type; the message names the file and the field.

@@ -1,4 +1,4 @@
-"""Settings that all methods share: number of rows, storage, and the students' batch size and objective."""
+"""Settings that all distillation methods share: number of rows, storage, and the students' batch size and loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Budget = Annotated[str, AfterValidator(check_budget)]
 
 
 class SetSettings(Component):
-    """Settings that all methods share."""
+    """Settings that all distillation methods share: size and storage of the set, and how students train on it."""
 
     size: Count | Budget = 100
     """Number N of stored synthetic rows, or a budget for all files that a receiver needs to train: in bytes ("64kB"),
@@ -41,18 +41,18 @@ class SetSettings(Component):
         """Number of stored rows.
 
         Raises:
-            InputError: the size is still a budget, which must first be converted to a number of rows.
+            InputError: the size is a budget (bytes or percent), which must first be converted to a number of rows.
         """
         if isinstance(self.size, str):
             raise InputError(
-                f"distill.size = {self.size!r} is a size budget, but a number of rows is required here; "
-                "set a number of rows"
+                f"distill.size = {self.size!r} is a size budget, but only a number of rows can be used here; set "
+                "distill.size to a number of rows"
             )
         return self.size
 
     @property
     def resolved_storage(self) -> Storage:
-        """The storage, with concrete values for the settings that depend on the number of rows."""
+        """How rows are stored, with concrete values for the settings that depend on the number of rows."""
         return self.storage.resolved(self.num_stored)
 
     @property
@@ -62,19 +62,19 @@ class SetSettings(Component):
 
     @property
     def batch(self) -> int:
-        """Number of rows per mini-batch; never more than `num_rows`."""
+        """Number of rows per mini-batch of a student, which is at most the number of rows to train on."""
         return min(self.batch_size or self.usual_batch, self.num_rows)
 
     def spec(self, widths: Mapping[str, int]) -> SetSpec:
         """Return the specification of the sets that the method produces.
 
-        Its recipe is a placeholder, which must be replaced.
+        It contains a placeholder for the training recipe, which must be replaced.
         """
         recipe = self.placeholder_recipe(len(widths))
         return SetSpec(dict(widths), self.num_stored, self.resolved_storage, self.set_similarity, self.student, recipe)
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a recipe of the kind that the method produces, with placeholder values."""
+        """Return a training recipe of the kind that the method produces, with placeholder values."""
         return Sgd(step_sizes=(1.0,) * num_modalities, num_steps=1, batch_size=self.batch)
 
     @property

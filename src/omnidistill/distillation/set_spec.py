@@ -66,7 +66,7 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces that pad the manifest, so that its length does not depend on the values in the recipe."""
+        """Number of spaces to append to the manifest, so that its length does not depend on values in the recipe."""
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 
@@ -101,8 +101,8 @@ class SetSpec:
             )
         if schema > SCHEMA:
             raise InputError(
-                f"{where}: the set has schema version {schema}, but this version of omnidistill reads only versions "
-                f"up to {SCHEMA}; upgrade omnidistill"
+                f"{where}: the synthetic set has schema version {schema}, but this version of omnidistill reads only "
+                f"versions up to {SCHEMA}; upgrade omnidistill"
             )
         expected = {"schema", "modalities", "size", "preprocessing", *_COMPONENTS}
         for name in sorted(set(tree) - expected):
@@ -143,9 +143,9 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a copy of a JSON value with every number, boolean and null replaced by a number of the largest length.
+    """Return a copy of a JSON value with every number, boolean and null replaced by the number with the longest text.
 
-    The text of the result is therefore as long as that of any value with the same structure can be.
+    No JSON value with the same structure and the same strings has a longer text than the result.
     """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}

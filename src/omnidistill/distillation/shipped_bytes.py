@@ -1,4 +1,4 @@
-"""Shipped bytes: the total size of the files that a receiver needs for training, by the same rules for all methods.
+"""Shipped bytes: the total size of the files that are needed for training, by the same rules for all methods.
 
     set              tensor file (rows, target similarities, feature means) + manifest.json; not provenance.json
     random rows      the same files, which contain real rows in float32 and the group of each row
@@ -9,9 +9,9 @@ A size depends only on shapes and settings, so it can be computed before any val
 not matter, because the manifest is padded with spaces to a fixed length.
 
 The size of the initial heads is not included, because nearly all methods in a table need the same initial heads.
-Students of sets and of random rows start from them. Low-rank and equal-bytes heads are stored as updates to them.
-Training on all rows starts from them, and zero-shot uses them unchanged. Every table states the size of the initial
-heads, and names the methods that do not need them (`Baseline.needs_start`).
+Training on a set, on random rows or on all rows starts from the initial heads. The baselines that ship heads (low-rank
+and equal-bytes heads) store updates to the initial heads, and the baseline zero-shot uses them unchanged. Every table
+states the size of the initial heads, and names the methods that do not need them (`Baseline.needs_start`).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     Args:
         tensors: the stored tensors, which may be on the meta device: low-rank factors of updates, or matrices and
             biases.
-        preprocessing: steps that a receiver applies to features. Heads with a bias do not need the feature means.
-        meta: further information that a receiver needs to use the tensors, as JSON values.
+        preprocessing: steps that must be applied to features. Heads with a bias do not need the feature means.
+        meta: further information that is needed to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}
     return artifact_bytes("heads", {**tensors, **preprocessing.to_tensors()}, content)
@@ -79,7 +79,7 @@ def initial_heads_bytes(start: Heads) -> int:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Torch mode that creates tensors on the meta device, without memory, even if another device is requested."""
+    """Torch mode that creates all tensors on the meta device (which needs no memory), whatever device is requested."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -38,7 +38,7 @@ class StudentSgd:
     """Settings of the student's SGD.
 
     Attributes:
-        step_sizes: one per modality.
+        step_sizes: step size of each modality.
         momentum: momentum; 0.0 or a scalar tensor.
         weight_decay: weight decay; 0.0 or a scalar tensor.
     """

@@ -23,7 +23,7 @@ Item = tuple[dict[str, Float[Tensor, " _"]], int]
 
 
 class SyntheticRows(Dataset[Item]):
-    """Dataset of the rows to train on. Pass its `collate` method to the DataLoader as `collate_fn`.
+    """Dataset of the synthetic rows to train on. Pass its `collate` method to the DataLoader as `collate_fn`.
 
     Args:
         rows: {modality: matrix of shape N x p_m}, where N is the number of rows and p_m the feature width.

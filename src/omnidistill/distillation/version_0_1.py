@@ -37,7 +37,7 @@ _TRAJECTORY = ("num_expert_epochs", "max_start_epoch", "own_share", "task_weight
 
 
 def upgraded_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run under their current names. Settings with current names stay unchanged."""
+    """Return the settings of a run, with names from version 0.1 replaced by the current names."""
     distill = dict(tree.get("distill") or {})
     storage = dict(distill.get("storage") or {})
     if storage:
@@ -96,13 +96,13 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the settings of the target similarity. It is fixed for the methods `select`, `covmatch` and `apm`."""
+    """Return the target similarity settings of a run, which are fixed for methods `select`, `covmatch` and `apm`."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 
 
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """Return the feature width of a modality, read from its float rows, its mean, or its unpacked quantised rows."""
+    """Return the feature width of a modality, from the first stored tensor of: float rows, mean, quantised rows."""
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]
     if f"mean/{name}" in tensors:

@@ -1,4 +1,4 @@
-"""Retrieval in all M (M - 1) directions, and recall averaged over queries and directions.
+"""Retrieval in all M (M - 1) directions between M modalities, and recall averaged over queries and directions.
 
 A dataset with several captions per image repeats the image in several rows. With a *distinct* gallery, as in the
 protocols of Flickr30k and COCO, the image is one gallery item and one query: rows with the same group and the same
@@ -54,7 +54,7 @@ def rank_directions(
     *,
     all_positives: bool = True,
 ) -> Rankings:
-    """Rank the positives of the queries in all M (M - 1) directions.
+    """Rank the positives of the queries in every direction, i.e. from each modality to every other modality.
 
     Args:
         embeddings: {modality: N x d}.

@@ -1,6 +1,6 @@
-"""The table row of a distilled set: students are trained on the set, with the recipe stored in the set.
+"""The table row of a distilled set: students are trained on the set, by the recipe that is stored with the set.
 
-If there is one set per pair of modalities, students are trained on each set.
+If each pair of modalities has its own set, students are trained on each set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
     """Train `config.num_seeds` students on each set. The reported time covers only the training of students.
 
     Raises:
-        NotFiniteError: with the published protocol, training diverged.
+        NotFiniteError: training by the published protocol diverged.
     """
     published = config.protocol == "paper"
     if published:
@@ -48,10 +48,10 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 def train_without_start(
     sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
 ) -> TrainedHeads | None:
-    """Train students that do not use the initial heads, although their recipe normally does.
+    """Train students on each set by its recipe, but without the initial heads that the recipe normally uses.
 
-    Return None if a recipe cannot be used without initial heads, if it does not use them in the first place, or if the
-    published protocol is selected.
+    Return None if a recipe requires initial heads, if a recipe never uses them, or if the published protocol is
+    selected.
     """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):

@@ -64,7 +64,7 @@ def choose_training(
     `max_epochs` epochs, and only the heads after the last epoch are scored.
 
     Args:
-        objective: the objective, bound to the modalities.
+        objective: the loss to minimise.
         start: initial heads, {modality: d x p_m}.
         data: training and validation rows.
         learning_rates: candidate step sizes.

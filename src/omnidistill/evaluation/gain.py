@@ -45,7 +45,10 @@ class Gain:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the gain counts as *no gain*, as defined in the module docstring."""
+        """Whether the gain counts as *no gain*.
+
+        The gain is then at most two standard errors, and the gain plus two standard errors is at most 0.02.
+        """
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 
     def __str__(self) -> str:
@@ -58,7 +61,7 @@ class QueryHits:
 
     Attributes:
         hits: probability that the query is a hit, averaged over K = 1, 5, 10.
-        codes: group number of the query.
+        codes: number of the group to which the query belongs.
     """
 
     hits: tuple[Float64[Tensor, " _"], ...]
@@ -66,7 +69,7 @@ class QueryHits:
 
 
 def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
-    """Return the gain from `before` to `after`.
+    """Return the gain in validation score from `before` to `after`.
 
     Args:
         after: result of `query_hits` after training.
@@ -83,7 +86,7 @@ def gain_of(after: QueryHits, before: QueryHits, num_groups: int) -> Gain:
 
 
 def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
-    """Return the hits of all queries. The mean over queries, then over directions, is the validation score."""
+    """Return the hits of all queries. Their mean over queries, then over directions, is the validation score."""
     rankings, items = rank_heads(heads, validation), items_of(validation)
     codes = validation.group_codes.cpu()
     hits = tuple(torch.stack([ranking.hits(k) for k in RECALL_AT]).mean(0) for ranking in rankings.values())
@@ -91,9 +94,10 @@ def query_hits(heads: Heads, validation: FeatureSet) -> QueryHits:
 
 
 def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if training on all rows brings *no gain*, as defined in the module docstring; otherwise None.
+    """Return a note if training on all rows does not improve the validation score; otherwise None.
 
-    Every epoch of every expert that starts from the initial heads is compared with these heads.
+    The initial heads are compared with every epoch of every expert that starts from them. The note is returned if all
+    results count as *no gain* (see `Gain.is_nothing`).
     """
     experts = buffer.own_experts
     epochs = range(buffer.last_epochs[experts[0]], 0, -1)
@@ -107,7 +111,7 @@ def experts_gain_nothing(buffer: ExpertBuffer, start: Heads, validation: Feature
 
 
 def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: FeatureSet) -> str | None:
-    """Return a note if training on the set brings *no gain*, as defined in the module docstring; otherwise None."""
+    """Return a note if training on the set does not improve the validation score (`Gain.is_nothing`); else None."""
     students = validated_students(distilled, start, [distilled.recipe.num_steps])
     after = (_mean_hits(heads, validation) for _, heads in students)
     best = _best_of_nothing(after, start, validation)
@@ -115,7 +119,7 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if all results count as *no gain*; otherwise None."""
+    """Return the largest gain as text if all count as *no gain* (see `Gain.is_nothing`); otherwise None."""
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

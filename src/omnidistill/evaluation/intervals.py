@@ -1,4 +1,4 @@
-"""Confidence intervals for gains retained and for score differences, from variance components.
+"""Confidence intervals for score differences, and for the gain retained of a method, from variance components.
 
 A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
 method has U units. A unit is either a set (one per seed), with the scores of its students averaged, or an independent
@@ -64,7 +64,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The sources of variation that the confidence intervals of a table row cover.
+    """The sources of variation that the confidence intervals of a table row take into account.
 
     Attributes:
         variation: "queries only" for a single set or run, otherwise "queries and sets" or "queries and runs".
@@ -76,12 +76,12 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return which variation the intervals of a table row cover, given its number of sets."""
+        """Return which variation the confidence intervals of a table row cover, given its number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return which variation the intervals of a table row cover, given its number of independent runs."""
+        """Return which variation the confidence intervals of a table row cover, given its number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
@@ -158,7 +158,7 @@ class _Contrast:
 
     @property
     def p_value(self) -> float:
-        """The p-value of a two-sided test of the hypothesis that the contrast is 0."""
+        """The p-value of a two-sided test of the hypothesis that the weighted sum of scores is 0."""
         if self.variance == 0:
             return float(self.value == 0)
         return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
@@ -173,7 +173,7 @@ class _Model:
         queries: covariance matrix of the scores that is due to the groups of queries.
         between: variance of each score that is due to the units (B_m in the module docstring).
         residual: variance of each score that is due to the residuals (R_m in the module docstring).
-        units: number of units of each method.
+        units: number of units of each method. A unit is a set or an independent run.
         groups: number of groups of queries.
     """
 
@@ -185,7 +185,7 @@ class _Model:
     groups: int
 
     def contrast(self, coefficients: Sequence[float]) -> _Contrast:
-        """Return the sum of the scores, weighted by one coefficient per method, with its variance."""
+        """Return the weighted sum of the methods' scores with these coefficients, and its variance."""
         c, every = coefficients, range(len(coefficients))
         value = sum(c[m] * self.means[m] for m in every)
         queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
@@ -203,7 +203,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Estimate the variance components of all methods, in the order of `named`. Return one model per cut-off."""
+    """Return the variance components of all methods, one model per cut-off. Methods are in the order of `named`."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -250,10 +250,10 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio of two contrasts, part / whole, with its confidence interval; None if it is undefined.
+    """Return the ratio part / whole of two weighted sums of scores and its confidence interval; None if undefined.
 
-    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than
-    `_LARGEST` away from the ratio.
+    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
+    1e6 (`_LARGEST`) away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:
@@ -292,22 +292,20 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     for name, hits in named.items():
         if len(hits) != len(groups):
             raise InputError(
-                f"hits of {name!r} have {len(hits)} directions, but the groups have {len(groups)}; pass one tensor per "
-                "direction for both"
+                f"hits of {name!r} are given for {len(hits)} retrieval directions, but groups for {len(groups)}; pass "
+                "one tensor per direction for both"
             )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
-                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (at least 1 run or set, "
-                    f"{len(of_direction)} queries, {cut_offs} cut-offs); pass hits for the same queries, cut-offs, and "
-                    "number of runs or sets in every direction"
+                    f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs, {len(of_direction)} queries, "
+                    f"{cut_offs} cut-offs); pass hits of the same runs in every direction, at least one run"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")
     if not groups or any(len(each) == 0 for each in groups):
         raise InputError(
-            "confidence interval: found no directions, or a direction without queries; pass at least one query per "
-            "direction"
+            "confidence interval: pass at least one retrieval direction, and at least one query per direction"
         )
     if not 0 < level < 1:
         raise InputError(f"level={level}: the confidence level must be above 0 and below 1")

@@ -48,7 +48,7 @@ MetricName = Annotated[str, AfterValidator(_known)]
 
 
 def cut_off(level: str) -> int:
-    """Return the number K in "R@K"."""
+    """Return the cut-off K of a recall metric, such as 5 for "R@5"."""
     return int(level.removeprefix("R@"))
 
 

@@ -1,14 +1,18 @@
-"""Maps to compare a migration kit with: maps from all pairs, from random pairs, and low-rank maps of the same bytes.
+"""Baselines for a migration kit: other linear maps between the embedding spaces of an old and a new encoder.
+
+A kit consists of N learned pairs of rows, from which ridge regression computes a map in each direction: forward (from
+the old to the new space) and reverse. The baselines are
 
     ridge, all pairs           ridge regression on all training pairs; one dense matrix per direction
-    Procrustes, all pairs      the orthogonal map of all training pairs; one dense matrix for both directions
-    random pairs               ridge regression on N random training pairs, of the size of the kit; mean of 3 draws
-    reduced rank               the best map of rank r for the ridge regression on all pairs, in the bytes of the kit
-    InfoNCE, low rank          the same factors, learned by the loss of the kit with the same rounding and steps
+    Procrustes, all pairs      the orthogonal map fitted to all training pairs; one dense matrix for both directions
+    random pairs               ridge regression on N random training pairs; mean recall of 3 draws
+    reduced rank               low-rank maps, no larger than the kit: the best approximation of "ridge, all pairs"
+    InfoNCE, low rank          low-rank maps, no larger than the kit: learned with the loss and the rounding of the kit
 
-A kit has N (p + q) numbers for both directions. A low-rank map has r (p + q) numbers for one direction. "Both ways"
-shares the bytes of the kit between the directions; "one way" gives all of them to the forward map. Validation chooses
-ridges and the iteration of learned maps, as for the kit.
+The rows of a kit contain N (p + q) numbers for both directions. A map of rank r has r (p + q) numbers for one
+direction. There are two variants of each low-rank baseline. With "both ways", the two maps together are not larger than
+the kit. With "one way", there is only the forward map, which can be as large as the kit. As for the kit, validation
+chooses the ridges and the number of iterations.
 
 Shapes: n pairs, p and q widths of the old and the new space, r rank.
 """
@@ -54,13 +58,13 @@ _NUM_DRAWS = 3
 
 @dataclass(frozen=True, eq=False)
 class MapCandidate:
-    """Maps to score, or several draws of them whose scores are averaged.
+    """A row of the migration table: maps between two embedding spaces, computed once or from several random draws.
 
     Attributes:
-        name: name of the row of the table.
-        draws: maps of each draw.
+        name: name of the table row.
+        draws: the maps of each random draw, whose scores are averaged; one entry if nothing is random.
         bytes: size of the files that store the maps; None if it is not defined.
-        size: number of rows or rank; None for dense maps.
+        size: number of rows, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.
     """
 
@@ -73,13 +77,13 @@ class MapCandidate:
 
 @dataclass(frozen=True, eq=False)
 class MapProblem:
-    """What a map is fitted to, and the pairs that choose its settings.
+    """The data for maps between two embedding spaces: pairs of old and new embeddings of the same items.
 
     Attributes:
-        train: training pairs, not centred.
-        validation: validation pairs, not centred.
-        frame: means of both spaces.
-        seed: seed of all draws.
+        train: pairs to which maps are fitted, not centred.
+        validation: pairs on which the settings of maps are chosen, not centred.
+        frame: mean vectors of both spaces, and whether their vectors have length 1.
+        seed: seed of all random draws.
     """
 
     train: Pairs
@@ -88,38 +92,38 @@ class MapProblem:
     seed: int
 
     def score(self, maps: Maps) -> float:
-        """Return the mean recall on validation over directions, tasks and cut-offs."""
+        """Return the validation score of maps: the mean recall over directions, search tasks and cut-offs K."""
         return sum(mean_recall(self.scores(maps, direction)) for direction in maps) / len(maps)
 
     def scores(self, maps: Maps, direction: Direction) -> Recalls:
-        """Return the recalls of one direction on validation."""
+        """Return the recall of the map in one direction on validation, for each search task and cut-off."""
         return recalls_of(maps[direction], oriented(self.validation, direction), self.seed)
 
     @cached_property
     def centred(self) -> Pairs:
-        """The training pairs after subtracting the means."""
+        """The training pairs, minus the mean vector of each space."""
         return self.train.centred(*self.frame.means)
 
     @cached_property
     def moments(self) -> dict[Direction, PairMoments]:
-        """Moments of the centred training pairs in each direction."""
+        """Second moments of the centred training pairs in each direction."""
         pairs = {each: oriented(self.centred, each) for each in DIRECTIONS}
         return {each: PairMoments.of(x.old, x.new) for each, x in pairs.items()}
 
 
 def oriented(pairs: Pairs, direction: Direction) -> Pairs:
-    """Return the pairs with the source of the direction as `old` and its target as `new`."""
+    """Return pairs whose `old` is the source of the direction and whose `new` is its target."""
     return pairs if direction == "forward" else pairs.reversed()
 
 
 class AllPairs:
-    """Maps that are fitted to all training pairs in closed form.
+    """Linear maps between two embedding spaces, fitted to all training pairs in closed form.
 
     Attributes:
-        problem: the data.
-        ridges: ridge of each direction, chosen on validation.
-        matrices: ridge regression of each direction (float64).
-        seconds: time to fit the ridge regressions.
+        problem: training and validation pairs.
+        ridges: ridge for each direction, chosen on validation.
+        matrices: matrix of the ridge regression in each direction (float64).
+        seconds: time to compute the ridge regressions.
     """
 
     def __init__(self, problem: MapProblem) -> None:
@@ -135,13 +139,13 @@ class AllPairs:
         self.seconds = time.monotonic() - started_at
 
     def ridge(self) -> MapCandidate:
-        """Return ridge regression on all pairs."""
+        """Return the maps of both directions from ridge regression on all training pairs."""
         maps: Maps = {each: self._dense(each, matrix) for each, matrix in self.matrices.items()}
         numbers = 2 * next(iter(self.matrices.values())).numel() + self._mean_numbers
         return MapCandidate("ridge, all pairs", [maps], 4 * numbers, None, self.seconds)
 
     def procrustes(self) -> MapCandidate:
-        """Return the orthogonal map of all pairs."""
+        """Return the orthogonal map fitted to all training pairs (Procrustes), and its transpose for the reverse."""
         started_at = time.monotonic()
         matrix = self._moments["forward"].procrustes_map()
         maps: Maps = {"forward": self._dense("forward", matrix), "reverse": self._dense("reverse", matrix.mT)}
@@ -149,7 +153,7 @@ class AllPairs:
         return MapCandidate("Procrustes, all pairs", [maps], 4 * numbers, None, time.monotonic() - started_at)
 
     def factors(self, direction: Direction, rank: int) -> tuple[Float[Tensor, "r _"], Float[Tensor, "r _"]]:
-        """Return the factors L and R of the reduced-rank map of a direction, in float32."""
+        """Return factors L and R such that L^T R is the best map of this rank in this direction, in float32."""
         matrix = self.matrices[direction]
         basis = self._moments[direction].leading_outputs(matrix, rank)
         like = self.problem.train.old
@@ -157,7 +161,7 @@ class AllPairs:
 
     @property
     def most_rank(self) -> int:
-        """Largest rank of a map."""
+        """Largest possible rank of a map: the smaller width of the two spaces."""
         return min(self.matrices["forward"].shape)
 
     def _dense(self, direction: Direction, matrix: Tensor) -> AffineMap:
@@ -169,7 +173,7 @@ class AllPairs:
 
 
 def random_pairs(problem: MapProblem, size: int) -> MapCandidate:
-    """Return ridge regression on random training pairs, with the ridges that validation prefers."""
+    """Return maps from ridge regression on random training pairs; validation chooses the ridges of each draw."""
     started_at, draws = time.monotonic(), []
     train, generator = problem.train, Streams(problem.seed)["migration/random pairs"]
     for _ in range(_NUM_DRAWS):
@@ -198,14 +202,14 @@ def low_rank_maps(
     learning: PairLearningSettings | None,
     on_step: Callable[[], None],
 ) -> Iterator[MapCandidate]:
-    """Yield low-rank maps that fit into the bytes of the kit, in every storage, both ways and one way.
+    """Yield low-rank maps that are not larger than a migration kit: for both directions, and for forward only.
 
     Args:
-        fitted: the maps of all pairs.
-        storages: {name: storage}.
-        budget: bytes of the kit.
-        other_tensors: tensors of the kit in addition to its rows, which a low-rank map needs too.
-        learning: settings to learn the factors by InfoNCE; None: reduced-rank regression only.
+        fitted: the maps fitted to all training pairs.
+        storages: storage formats to try for the factors of the maps, by name.
+        budget: size of the kit in bytes.
+        other_tensors: tensors of the kit other than its rows; they are stored with a low-rank map, too.
+        learning: settings to learn the factors by InfoNCE; None: only reduced-rank regression.
         on_step: called after every iteration.
     """
     method = "reduced rank" if learning is None else "InfoNCE, low rank"
@@ -248,7 +252,7 @@ def _rank(
     budget: int,
     other_tensors: Mapping[str, Tensor],
 ) -> tuple[int, int]:
-    """Return the largest rank whose factors fit into the budget, and the size in bytes."""
+    """Return the largest rank of maps that fit into the budget, and the size of their files in bytes."""
     widths: dict[str, int] = {}
     for each in directions:
         source, target = fitted.matrices[each].shape

@@ -1,4 +1,4 @@
-"""Recall of the same item after mapping embeddings from one space to another.
+"""Recall after embeddings are mapped from a source space to a target space. The only positive of an item is itself.
 
     queries    mapped source vectors search among target vectors       (old queries in the new index)
     gallery    target vectors search among mapped source vectors       (new queries in the mapped old index)
@@ -37,12 +37,12 @@ _CHUNK_QUERIES = 1024
 
 
 def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0) -> Recalls:
-    """Return the recall of a map from `pairs.old` to `pairs.new` in every task.
+    """Return the recall in every search task for a map from `pairs.old` to `pairs.new`.
 
     Args:
-        mapping: the map; for the reverse direction, pass `pairs.reversed()`.
-        pairs: held-out pairs.
-        seed: seed for the half of the items that is mapped in the task "mixed".
+        mapping: the map.
+        pairs: held-out pairs. For a map from new to old, pass `pairs.reversed()`.
+        seed: seed for choosing the half of the items whose vectors are mapped in the task "mixed".
     """
     mapped, target = torch.cat([mapping.apply(x) for x in torch.split(pairs.old, _CHUNK_QUERIES)]), pairs.new
     held = mapped_half(len(pairs), seed).to(target.device).unsqueeze(1)
@@ -54,7 +54,7 @@ def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0) -> Recalls:
 
 
 def recall_of_items(queries: Float[Tensor, "n q"], gallery: Float[Tensor, "n q"]) -> dict[int, float]:
-    """Return {K: recall at K} if query i searches for gallery item i by cosine."""
+    """Return {K: recall at K} for retrieval by cosine, where gallery item i is the only positive of query i."""
     items = torch.nn.functional.normalize(gallery, dim=1)
     parts = []
     for start in range(0, len(queries), _CHUNK_QUERIES):
@@ -68,12 +68,12 @@ def recall_of_items(queries: Float[Tensor, "n q"], gallery: Float[Tensor, "n q"]
 
 
 def mean_recall(recalls: Mapping[Task, Mapping[int, float]]) -> float:
-    """Return the mean over tasks and cut-offs, by which validation compares maps."""
+    """Return the mean recall over search tasks and cut-offs K, the score by which maps are compared on validation."""
     values = [value for each in recalls.values() for value in each.values()]
     return sum(values) / len(values)
 
 
 def mapped_half(num_items: int, seed: int) -> Bool[Tensor, " n"]:
-    """Return which items have a mapped vector in the gallery of the task "mixed"; on the CPU."""
+    """Choose the half of the items that have a mapped vector in the gallery of the task "mixed"; return a mask."""
     order = torch.randperm(num_items, generator=Streams(seed)["migration/mixed"], device="cpu")
     return order < num_items // 2

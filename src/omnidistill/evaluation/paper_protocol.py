@@ -65,9 +65,9 @@ def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
 
 
 def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
-    """Return the set with the published recipe instead of its own. Only the step sizes of its own recipe are kept.
+    """Return a copy of the set with the published recipe. Only the step sizes are those of the set's own recipe.
 
-    Warns if the features are centred.
+    Warns if the features are centred, because the published code does not centre them.
 
     Raises:
         InputError: the recipe of the set is not of kind "sgd", so the set has no step sizes.

@@ -33,7 +33,7 @@ NDCG_AT = 10
 
 @dataclass(frozen=True)
 class Ranking:
-    """How the queries of one direction rank their positives.
+    """Ranks of each query's positives in one retrieval direction (such as image to text), with ties.
 
     Every field is a float64 tensor on the CPU, with one number per query.
 

@@ -134,9 +134,10 @@ def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Te
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of consecutive chunks of queries. Each chunk needs limited memory or has only one query.
+    """Yield (start, stop) of consecutive chunks of queries that fit the memory limit.
 
-    `widths` contains the number of positives of each query, in descending order.
+    A single query that exceeds the limit forms a chunk of its own. `widths` contains the number of positives of each
+    query, in descending order.
     """
     first = 0
     while first < len(widths):
@@ -148,7 +149,7 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[in
 def _above_and_tied(
     score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-    """For each threshold of a row, return how many scores of this row are greater, and how many are equal.
+    """Return, for each threshold, how many scores in the same row are greater than it, and how many are equal.
 
     `bars` contains the thresholds of each row, in descending order. Rows are processed in slices that fit in the cache.
     """
@@ -160,7 +161,7 @@ def _above_and_tied(
 
 
 def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Count the scores > threshold and the scores >= threshold, by comparing all scores with every threshold.
+    """Count the scores > threshold and the scores >= threshold, by comparing every score with every threshold.
 
     The comparisons write 0 or 1 in the dtype of the scores, so they can be summed without conversion.
     """
@@ -217,7 +218,7 @@ def _check_finite(query: Float[Tensor, "Q d"], gallery: Float[Tensor, "G d"]) ->
 
 
 def check_rows(embeddings: Float[Tensor, "N d"], what: str) -> None:
-    """Raise NotFiniteError, naming the first invalid row, if the embeddings contain NaN or Inf."""
+    """Raise NotFiniteError if the embeddings contain NaN or Inf. The message names the first invalid row."""
     bad = ~torch.isfinite(embeddings).all(1)
     if bad.any():
         raise NotFiniteError(f"{what} contain NaN or Inf, first in row {int(bad.nonzero()[0])}; ranks are undefined")

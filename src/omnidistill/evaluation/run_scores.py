@@ -15,6 +15,7 @@ from pydantic import Field
 from omnidistill.core.json_value import Json
 from omnidistill.evaluation.directions import Gallery
 from omnidistill.evaluation.intervals import Coverage, Interval
+from omnidistill.evaluation.membership import Membership
 from omnidistill.io.artifacts import JsonContent
 
 SCHEMA = 1
@@ -54,12 +55,14 @@ Intervals = Mapping[Level, Interval | None]
 
 
 def level_number(level: str) -> int:
-    """Return the number K of a recall level, such as 5 for "R@5"."""
+    """Return the cut-off K of a recall level, such as 5 for "R@5"."""
     return int(level.removeprefix("R@"))
 
 
 class RowScores(JsonContent):
-    """The scores of one row: a baseline or the distilled set.
+    """The scores of one table row: a baseline or the distilled set.
+
+    A level is a recall metric, such as "R@5". The gain of a row is its recall minus the recall of the initial heads.
 
     Attributes:
         label: name of the row in tables.
@@ -70,8 +73,8 @@ class RowScores(JsonContent):
         gain_retained_best: gain of this row divided by the gain of the row `best`, for each level; None if there is no
             row `best`.
         seconds: time to tune and train all students or runs.
-        bytes: size of the files that a receiver needs, without the initial heads.
-        needs_start: whether a receiver also needs the initial heads; None if not recorded.
+        bytes: size of the files that are needed to use the result, without the initial heads.
+        needs_start: whether using the result also requires the initial heads; None if not recorded.
         settings: the settings that were chosen on validation.
         differences: {name of another row: recall of this row minus recall of the other row, for each level}.
         gain_retained_own: gain of this row divided by the gain from training on all rows with the set's own objective;
@@ -156,6 +159,7 @@ class RunScores(JsonContent):
         undefined: default recall levels whose K exceeds the size of a gallery. Tables show them as n/a.
         command: the command line that evaluated the run.
         rows: {name: scores} of every table row, in order; empty if the run has not been evaluated.
+        membership: how well attacks tell training rows from test rows; None if this was not measured.
     """
 
     remedy: ClassVar[str] = RowScores.remedy
@@ -174,6 +178,7 @@ class RunScores(JsonContent):
     undefined: tuple[Level, ...] = ()
     command: str = ""
     rows: Mapping[str, RowScores] = {}
+    membership: Membership | None = None
 
     @property
     def scored(self) -> bool:
@@ -203,7 +208,7 @@ class RunScores(JsonContent):
     def to_json(self) -> dict[str, Any]:
         """Return the scores as a JSON object, the content of scores.json."""
         scored = {"num_seeds", "gallery", "items", "undefined", "command"}
-        tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows"})}
+        tree = {"schema": SCHEMA, **self.model_dump(mode="json", exclude={*scored, "rows", "membership"})}
         if not self.rows:
             return tree
         rows = {name: row.to_json() for name, row in self.rows.items()}
@@ -214,11 +219,12 @@ class RunScores(JsonContent):
             "lines": list(rows),
             **rows,
             "gain_retained": rows["distilled"]["gain_retained"],
+            **({} if self.membership is None else {"membership": self.membership.to_json()}),
         }
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], where: str) -> RunScores:
-        """Create the scores from the content of a scores.json file. Files of version 0.1 can be read, too.
+        """Create the scores from the content of a scores.json file. Files written by version 0.1 are accepted.
 
         Args:
             tree: the content of the file.

@@ -1,12 +1,12 @@
 """Scores on the test split. No other module reads this split, and every row of a table is scored once.
 
-Metrics cover all M (M - 1) directions, in expectation over random tie-breaking (`evaluation.metrics`). Gain retained is
-(row - zero_shot) / (full - zero_shot) for each recall metric. It is null if training on all rows gives no gain above
-noise. If the table has a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are
-fractions.
+Metrics cover all M (M - 1) directions between M modalities, in expectation over random tie-breaking
+(`evaluation.metrics`). Gain retained is (row - zero_shot) / (full - zero_shot) for each recall metric, where `full` is
+the row of heads trained on all rows. It is null if the gain of `full` is not significant. If the table has a row
+`best`, gain retained is also measured with `best` in place of `full`. Recall and gain are fractions.
 
-A single set is only one sample of its method, so the students of the set are averaged. Its confidence intervals include
-only the variation between queries. The intervals of baselines also include the variation between runs.
+The students of one set are averaged, because a set is only one sample of its method. The confidence intervals of a set
+therefore include only the variation between queries. Those of baselines also include the variation between runs.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Scoring:
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
-        """Return the gain retained for each recall metric."""
+        """Return the gain retained, (method - zero) / (full - zero), for each recall metric."""
         return self._named(gain_retained(zero, full, method, self.groups))
 
     def difference(self, a: Hits, b: Hits) -> Intervals:
@@ -169,7 +169,7 @@ def score_rows(
 
 
 def rank_runs(row: TrainedHeads, test: FeatureSet, gallery: Gallery = "distinct") -> list[Rankings]:
-    """Return the rankings of all directions, as one dictionary per run.
+    """Return the rankings of a table row in all directions, as one dictionary per run.
 
     Directions follow the order of modalities in the data. If the row has separate heads for each pair of modalities, a
     direction uses the first heads that cover both of its modalities. Scores are computed on the device of `test`.

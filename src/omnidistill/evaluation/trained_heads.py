@@ -21,8 +21,8 @@ class TrainedHeads:
         label: name of the row in tables.
         parts: the heads: one part for all modalities, or one part per pair of modalities. A direction is scored with
             the first part that contains both of its modalities.
-        bytes: size of the files that a receiver needs: either the heads, or the rows on which heads are trained. The
-            initial heads are not included (`distillation.shipped_bytes`).
+        bytes: size of the files that are needed to use the heads: either the heads themselves, or the rows on which
+            they are trained. The initial heads are not included (`distillation.shipped_bytes`).
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.

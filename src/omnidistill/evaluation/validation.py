@@ -1,4 +1,4 @@
-"""Choices on the validation split: the number of training steps for a set, and the recipe for a set that has none.
+"""Choices on the validation split: how many steps to train on a set, and the recipe for a set without one.
 
 Rows of one group are not independent. The error of a score therefore depends on the number of groups, not of rows. For
 G groups of equal size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51
@@ -48,7 +48,7 @@ def can_choose(validation: FeatureSet) -> bool:
 
 
 def doubt(validation: FeatureSet) -> str | None:
-    """Return a note if the split is too small to choose with confidence (fewer than 51 groups), else None."""
+    """Return a note if the validation split has too few groups (fewer than 51) for reliable choices, else None."""
     error = largest_error(validation)
     if error <= _DOUBTFUL_ERROR:
         return None
@@ -79,7 +79,8 @@ def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: F
         learned: the tensors from which heads are computed.
         start: initial heads {modality: d x p_m}.
         validation: the validation split.
-        start_share: weight of the score of the stacked heads, in [0, 1], as in the loss (`distillation.head_learning`).
+        start_share: weight of the score of the stacked heads, in [0, 1]; the same as in the loss for learning the heads
+            (`distillation.head_learning`).
     """
     rows, heads = learned.solved()
     alone = validation_score(heads, validation)
@@ -90,13 +91,13 @@ def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: F
 
 
 def step_choices(num_student_steps: int) -> list[int]:
-    """Return the candidate numbers of steps, 0.5 to 16 times `num_student_steps`."""
+    """Return the candidate numbers of training steps, from 0.5 to 16 times `num_student_steps`."""
     factors = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
     return sorted({math.ceil(num_student_steps * factor) for factor in factors})
 
 
 def doubling_steps(longest: int) -> list[int]:
-    """Return the numbers of steps 8, 16, 32, ... up to `longest`, or only `longest` if it is less than 8."""
+    """Return the candidate numbers of steps 8, 16, 32, ... up to `longest`; only `longest` if it is below 8."""
     steps = [8]
     while 2 * steps[-1] <= longest:
         steps.append(2 * steps[-1])
@@ -105,7 +106,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with the recipe that has the best validation score, that score, and the number of evaluated recipes."""
+    """A set with the best recipe on validation, the score of this recipe, and the number of evaluated recipes."""
 
     distilled: DistilledSet
     score: float

@@ -70,7 +70,8 @@ def _entry(work: str) -> tuple[str, str]:
         return match[1], work
     if work not in works():
         raise InputError(
-            f"{work!r}: expected the key of a publication in works.bib, or a complete BibTeX entry (@misc{{key, ...}})"
+            f"{work!r}: expected the key of a publication in omnidistill's works.bib, or a complete BibTeX entry "
+            "(@misc{key, ...})"
         )
     return work, works()[work]
 
@@ -81,7 +82,7 @@ def _keys_of(name: str) -> list[str]:
         keys = list(dict.fromkeys(_keys_below(path)))
         if not keys:
             raise InputError(
-                f"{path}: contains neither a run nor a set; pass the folder of a run or set, or the name of a method"
+                f"{path}: contains neither a run nor a synthetic set; pass the folder of one, or the name of a method"
             )
         return keys
     if name in preset_names():
@@ -126,7 +127,8 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on, or an empty list if the encoder is unknown.
 
-    The name may continue after the name of a known encoder, but not with a letter. The longest matching name is used.
+    The name may be the name of a known encoder followed by a suffix that does not begin with a letter. If the name
+    begins with several known names, the longest of these is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

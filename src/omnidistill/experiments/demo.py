@@ -19,7 +19,7 @@ from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.evaluate_run import evaluate
 from omnidistill.experiments.run import distill
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import is_new_folder, write_atomic
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.run_table import combine, to_markdown
@@ -51,10 +51,12 @@ def run_demo(
     """Run both methods in subfolders of `folder` and write report.html and table.md; finished runs are reused.
 
     Raises:
-        InputError: `folder` is a file, or a subfolder contains something other than these runs.
+        InputError: `folder` is a file, or it contains something other than these runs.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; pass a folder")
+    if not (folder / PRESETS[0]).exists() and not is_new_folder(folder):
+        raise InputError(f"{folder}: is not empty and contains no demo; choose another folder")
     data, display = load("emoji"), shown(progress)
     shared: dict[str, TrainedHeads] = {}
     views: list[RunView] = []

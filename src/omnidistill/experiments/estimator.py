@@ -86,7 +86,8 @@ class Distiller:
         """
         if self.size is not None and self.budget is not None:
             raise InputError(
-                f"size = {self.size}, budget = {self.budget!r}: both set the number of rows; pass only one"
+                f"size = {self.size}, budget = {self.budget!r}: both determine the number of synthetic rows; pass only "
+                "one"
             )
         config = requested_config(
             size=self.size, bytes=self.budget, preset=self.preset, settings=self.settings, seed=self.seed
@@ -165,9 +166,7 @@ class Distiller:
 
 
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
-    """Save the features in the folder `place`, load them from it, and return them.
-
-    If the folder already exists, nothing is saved.
+    """Save the features in the folder `place` unless it exists, and return the features loaded from it.
 
     Raises:
         InputError: the folder contains different features.
@@ -177,6 +176,7 @@ def _stored(features: FeatureSet, place: Path) -> FeatureSet:
     stored = load(place)
     if fingerprint(stored, SPLITS) != fingerprint(features, SPLITS):
         raise InputError(
-            f"{place}: contains different features; choose another folder, or pass folder=None to store nothing"
+            f"{place}: contains other features than those passed to fit; choose another folder, or pass folder=None to "
+            "store nothing"
         )
     return stored

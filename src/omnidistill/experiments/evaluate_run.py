@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ from omnidistill.distillation.budget import parse_budget
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.evaluation.baselines import Baseline
 from omnidistill.evaluation.distilled_row import train_on_sets, train_without_start
+from omnidistill.evaluation.membership import Membership, measure_membership
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.evaluation.scores import Scoring, score_rows
 from omnidistill.evaluation.trained_heads import TrainedHeads
+from omnidistill.evaluation.validation import run_of
 from omnidistill.experiments.run import DistillResult, Run, given_heads, open_run, versions
 from omnidistill.experiments.run.start_heads import GivenHeads
-from omnidistill.experiments.run_page import CASES, SCORES, run_view, unscored
+from omnidistill.experiments.run_page import CASES, PAGE, SCORES, run_view, unscored
 from omnidistill.experiments.table_baselines import (
     Group,
     check_result,
@@ -41,7 +44,7 @@ from omnidistill.experiments.table_baselines import (
     table_baselines,
     table_key,
 )
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads
 from omnidistill.report.cases import Cases, find_cases, save_cases
@@ -95,7 +98,7 @@ class Evaluation:
         write_atomic(folder / "scores.csv", to_csv(self.scores).encode())
         if self.cases is not None:
             save_cases(self.cases, folder / CASES)
-        write_atomic(folder / "report.html", render_page([self.view()]).encode())
+        write_atomic(folder / PAGE, render_page([self.view()]).encode())
         return replace(self, folder=folder)
 
     def __repr__(self) -> str:
@@ -114,6 +117,7 @@ def evaluate(
     heads: GivenHeads | None = None,
     baselines: Sequence[str | Baseline] | None = None,
     metrics: Sequence[str] | None = None,
+    membership: bool = False,
     shared: Mapping[str, TrainedHeads] | None = None,
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
@@ -132,6 +136,8 @@ def evaluate(
         baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
         metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
+        membership: whether to measure, too, how well attacks tell training rows from test rows
+            (`evaluation.membership`).
         shared: trained heads of table rows (`Evaluation.rows`) from another run on the same data and heads. These rows
             are not trained again.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -139,44 +145,58 @@ def evaluate(
         command: command line, recorded in the scores.
 
     Raises:
-        InputError: the run is not finished, the data are not those of the run, `num_seeds` is less than 2, or the
-            device is not available.
+        InputError: the run is not finished or is in use by another process, the data are not those of the run,
+            `num_seeds` is less than 2, or the device is not available.
     """
     if num_seeds is not None and num_seeds < 2:
         raise InputError(
             f"{argument('num_seeds', num_seeds)}: confidence intervals need at least 2 seeds (default: 10)"
         )
     result, features = open_result(result, data)
-    own = given_heads(heads, features.widths)
-    features = features.to(resolve_device(device))
-    start = moved(result.start if own is None else own, features.device)
-    given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
-    config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
-    test, facts = features.split("test"), unscored(result, features)  # raises errors before the work starts
-    scoring = Scoring.of(test, config)
-    started_at = time.monotonic()
-    requested = table_baselines(named_baselines(baselines), [result.config], config)
-    rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
-    needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
-    needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
-    needs_start["distilled_alone"] = False
-    of_rows = score_rows(rows, test, config)
-    scores = facts.evolve(
-        num_seeds=config.num_seeds,
-        command=command,
-        versions=versions(),
-        gallery=config.gallery,
-        items=scoring.sizes,
-        undefined=scoring.undefined,
-        bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
-        rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
-        seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
-    )
-    evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
-    if result.folder is None:
-        return evaluation
-    name = heads.resolve().stem if isinstance(heads, Path) else "given"
-    return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+    with nullcontext() if result.folder is None else exclusive(result.folder):
+        own = given_heads(heads, features.widths)
+        features = features.to(resolve_device(device))
+        start = moved(result.start if own is None else own, features.device)
+        given = {"num_seeds": num_seeds, "metrics": None if metrics is None else tuple(metrics)}
+        config = result.config.evaluate.evolve(**{name: value for name, value in given.items() if value is not None})
+        test, facts = features.split("test"), unscored(result, features)  # raises errors before the work starts
+        scoring = Scoring.of(test, config)
+        started_at = time.monotonic()
+        requested = table_baselines(named_baselines(baselines), [result.config], config)
+        rows = train_rows(result, features, start, config, requested, dict(shared or {}), shown(progress))
+        needs_start = {table_key(baseline): baseline.needs_start for baseline in requested}
+        needs_start["distilled"] = any(distilled.recipe.uses_start for distilled in result.sets)
+        needs_start["distilled_alone"] = False
+        of_rows = score_rows(rows, test, config)
+        revealed = _membership(result, rows, features) if membership else None
+        scores = facts.evolve(
+            num_seeds=config.num_seeds,
+            command=command,
+            versions=versions(),
+            gallery=config.gallery,
+            items=scoring.sizes,
+            undefined=scoring.undefined,
+            bytes=facts.bytes.evolve(initial_heads=initial_heads_bytes(start)),
+            rows={name: row.evolve(needs_start=needs_start.get(name, True)) for name, row in of_rows.items()},
+            seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
+            membership=revealed,
+        )
+        evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
+        if result.folder is None:
+            return evaluation
+        name = heads.resolve().stem if isinstance(heads, Path) else "given"
+        return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+
+
+def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
+    """Attack the set. If its heads can be trained without initial heads, the attacker needs only the set."""
+    attacked = {
+        "loss": rows.get("distilled_alone", rows["distilled"]),
+        "loss_full": rows["full"],
+        "loss_initial": rows["zero_shot"],
+    }
+    heads = {name: [run_of(part, 0) for part in trained.parts] for name, trained in attacked.items()}
+    return measure_membership(result.sets, heads, data.split("train"), data.split("test"), result.config.seed)
 
 
 def open_result(result: DistillResult | Run | Path, data: Data | None) -> tuple[DistillResult, FeatureSet]:

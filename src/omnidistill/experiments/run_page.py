@@ -14,16 +14,19 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
-from omnidistill.experiments.run import DistillResult, matching_loss, open_run
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.evaluation.theory.theory_content import TheoryContent
+from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
+from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
 from omnidistill.report.similarity_view import SimilarityView, similarity_view
+from omnidistill.report.theory_summary import Finding, findings
 
-CASES, SCORES = "cases.json", "scores.json"
+CASES, SCORES, PAGE = "cases.json", "scores.json", "report.html"
+THEORY = Path("theory", "theory.json")
 
 
 def write_report(
@@ -33,6 +36,7 @@ def write_report(
     media: Manifest | Path | None = None,
     root: Path | None = None,
     data: Data | None = None,
+    force: bool = False,
 ) -> list[RunView]:
     """Write one report page about finished runs on the same data.
 
@@ -41,32 +45,51 @@ def write_report(
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
-        media: manifest of the original items, so that the page can show their captions, pictures and sounds.
+        media: manifest of the original items, so that the page can show their captions, pictures and sounds. Other
+            columns of its file are ignored.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         data: the data. Required if they were moved after the run, or if they were only in memory.
+        force: whether to replace an existing file. The page report.html of the first run is always replaced.
 
     Returns:
         The content of the page, one view per run.
 
     Raises:
-        InputError: a folder is not a finished run, the data do not belong to a run, or the runs use different data.
+        InputError: a folder is not a finished run or is in use by another process, the data do not belong to a run, the
+            runs use different data, or the output exists and `force` is False.
     """
-    items = read_manifest(media, root) if isinstance(media, Path) else media
+    output, folders = Path(output), [_folder(each) for each in runs]
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
+    replaceable = force or output.resolve() == (folders[0] / PAGE).resolve()
+    require_new(output, replaceable)
+    items = read_manifest(media, root, other_columns=True) if isinstance(media, Path) else media
     views = []
-    for each in runs:
-        folder = each.folder if isinstance(each, DistillResult) else each
-        if folder is None:
-            raise InputError(
-                "runs: this result is only in memory and has no folder; write its report page with "
-                "evaluate(...).save(folder)"
-            )
-        run = open_run(folder)
-        features = run.data(None if data is None else opened(data))
-        result, path = run.result(features), folder / SCORES
-        scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-        views.append(run_view(result, scores, features, load_cases(folder / CASES, features), items))
-    write_atomic(Path(output), render_page(views).encode())
+    with runs_unchanged(folders):
+        for folder in folders:
+            run = open_run(folder)
+            features = run.data(None if data is None else opened(data))
+            result, path = run.result(features), folder / SCORES
+            scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
+            view = run_view(result, scores, features, load_cases(folder / CASES, features), items)
+            views.append(replace(view, theory=_theory(folder / THEORY)))
+        write_output(output, render_page(views).encode(), replaceable)
     return views
+
+
+def _folder(run: Path | DistillResult) -> Path:
+    folder = run.folder if isinstance(run, DistillResult) else run
+    if folder is None:
+        raise InputError(
+            "runs: this result is only in memory and has no folder; write its report page with "
+            "evaluate(...).save(folder)"
+        )
+    return folder
+
+
+def _theory(path: Path) -> list[Finding]:
+    """Return the findings that `diagnose` stored; an empty list if the run has not been diagnosed."""
+    return findings(TheoryContent.from_json(read_json(path), str(path))) if path.exists() else []
 
 
 def run_view(
@@ -161,7 +184,7 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label the similarity view of each set with the modalities of the set. If all views are equal, return only one."""
+    """Label the view of each set's similarity matrix with the set's modalities. If all views are equal, return one."""
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -1,4 +1,4 @@
-"""Base class of results that are tables: their content, the errors of what failed, and the files of the tables.
+"""Base class of results that are tables: their content, the error messages of failed parts, and their files.
 
 FOLDER/NAME.json    all numbers
 FOLDER/NAME.md      the tables as Markdown
@@ -26,7 +26,7 @@ class SavedTables(ABC, Generic[C]):
 
     Attributes:
         content: all numbers; the content of the .json file.
-        failures: {name of what failed: error message}.
+        failures: {name of a part that failed: error message}.
         folder: the folder of the files; None if nothing was stored.
     """
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 
 MOST_LEVELS = 64
 """Maximum nesting of the values in a file."""
@@ -128,6 +129,8 @@ def reading(where: str, remedy: str) -> Iterator[None]:
             raise
         raise InputError(f"{where}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise InputError(
             f"{where}: damaged or from another version ({type(error).__name__}: {one_line(error)}); {remedy}"
         ) from error
@@ -170,7 +173,9 @@ def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
-    """Return the error for a file that the system refuses to read."""
+    """Return the error for a file that the system refuses to read. Raise MemoryError if memory ran out instead."""
+    if out_of_memory(error):
+        raise MemoryError(f"{path}: {reason(error)}") from error
     return InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions")
 
 

@@ -1,10 +1,10 @@
-"""Methods that produce a synthetic set. Each method has its own file; the registry `methods` lists them by name.
+"""Methods that produce a synthetic set. Each method has its own file, and the registry `methods` lists all by name.
 
     learn        rows learned by the outer loop (HoPA, LoRS, RepBlend, MTT, TESLA, PTM-ST, task loss ...)
     select       real rows, or averages of real rows (coresets, prototypes)
     covmatch     rows computed in closed form; they have the same cross-covariances as the data
     apm          rows computed in closed form; least squares gives the same heads on them as on the data
-    anchor       rows learned for ridge regression to shared anchors
+    anchor       rows learned so that ridge regression on them gives good heads
 
 A published method is a preset: a file in presets/ that names one of these methods and its components.
 """
@@ -46,6 +46,6 @@ def register(name: str) -> Callable[[type[M]], type[M]]:
     """Return a decorator that registers a method class under `name`.
 
     Raises:
-        InputError: the class violates the contract of methods, or another method has this name.
+        InputError: the class does not meet the requirements on methods, or another method has this name.
     """
     return methods.register(name)

@@ -1,16 +1,18 @@
-"""Learn the rows of a set for the recipe "anchor", which computes heads by ridge regression to shared anchors.
+"""Learn rows for the recipe "anchor": ridge regression to anchors (unit vectors) that all modalities share.
 
     start      X_m = (V_m^+)^T, with each row scaled to the same length
     learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
 V_m are ridge CCA heads in their canonical basis, and V_m^+ is the pseudo-inverse. W_m are the heads that the recipe
 computes from the rounded rows with the ridges lambda (see `training.recipes.anchor_regression`). J_m are these heads,
-stacked on the initial heads with weight a. L is InfoNCE or another objective. The gradient of the N x N linear solve is
-exact. The method needs no experts and trains no students. With c = 0, learning does not use the initial heads either.
+stacked on the initial heads: the outputs of both are concatenated, where W_m has weight a. L is InfoNCE or another
+objective, and c is a number in [0, 1]. The gradient of the N x N linear solve is exact. The method needs no experts and
+trains no students. With c = 0, learning does not use the initial heads either.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. If
-rows are entropy-coded, it may also choose fewer rows with more bits per number: if the modalities share few directions,
-further rows are noise.
+Validation chooses the ridge of CCA, the initial ridge of the regression, the cutoff, and the iteration whose set is
+returned. Outputs beyond the cutoff count less (see `training.closed_form.anchor_map`): if the modalities share few
+directions, further outputs are noise. If rows are entropy-coded, validation may also choose fewer rows with more bits
+per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -23,7 +25,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 
 from omnidistill.core.device import moved
@@ -34,26 +35,32 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation, DistilledSet
 from omnidistill.distillation.anchor_rows import AnchorRows
 from omnidistill.distillation.head_learning import Learning, LearningSettings
-from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked, validation_score
+from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.methods.learned_heads import (
+    NUM_WEIGHTS,
+    best_stack_weight,
+    learn_with_validation,
+    most_directions,
+    notes_on_size,
+)
 from omnidistill.methods.method import Method, methods
 from omnidistill.methods.task import Task
 from omnidistill.models.objectives import AnyObjective, InfoNCE
 from omnidistill.models.similarities import FixedIdentity, Similarity
-from omnidistill.models.storages import Storage
+from omnidistill.models.storages import RowStorage, Storage
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.closed_form import Moments, Pairing, accumulate_moments
-from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
+from omnidistill.training.recipes.anchor_regression import Anchor
 from omnidistill.training.recipes.recipe import Recipe
 
-_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _CLEARLY = 0.02  # difference of two validation scores that is no accident
 _MORE_BITS = (3.4, 5.0)
 
 
 @methods.register("anchor")
 class AnchorMethod(Method):
-    """Learned rows for ridge regression to shared anchors, a closed form that needs no initial heads."""
+    """Learned rows on which ridge regression gives good heads, in closed form and without initial heads."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
@@ -71,6 +78,9 @@ class AnchorMethod(Method):
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
     """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    cutoffs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.125, 0.25, 0.5, 0.7, 1.0)
+    """Candidate cutoffs, beyond which outputs count less, as shares of the number of rows. A set without a cutoff is
+    always a candidate. Chosen on validation; empty: all outputs count alike."""
     iterations: Annotated[int, Field(ge=0)] = 60
     """Iterations of Adam; 0: the rows stay in their closed form."""
     learning_rate: Positive = 0.01
@@ -85,24 +95,21 @@ class AnchorMethod(Method):
 
     @property
     def may_return_fewer(self) -> bool:
-        """Whether validation may choose fewer rows with more bits per number: if rows are entropy-coded."""
+        """Whether validation may choose fewer rows with more bits per number. This requires entropy-coded rows."""
         return bool(self._fewer_rows())
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Target similarity of the set: the identity matrix, so each row matches only itself."""
         return FixedIdentity()
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a recipe of kind "anchor" with placeholder values."""
+        """Return a training recipe of kind "anchor" with placeholder values."""
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest useful size: the second largest feature width, but at most the number of training rows.
-
-        Further rows would start as zeros, because no two modalities have more canonical directions in common.
-        """
-        return min(len(train), sorted(train.widths.values())[-2])
+        """Return the largest useful number of synthetic rows (see `most_directions`)."""
+        return most_directions(train)
 
     def run(self, task: Task) -> Distillation:
         """Initialise the rows in closed form, learn them, and return the set with the best validation score.
@@ -117,19 +124,14 @@ class AnchorMethod(Method):
         chosen, doubtful = can_choose(validation), doubt(validation)
         outcome = "the set with the best score may just be the luckiest" if chosen else "the last set is the result"
         notes = [f"{doubtful}; {outcome}"] if doubtful else []
-        if self.num_stored > (most := self.most_rows(train)):
-            notes.append(
-                f"{self.num_stored} rows: no two modalities have more than {most} directions in common, so {most} rows "
-                "are enough"
-            )
-        records: list[MetricsRecord] = []
+        notes += notes_on_size(self.num_stored, train)
         with task.progress, threads_for(self.num_rows, train.widths, task.width):
             task.progress.start(self.iterations + 1, f"learn {self.num_stored} rows")
             for line in notes:
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
-            score, best, num_evaluated = self._initial_rows(moments, task, self._fewer_rows() if chosen else [])
-            num_evaluated += 0 if self.weight else 1 + len(_WEIGHTS)
+            score, best, num_evaluated = self._initial_rows(moments, task, chosen)
+            num_evaluated += 0 if self.weight else NUM_WEIGHTS
             if best.size < self.num_stored:
                 notes.append(
                     f"{best.size} rows ({best.storage.title}) instead of {self.num_stored} ({self.storage.title}), "
@@ -137,25 +139,22 @@ class AnchorMethod(Method):
                 )
                 task.progress.note(notes[-1])
             task.progress.advance(1, validation=score)
-            learning = Learning(best, train, task.start, self._learning, task.seed)
-            for iteration in range(1, self.iterations + 1):
-                loss = learning.step()
-                values = {"loss": loss}
-                if iteration % self.validate_every == 0 or iteration == self.iterations:
-                    values["validation"], num_evaluated = self._score(learning.learned, task), num_evaluated + 1
-                    if not chosen or values["validation"] > score:
-                        score, best = values["validation"], learning.learned.detached()
-                records.append(MetricsRecord(iteration, values, ()))
-                task.progress.advance(1, **values)
+            learned = learn_with_validation(
+                Learning(best, train, task.start, self._learning, task.seed),
+                (score, best),
+                chosen,
+                self.iterations,
+                self.validate_every,
+                lambda rows: self._score(rows, task),
+                task.progress,
+            )
+            score, best, num_evaluated = learned.score, learned.best, num_evaluated + learned.num_evaluated
             distilled = self._as_set(best, task)
-            if chosen and (warning := _few_directions(best, validation)):
-                notes.append(warning)
-                task.progress.note(warning)
         seconds = time.monotonic() - started_at
         provenance = replace(distilled.provenance, validation=score, notes=tuple(notes))
         final = {"validation": score, "judged": float(num_evaluated), "seconds": seconds}
-        records.append(MetricsRecord(None, final, tuple(notes)))
-        return Distillation(replace(distilled, provenance=provenance), seconds, tuple(records))
+        records = (*learned.records, MetricsRecord(None, final, tuple(notes)))
+        return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     @property
     def _learning(self) -> LearningSettings:
@@ -166,84 +165,78 @@ class AnchorMethod(Method):
     def _check(self, train: FeatureSet) -> None:
         if not 2 <= self.num_stored <= len(train):
             raise InputError(
-                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows and at most the number of "
-                f"training rows ({len(train)})"
+                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows, and at most as many as "
+                f"there are training rows ({len(train)})"
             )
         if self.num_rows != self.num_stored:
-            raise InputError("distill.storage.views: method 'anchor' trains on each stored row once; use views = 1")
+            raise InputError(
+                "distill.storage.views: method 'anchor' supports only one view per stored row; set it to 1"
+            )
 
-    def _initial_rows(
-        self, moments: Moments, task: Task, fewer: Sequence[tuple[int, Storage]]
-    ) -> tuple[float, AnchorRows, int]:
-        """Return the best validation score before learning, its rows, and the number of evaluated candidates.
+    def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
+        """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
         Args:
             moments: moments of the training rows.
-            task: the data and heads.
-            fewer: alternative sizes and storages. One of them is returned only if its score is clearly better.
+            task: the data and initial heads.
+            chosen: whether validation is large enough to choose a cutoff, and fewer rows. Fewer rows are used only if
+                their score is clearly better.
         """
         device = task.development.train.device
+        cutoffs = (None, *(self.cutoffs if chosen else ()))
 
         def best(cca_ridge: float, size: int, storage: Storage) -> tuple[float, AnchorRows]:
-            return self._best_ridge(AnchorRows.closed_form(moments, size, cca_ridge, storage, device), task)
+            rows = AnchorRows.closed_form(moments, size, cca_ridge, storage, device)
+            return self._best_settings(rows, cutoffs, task)
 
         starts = {ridge: best(ridge, self.num_stored, self.storage) for ridge in self.cca_ridges}
         cca_ridge = max(starts, key=lambda each: starts[each][0])
         score, rows = starts[cca_ridge]
-        others = [best(cca_ridge, size, storage) for size, storage in fewer]
-        num_evaluated = (len(starts) + len(others)) * len(self.ridges)
+        others = [best(cca_ridge, size, storage) for size, storage in (self._fewer_rows() if chosen else ())]
+        num_evaluated = (len(starts) + len(others)) * len(self.ridges) * len(cutoffs)
         if others and (other := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
             score, rows = other
         return score, rows, num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
-        """Return alternatives that take at most as many bytes: fewer rows with more bits per number.
+        """Return alternative sizes and storages: fewer rows with more bits per number, in at most as many bytes.
 
-        They are better if the modalities share fewer directions than there are rows.
+        They are better if the modalities share fewer canonical directions than there are rows.
         """
         if not isinstance(self.storage, CodedStorage):
             return []
-        pairs = [(self.num_stored * self.storage.bits / bits, bits) for bits in _MORE_BITS if bits > self.storage.bits]
-        pairs += [(pairs[-1][0] / divisor, pairs[-1][1]) for divisor in (2, 4)] if pairs else []
+        total = self.num_stored * self.storage.bits
+        bits = [each for each in _MORE_BITS if each > self.storage.bits]
+        pairs = [(total / each, each) for each in bits]
+        pairs += [(total / _MORE_BITS[-1] / divisor, _MORE_BITS[-1]) for divisor in (2, 4)]
         return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
-    def _best_ridge(self, rows: AnchorRows, task: Task) -> tuple[float, AnchorRows]:
-        """Return the best validation score over all ridges, and a copy of the rows with the best ridge."""
-        tried = [rows.with_ridge(ridge) for ridge in self.ridges]
-        return max(((self._score(each, task), each) for each in tried), key=lambda scored: scored[0])
+    def _best_settings(self, rows: AnchorRows, cutoffs: Sequence[float | None], task: Task) -> tuple[float, AnchorRows]:
+        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with these settings.
+
+        Args:
+            rows: the initial rows.
+            cutoffs: candidate cutoffs, as shares of the number of rows; None: all outputs count alike.
+            task: the data and heads.
+        """
+        candidates = [
+            rows.with_ridge(ridge).with_cutoff(None if share is None else share * rows.size)
+            for ridge in self.ridges
+            for share in cutoffs
+        ]
+        rounded = rows.storage.expand(rows.latent)  # once for all candidates
+        scores = [self._score(replace(each, latent=rounded, storage=RowStorage()), task) for each in candidates]
+        best = max(range(len(scores)), key=lambda each: scores[each])
+        return scores[best], candidates[best]
 
     def _score(self, rows: AnchorRows, task: Task) -> float:
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
-        """Return the set. Choose the weight of stacked heads on validation, unless `weight` is set."""
-        validation, expanded, heads = task.development.validation, *rows.solved()
-        weight = self.weight or max(
-            (float(rows.weight), *_WEIGHTS),
-            key=lambda a: validation_score(stack_on(task.start, heads, expanded, a), validation),
-        )
+        """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
+        weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
-        recipe = Anchor(ridges=ridges, weight=weight, keep_width=self.keep_width)
+        recipe = Anchor(ridges=ridges, cutoff=rows.cutoff, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
         settings = self.evolve(size=rows.size, storage=rows.storage)
         return task.as_set(settings, latent).with_recipe(recipe)
-
-
-@torch.no_grad()
-def _few_directions(rows: AnchorRows, validation: FeatureSet) -> str | None:
-    """Return a note if the first outputs validate clearly better than all; None if they do not.
-
-    Then the modalities share fewer directions than the set has rows, and the last outputs are mostly noise.
-    """
-    heads = rows.solved()[1]
-    size = len(next(iter(heads.values())))
-    widths = [width for width in (size, size // 2, size // 4, size // 8) if width >= 2]
-    scores = {width: validation_score({name: w[:width] for name, w in heads.items()}, validation) for width in widths}
-    best = max(scores, key=lambda width: scores[width])
-    if scores[best] < scores[size] + _CLEARLY:
-        return None
-    return (
-        f"heads of width {best} have a validation score of {100 * scores[best]:.1f}, those of width {size} only "
-        f"{100 * scores[size]:.1f}: the data share few directions; use train(width={best}), fewer rows, or, with a "
-        f"size budget, more bits per number (distill.storage.bits)"
-    )

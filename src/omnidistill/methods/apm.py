@@ -45,15 +45,15 @@ class Apm(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Target similarity of the set: the identity matrix, so each row matches only itself."""
         return FixedIdentity()
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest size of a set: 1 + the smallest feature width, but at most the number of training rows."""
+        """Return the largest number of rows: 1 + the smallest feature width, or the number of real rows if smaller."""
         return min(len(train), 1 + min(train.widths.values()))
 
     def run(self, task: Task) -> Distillation:
-        """Compute the rows, then choose ridge, step size and number of steps on validation."""
+        """Compute the rows, then choose the ridge, step size and number of steps by validation score."""
         started_at = time.monotonic()
         moments = accumulate_moments(task.development.train, self.pairing)
         candidates = []

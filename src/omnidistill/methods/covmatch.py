@@ -59,7 +59,7 @@ class CovMatch(TunedMethod):
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the method needs an expert trajectory to compute the weights."""
+        """Whether the method needs an expert trajectory to compute the weights of pairs of rows."""
         return self.weights == "errors"
 
     def citations(self) -> tuple[str, ...]:

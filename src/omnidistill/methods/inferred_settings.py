@@ -5,8 +5,9 @@
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
     distill.storage.views                       the number of views per stored row that gives about 256 training rows
 
-Experts that start from other initial heads can have a different step size and number of epochs, which the reason also
-states. `num_expert_epochs` stays unset in the settings stored with a set, because it can differ between experts.
+Experts that start from other initial heads can have a different step size and number of epochs. The reason then states
+these values as well. `num_expert_epochs` stays unset in the settings that are stored with a set, because it can differ
+between experts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with unset values inferred, and the task with the reasons added to its provenance."""
+    """Return the settings with inferred values where none are set, and a task whose provenance has the reasons."""
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:

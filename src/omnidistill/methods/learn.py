@@ -1,4 +1,4 @@
-"""Rows learned by the outer loop. Most published methods are special cases of this method.
+"""Synthetic rows learned by the outer loop. Most published methods are special cases of this method.
 
     min over rows, S, step sizes of  L(student trained on the rows)         L: outer objective, S: target similarities
 
@@ -33,7 +33,7 @@ from omnidistill.training.experts import ExpertBuffer
 
 @methods.register("learn")
 class Learn(LoopSettings, Method):
-    """Learns rows by differentiating an outer objective through the training of a student."""
+    """Learns synthetic rows by differentiating a loss (the outer objective) through the training of a student."""
 
     has_iterations: ClassVar[bool] = True
     added: ClassVar[tuple[str, ...]] = (*LoopSettings.added, "stop_without_gain")
@@ -46,17 +46,17 @@ class Learn(LoopSettings, Method):
 
     @property
     def uses_experts(self) -> bool:
-        """Whether the outer objective uses experts."""
+        """Whether the outer objective uses expert trajectories."""
         return self.outer.uses_experts
 
     @property
     def last_expert_epoch(self) -> int:
-        """The epoch up to which every expert must be trained."""
+        """Minimum number of epochs for which every expert must be trained."""
         return self.outer.last_epoch
 
     @property
     def expert_span(self) -> int | None:
-        """Number of expert epochs between the heads from which a student starts and the heads that it must match."""
+        """Number of expert epochs that a student must reproduce. None means all epochs of an expert."""
         return self.outer.span
 
     def run(self, task: Task) -> Distillation:
@@ -103,7 +103,7 @@ class Learn(LoopSettings, Method):
 def _nothing_to_gain(
     done: int, best: DistilledSet, task: Task, settings: LoopSettings, buffer: ExpertBuffer | None
 ) -> str | None:
-    """Return the reason to stop the loop, or None if it should continue."""
+    """Return the reason to stop the outer loop early, or None if it should continue."""
     if buffer is not None:
         return None if done else experts_gain_nothing(buffer, task.start, task.development.validation)
     if done < settings.iterations / 3:

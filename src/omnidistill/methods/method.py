@@ -1,4 +1,4 @@
-"""Interface of methods. A method produces a synthetic set from data, initial heads and, if needed, experts."""
+"""Interface of methods, which produce a synthetic set from data, initial heads and, if needed, expert trajectories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Method(SetSettings):
 
     @property
     def may_return_fewer(self) -> bool:
-        """Whether a set may have fewer than `size` rows, because fewer rows are better in the same bytes."""
+        """Whether the result may have fewer than `size` rows, if fewer rows are better at the same size in bytes."""
         return False
 
     @abstractmethod
@@ -44,14 +44,14 @@ class Method(SetSettings):
 
     @property
     def last_expert_epoch(self) -> int:
-        """Number of epochs for which every expert must be trained; 0 if the method sets no minimum."""
+        """Minimum number of epochs for which every expert must be trained, or 0 if the method sets no minimum."""
         return 0
 
     @property
     def expert_span(self) -> int | None:
-        """Number of epochs over which the update of an expert is measured; None stands for all epochs.
+        """Number of epochs over which the change of an expert's heads is measured. None means all epochs.
 
-        The singular values of this update are stored with the expert.
+        The singular values of this change are stored with the expert.
         """
         return 1
 
@@ -61,7 +61,7 @@ class Method(SetSettings):
 
 
 def check_result(method: Method, result: Any, task: Task) -> Distillation:
-    """Check that the result of a method satisfies the contract of methods, and return the result.
+    """Check that the result of a method meets the requirements on methods, and return the result.
 
     Raises:
         InputError: the result is not a `Distillation`, or its set has the wrong modalities, the wrong size, or rows
@@ -74,11 +74,11 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     fits = distilled.size == method.num_stored or (method.may_return_fewer and distilled.size < method.num_stored)
     if distilled.modalities != modalities or not fits:
         raise InputError(
-            f"{where}: run() returned a set with {distilled.size} rows and the modalities "
+            f"{where}: run() returned a synthetic set with {distilled.size} rows and the modalities "
             f"{', '.join(distilled.modalities)}, expected {method.num_stored} rows and {', '.join(modalities)}"
         )
     if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
-        raise InputError(f"{where}: run() returned a set with NaN or Inf in its rows; return finite rows")
+        raise InputError(f"{where}: run() returned a synthetic set with NaN or Inf in its rows; return finite rows")
     return result
 
 
@@ -92,6 +92,7 @@ methods: ComponentRegistry[Method] = ComponentRegistry(
         "covmatch": f"{_HERE}.covmatch",
         "apm": f"{_HERE}.apm",
         "anchor": f"{_HERE}.anchor",
+        "mixture": f"{_HERE}.mixture",
     },
     group="omnidistill.methods",
 )

@@ -23,7 +23,7 @@ from omnidistill.methods.task import Task
 
 
 class TunedMethod(Method):
-    """Base class of methods that do not learn rows. Chooses step size and number of steps by validation score."""
+    """Base class of methods that do not learn rows. It chooses step size and number of steps by validation score."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate step sizes."""

@@ -1,4 +1,4 @@
-"""Coresets and prototypes: real rows, or averages of real rows, without any learning.
+"""Coresets and prototypes: synthetic sets of real rows, or of averages of real rows, without any learning.
 
 Each file in `selectors/` documents the criterion and the reference of its selector. Rows from the same group remain
 positives of each other.
@@ -29,7 +29,7 @@ class Select(TunedMethod):
 
     @property
     def set_similarity(self) -> Similarity:
-        """Similarity of the set: rows from the same group are positives of each other."""
+        """Target similarity of the set: rows from the same group are positives of each other."""
         return SharedGroups()
 
     @property
@@ -42,7 +42,7 @@ class Select(TunedMethod):
         return self.selector.most_rows(train)
 
     def run(self, task: Task) -> Distillation:
-        """Choose the rows, then step size and number of steps on validation."""
+        """Choose the rows, then choose the step size and number of steps by validation score."""
         device = float64_device(task.development.train.device)
         trajectory = None
         if self.uses_experts:

@@ -20,17 +20,17 @@ from omnidistill.training.experts import ExpertBuffer, ExpertsConfig
 
 @dataclass(frozen=True)
 class Task:
-    """Inputs of a method.
+    """Inputs of a distillation method.
 
     Attributes:
         development: the splits that may be used for training and for choosing settings.
         start: initial heads of students, {modality: d x p_m}, on the device where methods compute.
         seed: seed for all random streams.
         experts_config: how experts are trained.
-        folder: folder for the log and the checkpoints; None writes neither. The caller saves the set.
+        folder: folder for the log and the checkpoints. If it is None, neither is written. The caller saves the set.
         experts: function that trains (or loads) the expert trajectories.
         provenance: record of how the set is produced, as far as it is known.
-        initial_set: set from which the outer loop continues; None: it starts from random training rows.
+        initial_set: set from which the outer loop continues. If it is None, the loop starts from random real rows.
         resume: whether to resume from a checkpoint in the folder.
         trackers: names of the trackers that also record the metrics.
         progress: reports progress to the user.
@@ -60,13 +60,13 @@ class Task:
         return replace(self, provenance=replace(self.provenance, experts=trained))
 
     def as_set(self, settings: SetSettings, tensors: Mapping[str, Tensor], ids: tuple[str, ...] = ()) -> DistilledSet:
-        """Return a set built from tensors. Its recipe is a placeholder, which must be replaced.
+        """Return a distilled set with these tensors. Its training recipe is a placeholder, which must be replaced.
 
         Args:
             settings: determines how the rows are stored and how students train on them.
             tensors: latent tensors of the rows of each modality ("rows/NAME"), and tensors of the similarity
                 ("similarity/...").
-            ids: ids of the real rows, if rows were selected.
+            ids: ids of the real rows, if the rows are a selection of real rows.
         """
         train = self.development.train
         stored = moved(as_stored(settings.resolved_storage, tensors), "cpu")

@@ -1,1 +1,1 @@
-"""Models and losses: projection heads, objectives, target similarities, and storages for synthetic rows."""
+"""Projection heads, losses (objectives), target similarities, and storage formats of synthetic rows."""

@@ -3,7 +3,7 @@
     y = b + (x - a) L^T R        factored: L is N x p and R is N x q; 2 N (p + q) operations per vector
     y = b + (x - a) R            dense: R is p x q; 2 p q operations per vector
 
-With `unit`, y is scaled to length 1.
+If `unit` is set, y is scaled to length 1.
 
 Shapes: n vectors, p width of the source space, q width of the target space, N rank.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
-    """An affine map; the module docstring defines it.
+    """An affine map y = b + (x - a) L^T R (factored form) or y = b + (x - a) R (dense form).
 
     Attributes:
         source_mean: the vector a (p).
@@ -53,6 +53,6 @@ class AffineMap:
         return replace(self, left=None, right=self.left.mT @ self.right)
 
     def to(self, like: Tensor) -> AffineMap:
-        """Return the map with the dtype and on the device of a tensor."""
+        """Return a copy of the map with the dtype and on the device of the given tensor."""
         left = None if self.left is None else self.left.to(like)
         return AffineMap(self.source_mean.to(like), left, self.right.to(like), self.target_mean.to(like), self.unit)

@@ -1,11 +1,11 @@
 """Entropy coding of small integers by range coding (Martin, 1979), with integer frequency tables.
 
-    code     the compressed integers as uint8, padded with zeros to a size that depends only on shape and bits
+    code     the compressed integers as uint8, padded with zeros to a size that depends only on their number and `bits`
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
 The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|. The counts are
 integers, so every machine computes the same probabilities. The CRC-32 shows whether the integers were decoded
-correctly. The counts sum to N p, the number of integers, so the number of rows N determines the width p.
+correctly. The integers form N rows of width p. The counts sum to N p, so N and the table determine p.
 
 The range coder is from the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts and
 checksum. It rejects a table whose counts sum to more than 2^24 + 64 B, where B is the size of the code in bytes.
@@ -44,7 +44,7 @@ def stream_bytes(num_numbers: int, bits: float) -> int:
 
 
 def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"], Int32[Tensor, " t"]]:
-    """Return the code, padded with zeros to the size `stream_bytes`, and the table, both on the CPU.
+    """Encode integers. Return the code, padded with zeros to `stream_bytes` bytes, and the table, both on the CPU.
 
     Args:
         levels: the integers, in [-31, 31]. Their `ideal_bits` must not exceed `bits` times their number.
@@ -62,12 +62,12 @@ def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"]
 
 
 def decode(code: Tensor, table: Tensor, num_rows: int) -> Int[Tensor, "N p"]:
-    """Return the integers, on the device of the code.
+    """Decode integers. They are returned on the device of the code.
 
     Args:
         code: the code from a file, which may be damaged.
-        table: the table from a file, which may be damaged.
-        num_rows: number of rows N.
+        table: the checksum and counts from a file, which may be damaged.
+        num_rows: number of rows of the matrix of integers.
 
     Raises:
         ValueError: code, table and number of rows do not fit together, or the checksum is wrong.
@@ -93,7 +93,7 @@ def decode(code: Tensor, table: Tensor, num_rows: int) -> Int[Tensor, "N p"]:
 
 
 def _model(counts: np.ndarray) -> constriction.stream.model.Categorical:
-    """Return the symmetric probability model. Its symbols 0 .. 62 stand for the integers -31 .. 31."""
+    """Return the symmetric probability model of the entropy coder. Symbols 0 .. 62 are the integers -31 .. 31."""
     twice = np.concatenate([counts[:0:-1], 2 * counts[:1], counts[1:]])
     return constriction.stream.model.Categorical(twice / (2 * counts.sum()), perfect=False)
 

@@ -27,7 +27,7 @@ from omnidistill.models.spectrum import Spectrum, least_eigenvalue
 
 
 class FixedModes(Spectrum):
-    """A factorisation with a fixed basis: `vectors` does not depend on the Gram matrix."""
+    """A factorisation of Gram matrices with a fixed basis: `vectors` does not depend on the Gram matrix."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the factors gamma in the first-order change of a = u_k / sigma_k; see `Spectrum.weight_rates`.
@@ -48,7 +48,7 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return the modes of mean pooling, of which the first has the direction of the mean of the embeddings."""
+    """Return the modes of mean pooling. The first mode has the direction of the mean of the embeddings."""
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num
     others = ((total - first) / (num - 1)).expand(*first.shape[:-1], num - 1)

@@ -50,17 +50,20 @@ def embed(
 
 
 def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M _ _"]:
-    """Stack the tensors of all modalities, which must have the same shape, in the order of the mapping."""
+    """Stack the tensors of all modalities in the order of the mapping. All must have the same shape."""
     return torch.stack(list(per_modality.values()))
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Return Gaussian heads on the CPU. The variance is 1/p, so standardised features give unit-variance outputs."""
+    """Return random heads on the CPU. For feature width p, the entries are normal numbers of variance 1/p.
+
+    Outputs on standardised features therefore have unit variance.
+    """
     return {name: torch.randn(width, p, generator=generator, device="cpu") / p**0.5 for name, p in widths.items()}
 
 
 def shared_groups(groups: Int[Tensor, "*r b"]) -> Float[Tensor, "*r b b"]:
-    """Return the affinity of every two rows, given their group codes: 1 if both are in the same group, else 0."""
+    """Return the affinity matrix of rows from their group codes: 1 for two rows of the same group, else 0."""
     return (groups.unsqueeze(-1) == groups.unsqueeze(-2)).float()
 
 
@@ -98,7 +101,10 @@ def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, 
 
 
 def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: str) -> None:
-    """Raise InputError unless every modality has a finite d x p_m matrix, with the same d for all modalities."""
+    """Raise InputError unless every modality has a head: a finite matrix d x p_m with the same d for all modalities.
+
+    p_m is the feature width of modality m.
+    """
     for name, p in widths.items():
         if name not in heads:
             raise InputError(
@@ -144,11 +150,13 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
     outputs = {}
     for name, p in widths.items():
         if not isinstance(modules.get(name), nn.Module):
-            raise InputError(f"modules to train on the set: modality '{name}' has no module; pass one per modality")
+            raise InputError(
+                f"modules to train on the synthetic set: modality '{name}' has no module; pass one per modality"
+            )
         try:
             parameter = first_parameter(modules[name])
         except InputError as error:
-            raise InputError(f"modules to train on the set: modality '{name}': {error}") from None
+            raise InputError(f"modules to train on the synthetic set: modality '{name}': {error}") from None
         zeros = torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device)
         try:
             with torch.no_grad():
@@ -158,8 +166,13 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
             raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise InputError(f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected (2, d)")
+            raise InputError(
+                f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected shape (2, output width)"
+            )
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
-        raise InputError(f"modules to train on the set have outputs of different widths {outputs}; use one width")
+        raise InputError(
+            f"modules to train on the synthetic set have outputs of different widths {outputs}; use the same output "
+            "width for all"
+        )
     return next(iter(outputs.values()))

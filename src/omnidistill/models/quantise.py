@@ -19,7 +19,7 @@ _FACTORS = tuple(k / 20 for k in range(20, 3, -1))
 
 @torch.no_grad()
 def quantise(rows: Float[Tensor, "N p"], bits: int) -> tuple[UInt8[Tensor, "N p"], Float[Tensor, " N"]]:
-    """Return the codes and the step of every row. `bits` is 2 to 8."""
+    """Quantise rows. Return their integer codes and the quantisation step of every row. `bits` is 2 to 8."""
     largest = rows.abs().amax(1, keepdim=True)
     step = _step(largest, bits, _FACTORS[0])
     least_error = _error(rows, step, bits)
@@ -32,20 +32,20 @@ def quantise(rows: Float[Tensor, "N p"], bits: int) -> tuple[UInt8[Tensor, "N p"
 
 
 def dequantise(codes: UInt8[Tensor, "N p"], step: Float[Tensor, " N"], bits: int) -> Float[Tensor, "N p"]:
-    """Return the rows that the codes and steps represent."""
+    """Return the floating-point rows that the integer codes and quantisation steps represent."""
     levels = codes.to(step.dtype) - (1 << bits - 1)
     return levels * step.unsqueeze(1)
 
 
 def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
-    """Pack the p codes of every row into ceil(p bits / 8) bytes."""
+    """Pack the p integer codes of every row, each with `bits` bits, into ceil(p * bits / 8) bytes."""
     stream = _bits_of(codes, bits)
     padded = torch.nn.functional.pad(stream, (0, -stream.shape[1] % 8))
     return _number_of(padded, 8)
 
 
 def unpack_codes(packed: UInt8[Tensor, "N _"], bits: int) -> UInt8[Tensor, "N p"]:
-    """Return the codes that `pack_codes` packed. None of the codes may be 0.
+    """Return the integer codes that `pack_codes` packed. No code may be 0, because 0 marks padding.
 
     Raises:
         ValueError: rows have different widths, or a code before the end of a row is 0.
@@ -76,7 +76,7 @@ def _error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 def _bits_of(numbers: Tensor, bits: int) -> Tensor:
-    """Convert N x n numbers to N x (n bits) zeros and ones. The lowest bit of each number comes first."""
+    """Convert N x n numbers to N x (n * bits) zeros and ones. The lowest bit of each number comes first."""
     return torch.flatten((numbers.unsqueeze(-1) >> torch.arange(bits, dtype=torch.uint8, device=numbers.device)) & 1, 1)
 
 

@@ -59,12 +59,12 @@ def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
 
 
 def least_eigenvalue(dtype: torch.dtype) -> float:
-    """Return the rounding level of eigenvalues: below it, singular values are clamped."""
+    """Return the limit below which eigenvalues of Gram matrices are rounding errors and are clamped."""
     return 8 * torch.finfo(dtype).eps
 
 
 def _inverse(gaps: Tensor) -> Tensor:
-    """Return 1 / gap. Where the gap is below the rounding level, return 0 with derivative 0."""
+    """Return 1 / gap for gaps between eigenvalues. Where a gap is only rounding error, return 0 with derivative 0."""
     is_distinct = gaps.abs() > least_eigenvalue(gaps.dtype)
     return torch.where(is_distinct, gaps, 1).reciprocal() * is_distinct
 

@@ -82,7 +82,7 @@ def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gall
     """Select the cases of a run. The result is deterministic.
 
     Args:
-        rows: {row of the score table: trained heads}, with all rows in `COMPARED`.
+        rows: {row of the score table: trained heads}. It must contain all rows named in `COMPARED`.
         test: rows of the test split.
         gallery: "distinct" if copies of an item count once, "rows" if every row counts.
     """

@@ -1,4 +1,7 @@
-"""Charts for one or several runs: losses with their rank floor, validation scores, and learned step sizes."""
+"""Charts for one or several runs: losses, validation scores, and learned step sizes.
+
+The chart of the matching loss also shows its rank floor, a lower bound for any set with the same number of rows.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
     Args:
         scores: scores of the run.
         metrics: records from the log of the run.
-        iteration: outer iteration of the returned set, which is marked on every curve; None marks nothing.
+        iteration: outer iteration at which the run obtained its final set; it is marked on every curve. If None,
+            nothing is marked.
     """
     steps = curves(metrics, "step_size/")
     log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
@@ -49,7 +53,8 @@ def shared_charts(
 
     Args:
         runs: {label of a run: records from its log}.
-        iterations: {label of a run: outer iteration of the returned set}. The iteration is marked on the run's curve.
+        iterations: {label of a run: outer iteration at which the run obtained its final set}. This iteration is marked
+            on the curve of the run.
     """
     marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
     for title, key, y_label in (
@@ -64,7 +69,10 @@ def shared_charts(
 
 
 def total_floor(scores: RunScores) -> float | None:
-    """Return the rank floor, summed over modalities; None if the run has no rank floor or no matching loss."""
+    """Return the rank floor (a lower bound on the matching loss), summed over modalities.
+
+    Return None if the run has no rank floor or no matching loss.
+    """
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
@@ -88,7 +96,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield (title, curves, rank floor) for every chart of a loss."""
+    """Yield (title, curves, rank floor) for every chart of a loss. The rank floor, a lower bound, may be None."""
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"
@@ -104,7 +112,7 @@ def _losses(
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the sum of the curves. Iterations at which a curve has no value are omitted."""
+    """Return the pointwise sum of the curves. Iterations at which any curve has no value are omitted."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

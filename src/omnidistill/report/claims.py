@@ -1,4 +1,4 @@
-"""Sentences about the results of a run: gain retained, size of the set, and matching loss with its rank floor."""
+"""Sentences about the results of a run: gain retained, size of the set, and matching loss with its lower bound."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def claim(scores: RunScores) -> str:
 
 
 def further(scores: RunScores) -> str:
-    """Return sentences about the recall levels that `claim` does not mention, or an empty string."""
+    """Return sentences about the recall levels that the sentence of `claim` does not mention, or an empty string."""
     gains = _gains(scores)
     if not gains:
         mean = scores.distilled.recall[MEAN]
@@ -58,7 +58,7 @@ def origin(scores: RunScores) -> str:
 
 
 def differences(scores: RunScores) -> list[str]:
-    """Return one sentence per baseline that states the difference in recall between the set and the baseline."""
+    """Return one sentence per baseline that states by how much the set's recall differs from the baseline's."""
     sentences = []
     for other, levels in scores.distilled.differences.items():
         defined = {k: value for k in scores.levels if (value := levels.get(k)) is not None}
@@ -70,7 +70,7 @@ def differences(scores: RunScores) -> list[str]:
 
 
 def matching(scores: RunScores) -> str:
-    """Return a sentence about the matching loss and its rank floor, or an empty string without matching loss."""
+    """Return a sentence about the matching loss and its rank floor (a lower bound); "" if there is no such loss."""
     loss, floor = scores.matching_loss, total_floor(scores)
     if loss is None:
         return ""

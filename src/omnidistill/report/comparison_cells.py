@@ -18,7 +18,7 @@ _DEFAULT_LEVELS = ["R@1", "R@5", "R@10"]  # used if every row failed
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a table cell. A text is bold if `best` is True, and has a dagger if `tied` is True."""
+    """The text of a table cell. It is bold if `best` is True; if `tied` is True, a dagger follows the text."""
 
     text: str
     best: bool = False

@@ -78,8 +78,8 @@ class ComparisonRow(JsonContent):
         recall, metrics, gain_retained: scores over all runs; None if every run failed.
         gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison does
             not include these heads.
-        difference_to_best: paired difference in recall to the best method in the group; None for the best method itself
-            and for baselines.
+        difference_to_best: paired difference in recall to the best method with the same size or budget; None for the
+            best method itself and for baselines.
         coverage: which variation the confidence intervals include (queries, sets or runs); None if every run failed, or
             if version 0.1 wrote the file.
         seconds: time for one set.
@@ -122,7 +122,7 @@ class ComparisonRow(JsonContent):
 
     @property
     def stage_seconds(self) -> Seconds:
-        """Time of each stage; empty if every run failed."""
+        """Seconds of each stage; empty if every run failed."""
         return self.seconds or Seconds()
 
     def gain(self, level: str) -> Interval | None:
@@ -130,11 +130,14 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain of best at a recall level; None if it is not defined."""
+        """Return the gain relative to the best heads on all data rows, at a recall level; None if it is undefined."""
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the group's best method at a recall level; None for that method and baselines."""
+        """Return the difference to the best method in the group at a recall level.
+
+        Return None for the best method itself and for baselines.
+        """
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:

@@ -115,9 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return the names of the merged column groups (an empty list if there are none), and the columns for a terminal.
+    """Return how columns of the table are merged for a terminal.
 
-    Each column is (name, indices). Its cells show the table columns with these indices, one below the other.
+    The result is the names of the merged groups (an empty list if no groups are merged), and the merged columns. Each
+    merged column is (name, indices). Its cells show the table columns with these indices, one below the other.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -24,7 +24,7 @@ Values = Mapping[Level, float | None]
 
 
 class CrossedCell(JsonContent):
-    """One cell.
+    """A cell of a crossed table: the scores of one model, trained on one set with one recipe.
 
     Attributes:
         part: "table" (columns are models), "robustness" (changes to the recipe) or "mismatch" (shares of mismatched
@@ -36,8 +36,8 @@ class CrossedCell(JsonContent):
         recall: mean recall over directions; None if the cell failed.
         improvement: see the module docstring; None if there are no random rows of the same size.
         gain_retained: see the module docstring.
-        any_start: whether the recipe does not use initial heads, so that all linear heads of the same width have this
-            result.
+        any_start: whether all linear heads of the same width have this result, because the recipe ignores their
+            initial weights.
         seconds: time to choose settings and train.
         settings: settings that validation chose, or the recipe.
         error: why the cell failed; None if it did not.

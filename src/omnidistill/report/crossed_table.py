@@ -74,7 +74,7 @@ class CrossedView:
 
 
 def crossed_views(content: CrossedContent) -> list[CrossedView]:
-    """Return all non-empty tables of a crossed table."""
+    """Return the tables of a crossed comparison, one per part and measure. Tables without cells are omitted."""
     views = []
     for (part, measure), title in _TITLES.items():
         cells = [cell for cell in content.cells if cell.part == part]
@@ -100,7 +100,7 @@ def reference_rows(content: CrossedContent) -> list[tuple[str, str, str]]:
 
 
 def to_markdown(content: CrossedContent) -> str:
-    """Return all tables and notes as GitHub-flavoured Markdown."""
+    """Return all tables of a crossed comparison, and the notes, as GitHub-flavoured Markdown."""
     parts = []
     for view in crossed_views(content):
         lines = [["recipe", "set", *view.columns], ["---", "---", *["---:"] * len(view.columns)]]

@@ -56,7 +56,7 @@ def line_chart(
         title: title of the chart.
         x_label, y_label: labels of the axes.
         floor: a lower bound on y, drawn as a dashed line with a label; None draws no line.
-        marks: the x value at which a ring marks each curve, by name of the curve; None marks nothing.
+        marks: {name of a curve: x value at which the curve is marked with a ring}; None marks nothing.
         log_x, log_y: whether an axis is logarithmic.
     """
     drawn = {name: _segments(points, log_x, log_y) for name, points in series.items()}

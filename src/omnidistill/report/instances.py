@@ -63,22 +63,34 @@ class Instance:
 
     Attributes:
         index: number of the row.
-        start: id of the real row that initialised it; None if unknown.
+        start: id of the real row that initialised the synthetic row; None if unknown.
         traces: {modality: nearest training items, and difference to the initial row}.
+        start_group: group of the initial real row; None if unknown.
     """
 
     index: int
     start: str | None
     traces: Mapping[str, Trace]
+    start_group: str | None = None
 
     @property
     def agrees(self) -> bool:
         """Whether the nearest items of all modalities belong to the same group. False if there is only one modality."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
 
+    @property
+    def stays(self) -> bool:
+        """Whether the nearest item of every modality belongs to the group of the initial row. False if it is unknown.
+
+        The items of a group may be identical in a modality, so the id of the nearest one means nothing.
+        """
+        return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
+            self.start_group
+        }
+
 
 def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) -> list[Instance]:
-    """Return one instance for each stored row of the set, numbered from `first`."""
+    """Return one instance (description of a synthetic row) for each stored row of the set, numbered from `first`."""
     size, places = distilled.size, {name: row for row, name in enumerate(train.ids)}
     initial_rows = [places[name] for name in distilled.provenance.initial_ids if name in places]
     known = len(initial_rows) == size
@@ -93,6 +105,7 @@ def trace_instances(distilled: DistilledSet, train: FeatureSet, first: int = 0) 
             first + row,
             distilled.provenance.initial_ids[row] if known else None,
             {name: of_modality[row] for name, of_modality in traces.items()},
+            train.groups[initial_rows[row]] if known else None,
         )
         for row in range(size)
     ]

@@ -32,7 +32,8 @@ def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[Labe
 def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledCoverage]]:
     """Return the label and coverage of all distilled sets, and those of all baselines.
 
-    Rows whose coverage is not recorded are omitted, and so is the row "zero_shot".
+    Coverage is the variation (between queries, sets or runs) that confidence intervals include. Rows without a
+    recorded coverage are omitted, and so is the row "zero_shot" (the initial heads).
     """
     sets: list[LabelledCoverage] = []
     baselines: list[LabelledCoverage] = []
@@ -43,7 +44,7 @@ def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledC
 
 
 def covered(scores: RunScores) -> str:
-    """Return the coverage of distilled sets as text, such as "queries only (one set)"; "" if it is not recorded."""
+    """Return what the confidence intervals of distilled sets cover, such as "queries only (one set)", or ""."""
     sets = _by_coverage(coverages(scores)[0])
     return _listed(sets, "set") if sets else ""
 
@@ -56,7 +57,7 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return the most frequent coverage as text, followed by every other coverage with the labels of its rows."""
+    """Return what the intervals of most rows cover, then any other coverage with the labels of its rows, as text."""
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
 

@@ -85,7 +85,7 @@ class EmojiItems:
     """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the encoded text or the spoken name; for an image, the spoken name and the variant of the drawing."""
+        """Return the caption: for an image, the spoken name and the variant; otherwise the text or the spoken name."""
         texts = self._captions
         if modality != "image":
             return texts[modality][name]

@@ -1,4 +1,4 @@
-"""The content of a migration report: test recall of a kit and of the maps to compare it with.
+"""The content of a migration report: test recall of a migration kit and of other maps between two embedding spaces.
 
 Every row has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
 are defined in `evaluation.migration_scores`. All values are fractions.
@@ -19,7 +19,7 @@ TaskRecall = Mapping[str, Mapping[Level, float]]
 
 
 class MigrationRow(JsonContent):
-    """One row of the table.
+    """One row of the table in a migration report: a map between two embedding spaces.
 
     Attributes:
         name: the kit, or the name of a baseline.
@@ -27,7 +27,8 @@ class MigrationRow(JsonContent):
         size: number of rows or rank; None for dense maps.
         seconds: time to compute the maps.
         recall: {direction: recall of each task}. One-way maps have no reverse direction.
-        validation: mean recall on validation, by which settings were chosen; mean over draws.
+        validation: mean recall on the validation pairs, by which settings were chosen. If the maps depend on random
+            draws, it is averaged over the draws.
     """
 
     name: str
@@ -42,13 +43,13 @@ class MigrationContent(JsonContent):
     """The content of a migration report.
 
     Attributes:
-        old, new: names of both sides.
-        widths: widths of both sides.
+        old, new: names of the old and the new embeddings.
+        widths: widths of the old and the new embeddings.
         pairs: number of pairs that were used, by split.
         split_by: "row", "group" or "set".
         storage: how the kit stores its rows.
-        ridges: ridges of both directions of the kit.
-        training_bytes: size in bytes of the training rows of both sides in float32.
+        ridges: ridges of the forward and the reverse map of the kit.
+        training_bytes: size in bytes of all training pairs in float32.
         seed: the seed.
         levels: names of the recall metrics.
         rows: the kit, then the baselines.

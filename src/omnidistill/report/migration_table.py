@@ -21,7 +21,7 @@ _DIRECTIONS = {"forward": ("old", "new"), "reverse": ("new", "old")}
 
 @dataclass(frozen=True)
 class MigrationTable:
-    """A table of one direction.
+    """The table of a migration report for one direction (old to new embeddings, or new to old).
 
     Attributes:
         direction: "forward" or "reverse".
@@ -66,7 +66,7 @@ def migration_markdown(content: MigrationContent) -> str:
 
 
 def migration_notes(content: MigrationContent) -> list[str]:
-    """Return sentences about the pairs, the columns and the sizes."""
+    """Return the notes of a migration report: sentences about the training pairs, the columns and the sizes."""
     counts = ", ".join(f"{count:,} {split}" for split, count in content.pairs.items())
     drawn = {
         "row": f"drawn by row with seed {content.seed}",
@@ -86,7 +86,7 @@ def migration_notes(content: MigrationContent) -> list[str]:
 
 
 def summary_lines(content: MigrationContent) -> list[str]:
-    """Return the recall@1 of the kit and of ridge regression on all pairs, one line per direction."""
+    """Return the recall@1 of the migration kit and of ridge regression on all pairs, one line per direction."""
     first = content.levels[0]
     ridge = next((row for row in content.rows if row.name == "ridge, all pairs"), None)
     lines = []

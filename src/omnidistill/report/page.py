@@ -98,8 +98,8 @@ class _SharedTables:
     """The tables that cover all evaluated runs.
 
     Attributes:
-        emphasised: indices of the table rows for distilled sets.
-        interval_covers: the variation that the confidence intervals of these rows include, as text.
+        emphasised: indices of the table rows that belong to distilled sets.
+        interval_covers: the variation that the confidence intervals of distilled sets include, as text.
     """
 
     scores: TextTable | None = None
@@ -139,9 +139,9 @@ def render_template(name: str, **content: object) -> str:
     return printable(_environment().get_template(name).render(**content))
 
 
-def page_style() -> Markup:
-    """Return the style of all pages."""
-    return _source("page.css")
+def page_style(*further: str) -> Markup:
+    """Return the style of all pages, followed by further style files from the templates folder."""
+    return Markup("\n").join(_source(name) for name in ("page.css", *further))
 
 
 def _source(name: str) -> Markup:

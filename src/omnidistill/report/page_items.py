@@ -88,7 +88,7 @@ class Media:
 
 
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
-    """Return each instance as a list [number, initial item or -1, agrees, traces].
+    """Return each instance (description of a synthetic row) as a list [number, initial item or -1, agrees, traces].
 
     `agrees` is 1 if the nearest items of all modalities belong to the same group, and 0 otherwise. There is one trace
     per modality, [modality, move, item, cosine, item, cosine, ...], which lists the nearest items. The move is

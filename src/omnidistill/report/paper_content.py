@@ -14,7 +14,7 @@ from omnidistill.report.comparison_content import ComparisonData
 
 
 class PaperNumbers(JsonContent):
-    """The numbers of a row, either ours or printed.
+    """The numbers of a table row, either our own or those that the HoPA paper prints.
 
     Attributes:
         recall: mean recall over directions.
@@ -30,7 +30,7 @@ class PaperNumbers(JsonContent):
 
 
 class PaperRow(JsonContent):
-    """A row of a table: a method or baseline at one size, or a baseline that does not depend on the size (None)."""
+    """A row of a table: a method or baseline at one size. The size is None if a baseline does not depend on it."""
 
     label: str
     size: int | None
@@ -41,7 +41,7 @@ class PaperRow(JsonContent):
 
 
 class PaperSection(JsonContent):
-    """A table on one dataset.
+    """A section of the page: one table of the HoPA paper, computed on one dataset.
 
     Attributes:
         number: number of the table, or "figure-2".
@@ -70,7 +70,7 @@ class PaperContent(JsonContent):
     """All tables.
 
     Attributes:
-        command: the command that computed them.
+        command: the command that computed the tables.
         versions: versions of the packages that were used.
         sections: the finished tables.
         notes: sentences about the printed numbers.

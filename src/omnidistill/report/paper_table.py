@@ -1,9 +1,9 @@
 """The tables of the HoPA paper as text, with our numbers next to the printed ones, for Markdown and for the page.
 
-Every section has a table with mean recall and gain retained. Tables 1 to 3 also have recall by direction, and table 7
-has seconds per outer iteration. A dash stands for a number that the paper does not print, or that is not known. "n/a"
-stands for a number of ours that is undefined, such as the gain retained if training on all rows improves recall by no
-more than noise.
+Every section (one table on one dataset) shows mean recall and gain retained. Tables 1 to 3 also have recall by
+direction, and table 7 has seconds per outer iteration. A dash stands for a number that the paper does not print, or
+that is not known. "n/a" stands for a number of ours that is undefined, such as the gain retained if training on all
+rows improves recall by no more than noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PaperView:
     """A table whose cells are text.
 
     Attributes:
-        title: its title.
+        title: title of the table.
         groups: the column groups; each has a column with our numbers and one with the printed ones.
         rows: (label, whether the row is a method, cells) of every row.
     """
@@ -38,7 +38,7 @@ class PaperView:
 
 
 def paper_views(section: PaperSection) -> Iterator[PaperView]:
-    """Yield the tables of a section."""
+    """Yield the text tables of a section, which is one table of the HoPA paper on one dataset."""
     groups = [*(f"{k} %" for k in section.levels), *(f"gain {k} %" for k in section.levels)]
     readers: list[_Reader] = [*(_recall(k) for k in section.levels), *(_gain(k) for k in section.levels)]
     if section.number in _WITH_SECONDS:
@@ -51,9 +51,9 @@ def paper_views(section: PaperSection) -> Iterator[PaperView]:
 
 
 def paper_chart(section: PaperSection) -> str | None:
-    """Return the chart of a section as SVG: recall at the first level against N, ours and as printed.
+    """Return the chart of a table as SVG: recall at the first level against the set size N, ours and as printed.
 
-    None if the section has no chart, or if there is nothing to draw.
+    Return None if the table has no chart, or if there is nothing to draw.
     """
     if section.number not in _WITH_CHART:
         return None

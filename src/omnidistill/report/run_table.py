@@ -287,6 +287,7 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
             mean = recalls[k].mean if k in recalls else math.nan
             if not abs(recall.mean - mean) <= _RECALL_TOLERANCE:
                 raise InputError(
-                    f"report: the runs cannot be compared, because {k} of {name} is {mean:.4f} in run {number} but "
-                    f"{recall.mean:.4f} in run 1; evaluate both with the same heads, seeds and evaluation settings"
+                    f"report: the runs cannot be compared, because {k} of the row '{name}' is {mean:.4f} in run "
+                    f"{number} but {recall.mean:.4f} in run 1; evaluate both with the same heads, seeds and evaluation "
+                    "settings"
                 )

@@ -13,6 +13,7 @@ from omnidistill.report.cases import Cases
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items, NamedItems
 from omnidistill.report.similarity_view import SimilarityView
+from omnidistill.report.theory_summary import Finding
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,16 @@ class RunView:
     Attributes:
         scores: scores and facts of the run. The scores have no rows if the run has not been evaluated.
         metrics: records from metrics.jsonl.
-        instances: the synthetic rows, each with the real items nearest to it.
+        instances: descriptions of the synthetic rows, each with the real items nearest to the row.
         items: captions, pictures and sounds of real items.
         similarities: a summary of the similarity matrix of each set.
         cases: results of individual test queries, before and after training on the set.
         name: name of the run folder.
         commands: commands that reproduce the run.
         facts: further facts as {heading: {name: JSON value}}. They are shown before the facts from `scores`.
-        iteration: outer iteration of the returned set; None if it is unknown, or if there is one set per modality pair.
+        iteration: outer iteration at which the run obtained its final set; None if it is unknown, or if there is one
+            set per modality pair.
+        theory: findings of `diagnose`, if the run has been diagnosed.
     """
 
     scores: RunScores
@@ -42,6 +45,7 @@ class RunView:
     commands: Sequence[str] = ()
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     iteration: int | None = None
+    theory: Sequence[Finding] = ()
 
     @property
     def scored(self) -> bool:

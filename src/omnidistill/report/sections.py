@@ -20,6 +20,7 @@ from omnidistill.report.page_items import ShownItems
 from omnidistill.report.run_facts import Facts, run_facts
 from omnidistill.report.run_view import RunView
 from omnidistill.report.similarity_view import SimilarityView
+from omnidistill.report.theory_summary import Finding
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its retrieval direction, and its results with the heads of each row in `COMPARED`."""
+    """A query, its retrieval direction, and the items it retrieves with the heads of each table row in `COMPARED`."""
 
     query: ShownItem
     query_modality: str
@@ -103,6 +104,7 @@ class RunSections:
     starts_from_items: bool
     commands: tuple[str, ...]
     facts: Facts
+    theory: tuple[Finding, ...]
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
@@ -127,21 +129,17 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         cases=None if run.cases is None else _cases(run.cases, run, shown),
         num_instances=len(run.instances),
         num_agreeing=sum(instance.agrees for instance in run.instances),
-        num_staying=sum(_stays(instance) for instance in run.instances),
+        num_staying=sum(instance.stays for instance in run.instances),
         starts_from_items=any(instance.start is not None for instance in run.instances),
         commands=tuple(command for command in run.commands if command),
         facts=run_facts(scores, run.facts),
+        theory=tuple(run.theory),
     )
 
 
 def safe_charts(charts: Iterable[Chart]) -> tuple[Chart, ...]:
     """Mark the SVG of charts as safe HTML. `line_chart` has already escaped all text in the SVG."""
     return tuple(replace(chart, svg=Markup(chart.svg)) for chart in charts)
-
-
-def _stays(instance: Instance) -> bool:
-    """Return whether the real item that initialised a synthetic row is the nearest item in every modality."""
-    return all(trace.nearest[0].id == instance.start for trace in instance.traces.values())
 
 
 def _similarity(view: SimilarityView, run: RunView, shown: ShownItems) -> ShownSimilarity:

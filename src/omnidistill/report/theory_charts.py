@@ -1,4 +1,4 @@
-"""Charts of the theory along the steps of a student: spectra, coefficients, discrepancies, constants and bounds."""
+"""Charts of the theory of HoPA at every step of a student: spectra, coefficients, discrepancies and bounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TheoryChart:
 
 
 def theory_charts(content: TheoryContent) -> Iterator[TheoryChart]:
-    """Yield all charts; the same content gives the same bytes."""
+    """Yield all charts of a diagnosis. The same content gives the same bytes."""
     steps, bounds = content.steps, content.bounds
     num_modes = min(len(steps[0].omega), MAX_MODES)
     modes = range(num_modes)

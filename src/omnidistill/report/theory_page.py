@@ -46,7 +46,7 @@ def render_theory(content: TheoryContent) -> str:
 
 
 def _instance_rows(instances: Sequence[InstanceModes]) -> list[tuple[int, str, list[str]]]:
-    """Return the table rows for the instances whose first mode is farthest from that of their real row.
+    """Return the table rows for the synthetic rows whose first mode is farthest from the first mode of their real row.
 
     A table row consists of the number of the synthetic row, the id of its real row, and six lists as texts: sigma, real
     sigma, p, real p, omega and eps (see `InstanceModes`).

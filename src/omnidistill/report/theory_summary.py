@@ -54,7 +54,7 @@ def headline(content: TheoryContent) -> str:
 
 
 def findings(content: TheoryContent) -> list[Finding]:
-    """Return all findings, in the order of the paper."""
+    """Return the findings for all statements of the theory, in the order of the HoPA paper."""
     return [*_identities(content), *_modes(content), *_growth(content), *_discrepancy(content), *_theorem(content)]
 
 
@@ -190,7 +190,7 @@ def _theorem(content: TheoryContent) -> Iterator[Finding]:
 
 
 def _term_shares(steps: Sequence[TheoryStep]) -> str:
-    """Return the mean share of each term in the complete bound, as text."""
+    """Return the mean share of each term in the complete form of the bound in eq. 10, as text."""
     named = {
         "modes": [sum(step.terms.modes) / step.terms.total for step in steps if step.terms.total],
         "coefficients": [step.terms.coefficients / step.terms.total for step in steps if step.terms.total],

@@ -5,8 +5,8 @@
     def test_my_objective() -> None:
         check_objective(MyObjective(tau=0.1))
 
-A check raises AssertionError if a component violates a requirement. The message names the requirement and, for a
-numerical requirement, states the error. Checks use their own random generators.
+A check raises AssertionError if a component violates a requirement. The message names the requirement. If it is a
+numerical requirement, the message also states the error. Checks use their own random generators.
 """
 
 from omnidistill.testing.encoder_contract import check_encoder

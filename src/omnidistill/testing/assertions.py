@@ -1,4 +1,4 @@
-"""Assertions and random tensors for the contract tests."""
+"""Assertions and random tensors for the contract tests of third-party components."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise AssertionError with this message unless the condition is true."""
+    """Raise an AssertionError with this message unless the condition is true."""
     if not condition:
         raise AssertionError(message)
 
 
 def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-8) -> None:
-    """Require equal shapes, and a relative error in the Euclidean norm of at most `tolerance`."""
+    """Require that two tensors have equal shapes and a relative error (Euclidean norm) of at most `tolerance`."""
     require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
     scale = max(float(expected.detach().double().norm()), 1e-3)
     error = float((actual.detach().double() - expected.detach().double()).norm()) / scale
@@ -23,7 +23,7 @@ def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-
 
 
 def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], message: str) -> None:
-    """Check the derivative that autograd computes for the function, at float64 arguments, by finite differences."""
+    """Compare the derivative of a function from autograd with finite differences, at these float64 arguments."""
     leaves = [argument.clone().requires_grad_() for argument in arguments]
     try:
         torch.autograd.gradcheck(function, leaves)

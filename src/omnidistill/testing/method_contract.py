@@ -21,8 +21,8 @@ from omnidistill.training.recipes import Sgd
 def check_method(method: Method, task: Task) -> None:
     """Check the contract of methods for one task. Run this check for tasks with different numbers of modalities.
 
-    - The set has exactly `method.num_rows` synthetic rows, with the modalities and widths of the real training rows.
-      Rows and similarity are finite, and the recipe is valid.
+    - The set has `method.num_rows` synthetic rows (or fewer if `method.may_return_fewer`), with the modalities and
+      widths of the real training rows. Rows and similarity are finite, and the recipe is valid.
     - The set has the method's storage and objective, and the task's preprocessing and provenance. If the set records
       the ids of its initial rows, these are ids of training rows.
     - Saving and loading does not change the set. A run in memory, without a folder, returns the same set as a run with
@@ -32,7 +32,7 @@ def check_method(method: Method, task: Task) -> None:
     - The method does not use torch's global random state, and does not modify the task's rows and initial heads.
     - If the size exceeds the number of training rows, the method returns a valid set or raises InputError.
 
-    The check does not look for leaked test rows, because the task's `Development` contains no test rows.
+    The check does not look for leaked test rows, because the data of the task contain no test rows.
 
     Args:
         method: the method to check.

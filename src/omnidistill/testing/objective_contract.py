@@ -1,4 +1,4 @@
-"""The contract of objectives: `gradient` is the derivative of `value`, and rollouts can differentiate through it.
+"""The contract of objectives: `gradient` is the derivative of `value`, and is itself differentiable.
 
 Shapes: M modalities, b instances, d embedding width.
 """

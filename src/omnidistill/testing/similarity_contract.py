@@ -1,4 +1,4 @@
-"""The contract of similarities: the initial matrix S is the identity, and the targets of a batch are a submatrix of S.
+"""The contract of similarities: the initial matrix S is the identity, and each batch uses a submatrix of S as targets.
 
 Shapes: S is N x N for a set of N rows.
 """
@@ -60,7 +60,7 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
 
 
 def _perturbed(tensor: Tensor, seed: int) -> Tensor:
-    """Convert a floating-point tensor to float64 and add noise; resample the values of any other tensor."""
+    """Add noise to a floating-point tensor and return it in float64. Resample the values of any other tensor."""
     if tensor.is_floating_point():
         return tensor.double() + 0.1 * normal(*tensor.shape, seed=seed)
     return tensor.flatten()[torch.randint(tensor.numel(), tensor.shape, generator=generator(seed), device="cpu")]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
 from media_files import picture, square, write_media
 from omnidistill.encoding.encoders.encoder import Item, licences_of
@@ -15,21 +14,8 @@ from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
 from omnidistill.encoding.encoders.imagebind.imagebind_inputs import audio_input
 from omnidistill.encoding.encoders.languagebind import languagebind_inputs as preprocessing
-from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.testing import check_encoder
-
-
-@pytest.fixture(scope="module")
-def towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Converted tiny models, with a vocabulary of made-up merges."""
-    folder = tmp_path_factory.mktemp("towers")
-    torch.save(weights("imagebind"), folder / "imagebind.pth")
-    imagebind.convert(folder / "imagebind.pth", folder / "imagebind", sizes=TINY_IMAGEBIND)
-    languagebind.convert(languagebind_folder(folder / "model", languagebind_state()), folder / "languagebind", "video")
-    for model in ("imagebind", "languagebind"):
-        write_vocabulary(folder / model)
-    return {model: folder / model for model in ("imagebind", "languagebind")}
 
 
 @pytest.fixture(scope="module")

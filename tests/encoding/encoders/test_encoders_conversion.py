@@ -71,7 +71,7 @@ def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureF
 def test_without_a_vocabulary_it_says_what_texts_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("imagebind", checkpoint(tmp_path / "given"), "-o", tmp_path / "IB")
     assert f"to encode text, copy CLIP's merges.txt to {tmp_path / 'IB'}" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"contains no CLIP vocabulary; expected one of merges\.txt"):
+    with pytest.raises(InputError, match=r"contains no CLIP vocabulary; add one of the files merges\.txt"):
         open_encoder(f"imagebind-text:{tmp_path / 'IB'}").prepare(Item("the sea"))
 
 

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from omnidistill.core.errors import InputError
 from omnidistill.data.emoji import load_emoji
 from omnidistill.encoding.encoders.encoder import Item, licences_of
 from omnidistill.encoding.encoders.encoder_registry import open_encoder
+from omnidistill.encoding.encoders.video_towers import FrameEncoder
 from omnidistill.encoding.encoders.whisper import log_mel
 from omnidistill.testing import check_encoder
 
@@ -45,16 +47,17 @@ def test_efficientnet_keeps_the_contract_and_sees_the_centre(tmp_path: Path) -> 
     check_encoder(encoder, [Item(tmp_path / "wide.png"), Item(tmp_path / "other.png")])
 
 
-def test_whisper_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["whisper-base", "whisper-tiny-en"])
+def test_whisper_keeps_the_contract(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, hertz in (("low", 200), ("high", 900)):
+    for file_name, hertz in (("low", 200), ("high", 900)):
         samples = (8000 * np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000)).astype("<i2")
-        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+        with wave.open(str(tmp_path / f"{file_name}.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(16_000)
             file.writeframes(samples.tobytes())
-    encoder = open_encoder("whisper-base")
+    encoder = open_encoder(name)
     items = [Item(tmp_path / "low.wav"), Item(tmp_path / "high.wav"), Item(tmp_path / "low.wav", 0.2, 0.7)]
     assert encoder.prepare(items[0]).shape == (80, 100)
     check_encoder(encoder, items)
@@ -97,3 +100,29 @@ def test_licences_are_told() -> None:
         "minilm-l6": "minilm-l6 weights, licence according to the model card: apache-2.0",
         "whisper-base": "Whisper base weights, OpenAI, MIT",
     }
+
+
+def test_e5_keeps_the_contract_and_knows_translations() -> None:
+    encoder = open_encoder("e5-small")
+    texts = [Item("a black cat"), Item("un chat noir"), Item("the price of oil")]
+    check_encoder(encoder, texts)
+    cat, chat, oil = (encoder.encode(encoder.prepare(text)[None])[0, 0] for text in texts)
+    assert cat @ chat > cat @ oil + 0.05
+    assert torch.allclose(cat.norm(), torch.tensor(1.0))
+    with pytest.raises(InputError, match="contains the character NUL"):
+        encoder.prepare(Item("a\0b"))
+
+
+@pytest.mark.parametrize(("size", "side"), [(0, 224), (1, 240)])
+def test_smaller_efficientnets_read_images_and_frames(size: int, side: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(size).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    encoder, frames = open_encoder(f"efficientnet-lite{size}"), open_encoder(f"frames-efficientnet-lite{size}")
+    one = encoder.prepare(Item(tmp_path / "one.png"))
+    assert one.shape == (3, side, side)
+    feature = encoder.encode(one[None])
+    assert feature.shape == (1, 1, 1280)
+    clip = torch.stack([one, one.flip(2)])
+    views = FrameEncoder(frames.image_encoder, views=2).encode(clip[None])
+    torch.testing.assert_close(views[0, 0], feature[0, 0])
+    assert not torch.allclose(views[0, 1], feature[0, 0], atol=1e-3)

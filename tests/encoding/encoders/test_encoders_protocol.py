@@ -34,9 +34,9 @@ def test_items_are_files_or_texts() -> None:
     assert Item(Path("a.mp4")).source == Path("a.mp4")
     assert Item("https://a.b/c.mp4").source == "https://a.b/c.mp4"
     assert Item(" a text ").text == " a text "
-    with pytest.raises(InputError, match="expected a file path or URL, found the text"):
+    with pytest.raises(InputError, match=r"expected a pathlib\.Path or a URL, found the text"):
         _ = Item("a text").source
-    with pytest.raises(InputError, match="expected text, found the file"):
+    with pytest.raises(InputError, match="expected a text, found the file"):
         _ = Item(Path("a.mp4")).text
     with pytest.raises(InputError, match="the text is empty"):
         _ = Item(" \n").text

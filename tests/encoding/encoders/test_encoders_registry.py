@@ -134,7 +134,7 @@ def test_an_entry_point_receives_source_and_device() -> None:
         ("broken", r"encoder 'broken' from package '.*': cannot be opened \(RuntimeError: no weights\)"),
         (
             "nothing",
-            r"encoder 'nothing' from package '.*': the registered function returned a int; expected an Encoder",
+            r"encoder 'nothing' from package '.*': the registered function returned a int, but must return an Encoder",
         ),
         ("absent", r"encoder 'absent' from package '.*' cannot be loaded \(AttributeError"),
         (

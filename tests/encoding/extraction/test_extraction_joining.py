@@ -55,7 +55,7 @@ def test_what_is_no_finished_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no encoded\.json, so the encoding is not finished"):
         join(tmp_path)
     encode(write_manifest(tmp_path / "media"), {"text": Letters()}, tmp_path / "out", settings=HERE)
-    with pytest.raises(InputError, match="a paired set needs at least two modalities"):
+    with pytest.raises(InputError, match="a paired dataset needs at least two modalities"):
         save_encoded(tmp_path / "out", {"text": Letters()})
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +84,40 @@ def test_without_workers_items_are_prepared_when_asked_for() -> None:
 def test_what_cannot_be_prepared_says_why(item: Item | Bad) -> None:
     [(_, found)] = Preparation({"text": Letters()}, 0, 1).run([Job(0, "text", item)])
     assert found in (Bad("the text is empty; add text or remove the item"), Bad("no such row"))
+
+
+WAITING = """
+from omnidistill.encoding.encoders.encoder import Item
+from omnidistill.encoding.extraction.workers import Job, Preparation
+from encoding_problems import Letters
+
+if __name__ == "__main__":
+    with Preparation({"text": Letters()}, 1, 1) as preparation:
+        for job, prepared in preparation.run([Job(0, "text", Item("abc"))]):
+            print("ready", flush=True)
+            input()
+"""
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """The workers inherit stdout, so that it is at its end only when they have ended."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    command = [sys.executable, str(tmp_path / "waiting.py")]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_an_item_for_which_memory_ran_out_is_not_called_bad() -> None:
+    class Large(Letters):
+        def prepare(self, item: Item) -> torch.Tensor:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(MemoryError):
+        list(Preparation({"text": Large()}, 0, 1).run([Job(0, "text", Item("abc"))]))

@@ -148,8 +148,8 @@ def test_other_counts_than_published(tmp_path):
 @pytest.mark.parametrize(
     ("content", "names"),
     [
-        ("[", "is not in the format of the published file"),
-        ('{"a": 1}', "is not in the format of the published file"),
+        ("[", "does not have the format of the published file"),
+        ('{"a": 1}', "does not have the format of the published file"),
         ('[{"video": 3}]', "KeyError: 'description'"),
         ("[" * 100_000, "nested more than 64"),
     ],
@@ -163,7 +163,7 @@ def test_damaged_annotations(tmp_path, content, names):
 @pytest.mark.parametrize("line", ["a,1,label", "a,one,label,train", "a,1,label,valid"])
 def test_damaged_lines(tmp_path, line):
     (tmp_path / "vggsound.csv").write_text(line + "\n")
-    with pytest.raises(InputError, match=r"vggsound\.csv: is not in the format of the published file"):
+    with pytest.raises(InputError, match=r"vggsound\.csv: does not have the format of the published file"):
         build_recipe("vggsound-s", tmp_path)
 
 

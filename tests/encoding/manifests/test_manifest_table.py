@@ -101,7 +101,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"video": ["a"]}, "column 'video': found .*expected a text or a path"),
         ({"split": "tset"}, "column 'split': unknown split 'tset'.*did you mean 'test'"),
         ({"split": 3.5}, "column 'split' is 3.5; expected text"),
-        ({"id": "a"}, "column 'id': 'a' is also the id of row 0"),
+        ({"id": "a"}, "column 'id': 'a' is also the id of line 1"),
         ({"id": ""}, "column 'id' is missing"),
         ({"group": "a", "split": "test"}, "column 'split': group 'a' has rows in the splits 'train' and 'test'"),
         ({"start": "soon"}, "column 'start': found 'soon', expected a number of seconds"),
@@ -117,7 +117,7 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
     good, bad = ({"id": name, "group": name, "split": "train", "video": f"{name}.mp4"} for name in "ab")
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(each) for each in (good, bad | row)))
     with pytest.raises(
-        InputError, match=rf"m\.jsonl: row 1, {names}|m\.jsonl: row 1, column '\w+': .*{names}"
+        InputError, match=rf"m\.jsonl: line 2, {names}|m\.jsonl: line 2, column '\w+': .*{names}"
     ) as caught:
         read_manifest(tmp_path / "m.jsonl")
     assert "\n" not in str(caught.value)
@@ -129,10 +129,10 @@ def test_a_bad_cell_is_named_with_file_row_and_column(tmp_path, row, names):
         ("id,vidoe", "column 'vidoe' is unknown; expected one of id, .*did you mean 'video'"),
         ("id,clip:film", "column 'clip:film'"),
         ("id,split", "no modality column"),
-        ("id,video,video:video", "the columns video, video:video name a modality twice"),
+        ("id,video,video:video", "two of the columns video, video:video are for the same modality"),
         ("id,../a:video", "this name is not allowed"),
-        ("id,start:video", "modality 'start': a manifest reserves this column name"),
-        ("name,video", "no column 'id'"),
+        ("id,start:video", "modality 'start': this column name has another meaning in a manifest"),
+        ("name,video", "the column 'id' is missing"),
     ],
 )
 def test_bad_columns(tmp_path, header, names):
@@ -179,7 +179,7 @@ def test_links_may_stay_inside_the_root_and_not_lead_out(tmp_path):
 
 def test_what_cannot_be_saved(tmp_path, monkeypatch):
     manifest = Manifest((Row("a", "a", "train", {"video": "\udcff.mp4"}),), {"video": "video"}, tmp_path)
-    with pytest.raises(InputError, match="not UTF-8; rename the file"):
+    with pytest.raises(InputError, match="not valid UTF-8; rename the file"):
         write_manifest(manifest, tmp_path / "m.csv")
     with pytest.raises(InputError, match=r"save the manifest as \.csv, \.jsonl, \.parquet"):
         write_manifest(manifest, tmp_path / "m.txt")

@@ -35,7 +35,10 @@ def test_a_stored_table_of_version_0_1_is_not_replaced(made: Made, copied: Path)
     path = copied / "paper-table-10.json"
     path.write_text(json.dumps({"lines": [{"method": "zero-shot"}, {"method": "tesla-separate"}]}))
     before = contents(copied)
-    with pytest.raises(InputError, match=r"paper-table-10.json: is a table of version 0.1, which is now called direct"):
+    with pytest.raises(
+        InputError,
+        match=r"paper-table-10.json: this table was written by version 0.1, and its comparison is now called direct",
+    ):
         made.compare(copied, FEW, name="paper-table-10", resume=True)
     assert contents(copied) == before
 

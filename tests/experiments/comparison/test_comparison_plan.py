@@ -306,7 +306,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
         (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller budget")),
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "bytes with means and manifest")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
-        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "sizes in its paper", "instead of 'bytes'")),
+        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "numbers of rows in its paper", "instead of 'bytes'")),
         (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),
         (({"preset": "apm", "settings": ["distill.rho=1.0"]},), {"bytes": ["50%"]}, ("method apm: ", "'distill.rho'")),
     ],
@@ -344,7 +344,7 @@ def test_a_choice_brings_the_settings_of_the_choice(data: FeatureSet) -> None:
     ):
         hopa, _ = plan(data, *methods, settings=settings)
         assert hopa.config.distill.optimiser.momentum == 0.9  # type: ignore[union-attr]
-    assert "no method in this comparison has this setting" in refusal(data, "hopa", settings=(momentum,))
+    assert "none of the compared methods has the setting" in refusal(data, "hopa", settings=(momentum,))
 
 
 def test_own_settings_come_after_those_for_all(data: FeatureSet) -> None:
@@ -374,7 +374,11 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (("lors-separate",), {"settings": ("distill.student.anchor=a",)}, ("anchor 'a'", "b, c")),
         (({"preset": "hopa", "each_anchor": True},), {}, ("hopa (a)", "12 rows", "unknown setting")),
         (("herding", "apm"), {"settings": ("distill.iterations=7",)}, ("distill.iterations=7", "no method")),
-        (("hopa",), {"settings": ("distill.itertions=7",)}, ("no method", "did you mean 'distill.iterations'")),
+        (
+            ("hopa",),
+            {"settings": ("distill.itertions=7",)},
+            ("none of the compared methods", "did you mean 'distill.iterations'"),
+        ),
         (("hopa",), {"settings": ("iterations",)}, ("setting iterations", "no method")),
         (
             ("hopa",),

@@ -35,6 +35,17 @@ def refusal(*overrides: str, preset: str = "smoke") -> str:
     return message
 
 
+def test_what_config_prints_can_be_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    for preset in ("hopa", "anchor-coded", "paper/hopa-msrvtt-100"):
+        config = load_config(preset=preset)
+        file.write_text(json.dumps(config.to_json()))
+        assert load_config(file) == config
+    file.write_text('{"distill": ')
+    with pytest.raises(InputError, match=r"run\.json: not valid JSON"):
+        load_config(file)
+
+
 def test_without_a_name_it_is_the_default_method() -> None:
     assert load_config() == load_config(preset="anchor")
     assert load_config().method == "anchor"
@@ -43,12 +54,13 @@ def test_without_a_name_it_is_the_default_method() -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("distill.iteration=5", "distill.iteration'; did you mean 'iterations'?"),
+        ("distill.iteration=5", "distill.iteration'; did you mean 'distill.iterations'?"),
         ("distil.size=5", "'distil'; did you mean 'distill'?"),
-        ("experts.learning_rates=1.0", "did you mean 'learning_rate'?"),
-        ("distill.similarity.ranks=2", "'distill.similarity.ranks'; did you mean 'rank'?"),
-        ("distill.student.tau_inst=0.1", "'distill.student.tau_inst'; did you mean 'tau_ins'?"),
+        ("experts.learning_rates=1.0", "did you mean 'experts.learning_rate'?"),
+        ("distill.similarity.ranks=2", "'distill.similarity.ranks'; did you mean 'distill.similarity.rank'?"),
+        ("distill.student.tau_inst=0.1", "'distill.student.tau_inst'; did you mean 'distill.student.tau_ins'?"),
         ("sead=5", "did you mean 'seed'?"),
+        ("nonsense=5", "unknown setting 'nonsense'; known here: "),
     ],
 )
 def test_a_typo_is_told_what_to_type(typed: str, meant: str) -> None:
@@ -110,7 +122,7 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
         "cannot use the settings: distill.iterations = 0: must be greater than or equal to 1"
     )
     assert refusal("distill.iteration=4") == (
-        "cannot use the settings: unknown setting 'distill.iteration'; did you mean 'iterations'?"
+        "cannot use the settings: unknown setting 'distill.iteration'; did you mean 'distill.iterations'?"
     )
     assert refusal("distill.similarity.kind=x") == (
         "cannot use the settings: distill.similarity: similarity 'x' is not installed; "
@@ -133,7 +145,7 @@ def test_a_setting_that_was_given_is_not_blamed_on_the_preset() -> None:
             "distill.size: budget '1 percent': not an amount of bytes; use an amount such as 200000, 64kB, 1.5M or 1%",
         ),
         ("distill.storage.views=-1", "distill.storage.views = -1: must be greater than or equal to 1 or 'auto'"),
-        ("distill.optimiser=5", "expected a name or a table with the key 'kind', found 5"),
+        ("distill.optimiser=5", "expected a name, or a dict (in TOML: a table) with the key 'kind', found 5"),
     ],
 )
 def test_a_setting_of_several_types_names_what_each_of_them_accepts(override: str, message: str) -> None:

@@ -185,7 +185,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         ('baselines = ["cca", { kind = "cca" }]', "a value is given twice"),
         (
             'baselines = [{ kind = "cca", ridge = [0.1] }]',
-            "unknown setting 'baselines.0.ridge'; did you mean 'ridges'?",
+            "unknown setting 'baselines.0.ridge'; did you mean 'baselines.0.ridges'?",
         ),
         ('baselines = [{ kind = "full-own", objective = "hoppa" }]', "objective 'hoppa' is not installed"),
         ('baselines = "cca"', "baselines"),
@@ -273,7 +273,7 @@ def test_a_table_is_its_settings() -> None:
     with pytest.raises(ValidationError, match=r"distill\.size=5: in a comparison, set 'distill\.size' with sizes"):
         comparison("distill={size=5}")
     with pytest.raises(
-        InputError, match=r"hopa-didemo-\{size\}: has settings only for the sizes in its paper; pass 'sizes'"
+        InputError, match=r"hopa-didemo-\{size\}: has settings only for the numbers of rows in its paper; pass 'sizes'"
     ):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):
@@ -454,7 +454,7 @@ def test_a_table_has_the_settings_of_its_dataset() -> None:
     assert "unknown benchmark 'vggsund'; choose from msrvtt, vggsound, didemo; did you mean 'vggsound'?" in refusal(
         preset="paper-table-6", benchmark="vggsund"
     )
-    assert "benchmark='didemo': no method in this comparison depends on it" in refusal(
+    assert "benchmark='didemo': no method in this comparison has settings for a benchmark" in refusal(
         preset="paper-table-1", benchmark="didemo"
     )
 
@@ -466,10 +466,10 @@ def test_given_settings_are_added_to_those_of_a_table() -> None:
     assert entry_config(ours.methods[0], 100, 0, ours).evaluate.protocol == "ours"
 
 
-def test_table_four_is_named_but_not_there_yet() -> None:
+def test_table_four_belongs_to_another_command() -> None:
     message = refusal(preset="paper-table-4")
-    assert "table 4 (other encoders) needs the command 'transfer' of a later version" in message
-    assert "paper-table-4" not in describe_comparisons()
+    assert "use 'omnidistill transfer RUN --to SET2 --preset paper-table-4'" in message
+    assert "(command: transfer)" in describe_comparisons()["paper-table-4"]
 
 
 def test_tables_of_version_0_1_have_names_of_their_own() -> None:

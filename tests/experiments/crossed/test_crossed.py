@@ -272,12 +272,15 @@ def test_the_table_has_all_numbers(made: Made) -> None:
     [
         ({"sets": ["anchr"]}, "sets: unknown set 'anchr'; did you mean 'anchor'?"),
         ({"recipes": ["sdg"]}, "recipes: unknown recipe 'sdg'; did you mean 'sgd'?"),
-        ({"models": ["mlp"], "recipes": ["anchor"], "parts": ["table"]}, "recipes: no recipe applies to the chosen"),
+        (
+            {"models": ["mlp"], "recipes": ["anchor"], "parts": ["table"]},
+            "recipes: none of these training recipes applies to the chosen",
+        ),
         ({"models": ["width-0"]}, "unknown model 'width-0'; use own, seed-K, width-D"),
         ({"models": ["mlp-1"]}, "unknown model 'mlp-1'"),
         ({"parts": ["all"]}, "parts: unknown part 'all'"),
         ({"settings": ["max_step=8"]}, "max_step"),
-        ({"settings": ["distill.nothing=8"]}, "no set in this table has this setting"),
+        ({"settings": ["distill.nothing=8"]}, "none of the synthetic sets in this table has this setting"),
     ],
 )
 def test_what_does_not_exist_is_one_line(arguments: dict[str, Any], message: str) -> None:
@@ -325,4 +328,4 @@ def test_a_teacher_needs_heads_that_fit_in_a_budget() -> None:
         teachers=(TeacherEntry(baseline="cca-bytes", size="1B"),), models=("mlp-2",), recipes=("map",), parts=("table",)
     )
     table = crossed_of(features(3), config=config)
-    assert "no heads fit in 1 bytes; use a larger budget" in " ".join(table.failures.values())
+    assert "its heads need more than 1 bytes; use a larger size budget" in " ".join(table.failures.values())

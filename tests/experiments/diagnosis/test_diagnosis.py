@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -19,7 +20,9 @@ from omnidistill.distillation import DistilledSet
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.run import DistillResult, Run, distill, open_run
+from omnidistill.experiments.run_page import write_report
 from omnidistill.models.heads import shared_groups
+from omnidistill.report.theory_summary import findings
 from omnidistill.training.recipes import Sgd
 from small_runs import contents, features, packed, run_distill, small_config
 
@@ -109,6 +112,23 @@ def test_the_same_arguments_give_the_same_bytes(run: Run, diagnosis: Diagnosis, 
     assert contents(tmp_path / "again") == contents(diagnosis.folder)
 
 
+def test_the_page_of_the_run_shows_the_findings(run: Run, diagnosis: Diagnosis, tmp_path: Path) -> None:
+    (copy := tmp_path / "RUN").mkdir()
+    assert run.folder is not None
+    shutil.copytree(run.folder, copy, dirs_exist_ok=True)
+    write_report([copy], tmp_path / "before.html")
+    assert "theory-1" not in (tmp_path / "before.html").read_text("utf-8")
+    diagnosis.save(copy / "theory")
+    write_report([copy], tmp_path / "after.html")
+    shown = (tmp_path / "after.html").read_text("utf-8")
+    assert '<a href="#theory-1">' in shown
+    for finding in findings(diagnosis.content):
+        assert html.escape(finding.statement) in shown
+    (copy / "theory" / "theory.json").write_text('{"schema": 1}', "utf-8")
+    with pytest.raises(InputError, match=r"theory\.json"):
+        write_report([copy], tmp_path / "damaged.html")
+
+
 def test_nothing_is_overwritten_without_force(run: Run, tmp_path: Path) -> None:
     copy = tmp_path / "RUN"
     shutil.copytree(run.folder, copy)
@@ -174,16 +194,16 @@ def test_recipes_without_a_trajectory_of_plain_sgd(run: Run, recipe: dict[str, A
 def test_other_runs_that_cannot_be_diagnosed(run: Run, tmp_path: Path) -> None:
     data = run.data()
     anchor = distill(data, preset="anchor", size=8, settings=["heads.width=8"], device="cpu", progress=False)
-    with pytest.raises(InputError, match=r"recipe 'anchor' with 0 training steps, so its students have no trajectory"):
+    with pytest.raises(InputError, match=r"recipe 'anchor' with 0 steps, but only SGD"):
         measured(anchor, data)
     pairs = small_config("joint=false", "distill.iterations=1")
     several = distill(data, config=pairs, device="cpu", progress=False)
     with pytest.raises(InputError, match=r"contains 3 sets, one per pair of modalities"):
         measured(several, data)
     lost = replaced(run, lambda each: replace(each, provenance=replace(each.provenance, initial_ids=())))
-    with pytest.raises(InputError, match=r"does not record one initial training row .*real_rows='nearest'"):
+    with pytest.raises(InputError, match=r"initial training rows are known for only .*real_rows='nearest'"):
         measured(lost, data)
-    with pytest.raises(InputError, match=r"unknown assignment of real rows; did you mean 'nearest'"):
+    with pytest.raises(InputError, match=r"unknown choice of real rows; choose from .*; did you mean 'nearest'"):
         measured(run, real_rows="nearst")
     with pytest.raises(InputError, match=r"num_steps=0: at least one step"):
         measured(run, num_steps=0)

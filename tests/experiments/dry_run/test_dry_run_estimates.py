@@ -45,8 +45,12 @@ def test_a_search_gets_more_epochs_until_it_ends_or_takes_some_seconds(monkeypat
         tried.append(limit)
         return -limit, min(limit, best)
 
-    assert searched(run, 4, 240) == (-60, pytest.approx(6.0), 2.0)  # the geometric mean of 60 and 240 is 120
+    assert searched(run, 4, 240) == (-60, pytest.approx(6.0), 1.5)
     assert tried == [4, 10, 60]
+    assert searched(run, 60, 70)[2] == pytest.approx(70 / 60)  # no more than the largest number
+    monkeypatch.setattr(few_steps, "_SECONDS", 0.6)
+    assert searched(run, 4, 240)[2] == pytest.approx(30 / 4)  # a usual search has 30 epochs
+    monkeypatch.setattr(few_steps, "_SECONDS", 6.0)
     assert searched(run, 4, 20)[::2] == (-20, 1.0)
     assert searched(run, 4, 3)[::2] == (-3, 1.0)
     assert searched(lambda limit: run(limit, 30), 4, 240)[2] == 1.0  # has ended by itself
@@ -88,7 +92,7 @@ def test_a_search_that_takes_long_counts_likely_epochs(monkeypatch: pytest.Monke
     buffer = store.experts(data, small_heads(data), config, SilentProgress())
     assert (buffer.num_experts, buffer.num_epochs <= 4) == (2, True)
     experts_stage = store.stages[-1]
-    assert (experts_stage.steps, experts_stage.about) == (4 * buffer.num_epochs, True)  # 16 is between 4 and 64
+    assert (experts_stage.steps, experts_stage.about) == (round(30 / 4 * buffer.num_epochs), True)
     assert experts_stage.bytes > 3 * buffer.bytes
     monkeypatch.undo()
     trained = load_or_train_experts(data, small_heads(data), config)

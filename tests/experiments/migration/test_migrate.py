@@ -143,7 +143,7 @@ def test_files_of_the_result(tmp_path: Path) -> None:
     assert (tmp_path / "KIT-report.md").read_text("utf-8").rstrip("\n") == result.table()
     assert result.folder == tmp_path / "KIT"
     assert Kit.load(tmp_path / "KIT").size == 12
-    with pytest.raises(InputError, match=r"not empty; choose another folder, or replace it with force=True"):
+    with pytest.raises(InputError, match=r"not empty; choose another folder, or use force=True"):
         result.save(tmp_path / "KIT")
     with pytest.raises(InputError, match="not empty"):
         migrate(*planted(), size=12, folder=tmp_path / "KIT", **QUIET)
@@ -160,19 +160,28 @@ OLD, NEW = planted()
         (lambda: migrate(OLD[0], NEW, **QUIET), "old: shape is (32,)"),
         (lambda: migrate(OLD, NEW.astype(str), **QUIET), "new: dtype is <U32; embeddings must be real numbers"),
         (lambda: migrate(np.where(OLD > 9, OLD, np.nan), NEW, **QUIET), "contains NaN or Inf"),
-        (lambda: migrate(np.ones_like(OLD), NEW, **QUIET), "old: all training vectors are equal"),
+        (lambda: migrate(np.ones_like(OLD), NEW, **QUIET), "old: all training embeddings are equal"),
         (lambda: migrate("old.npy", NEW, **QUIET), "old: found 'old.npy'; pass an array, the Path of a .npy file, or"),
         (lambda: migrate("nowhere:image", NEW, **QUIET), "nowhere: no such folder"),
-        (lambda: migrate("emoji:imag", NEW, **QUIET), "emoji:imag: the set has no modality 'imag'; it has image"),
+        (
+            lambda: migrate("emoji:imag", NEW, **QUIET),
+            "emoji:imag: the dataset has no modality 'imag'; choose from image",
+        ),
         (lambda: migrate("emoji:image", NEW, **QUIET), "emoji:image: has 4686 rows, but new has 500"),
         (lambda: migrate(OLD[:9], NEW[:9], **QUIET), "needs at least 2; pass more pairs"),
         (lambda: migrate(OLD, NEW, size=5, bytes="1%", **QUIET), "size and bytes: both set the size"),
-        (lambda: migrate(OLD, NEW, size=400, **QUIET), "size=400: a kit has 2 to 28 rows"),
-        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a kit has 2 to 28 rows"),
-        (lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET), "bytes='0.1%': 96 bytes are too few for a kit, which takes"),
+        (
+            lambda: migrate(OLD, NEW, size=400, **QUIET),
+            "size=400: a migration kit needs at least 2 rows, and at most 28",
+        ),
+        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a migration kit needs at least 2 rows, and at most 28"),
+        (
+            lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET),
+            "bytes='0.1%': 96 bytes are too few for a migration kit, which takes",
+        ),
         (lambda: migrate(OLD, NEW, bytes="lots", **QUIET), "budget 'lots': not an amount of bytes"),
         (lambda: migrate(OLD, NEW, groups=["a"], **QUIET), "groups: found 1 groups for 500 rows"),
-        (lambda: migrate(OLD, NEW, groups=Path("no.txt"), **QUIET), "no.txt: cannot be read as one group per row"),
+        (lambda: migrate(OLD, NEW, groups=Path("no.txt"), **QUIET), "no.txt: cannot be read"),
         (lambda: migrate(OLD, NEW, **{**QUIET, "device": "gpu"}), "device='gpu': unknown device"),
     ],
 )
@@ -188,7 +197,7 @@ def test_sets_of_other_items(tmp_path: Path) -> None:
         save_features(data, tmp_path / name)
     with pytest.raises(InputError, match="its ids differ from those of"):
         migrate(f"{tmp_path / 'A'}:x", f"{tmp_path / 'B'}:y", **QUIET)
-    with pytest.raises(InputError, match="a packed set has its own groups"):
+    with pytest.raises(InputError, match="a packed dataset already defines the groups"):
         migrate(f"{tmp_path / 'A'}:x", f"{tmp_path / 'A'}:y", groups=["a"] * 500, **QUIET)
 
 

@@ -101,15 +101,24 @@ def test_vectors_of_length_one_stay_so() -> None:
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda kit, old, new, to: kit.apply(new), "embeddings: vectors have width 28, but this kit maps old"),
-        (lambda kit, old, new, to: kit.apply(new), "to map new embeddings, call it with reverse=True"),
-        (lambda kit, old, new, to: kit.apply(old, reverse=True), "to map old embeddings, call it without reverse=True"),
-        (lambda kit, old, new, to: kit.apply(old[:, :5]), "pass embeddings of the encoder that the kit was made for"),
+        (
+            lambda kit, old, new, to: kit.apply(new),
+            "embeddings: the embeddings have width 28, but those of the old encoder",
+        ),
+        (lambda kit, old, new, to: kit.apply(new), "to map embeddings of the new encoder, use reverse=True"),
+        (
+            lambda kit, old, new, to: kit.apply(old, reverse=True),
+            "to map embeddings of the old encoder, omit reverse=True",
+        ),
+        (lambda kit, old, new, to: kit.apply(old[:, :5]), "pass embeddings of this encoder"),
         (lambda kit, old, new, to: kit.apply(np.where(old > 1e9, old, np.nan)), "row 0 (counted from 0) contains NaN"),
-        (lambda kit, old, new, to: kit.save(to), "is not empty; choose another folder, or replace it with force=True"),
+        (lambda kit, old, new, to: kit.save(to), "is not empty; choose another folder, or use force=True"),
         (lambda kit, old, new, to: Kit.load(to), "not an omnidistill artifact"),
-        (lambda kit, old, new, to: kit.apply_file(to / "x.npy", to / "x.npy"), "x.npy: exists; choose another file"),
-        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but a kit is a folder"),
+        (
+            lambda kit, old, new, to: kit.apply_file(to / "x.npy", to / "x.npy"),
+            "x.npy: already exists; choose another file",
+        ),
+        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but a migration kit is a folder"),
     ],
 )
 def test_unusable_input(act: Callable[..., object], message: str, tmp_path: Path) -> None:

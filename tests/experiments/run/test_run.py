@@ -24,6 +24,7 @@ from omnidistill.experiments.run import (
     load_or_train_experts,
     open_or_create_run,
     open_run,
+    pretrain_heads,
     train_experts,
     versions,
 )
@@ -55,6 +56,17 @@ def results(run: Path) -> dict[str, Any]:
     """Artifacts and metrics, without how long they took."""
     files = without_seconds(contents(run))
     return {name: data for name, data in files.items() if name.split("/")[0] in (*ARTIFACTS, "metrics.jsonl")}
+
+
+def test_missing_heads_can_be_created_again(made: Path, tmp_path: Path) -> None:
+    run = open_run(shutil.copytree(made / "RUN", tmp_path / "RUN"))
+    data, heads = run.data(), tmp_path / "RUN" / "heads"
+    before = run.heads(data)
+    shutil.rmtree(heads)
+    with pytest.raises(InputError, match=f"{heads}: the initial heads of this run are missing; .*heads SET -o {heads}"):
+        run.heads(data)
+    pretrain_heads(data, config=CONFIG, folder=heads, progress=False)
+    assert heads_fingerprint(run.heads(data)) == heads_fingerprint(before)
 
 
 def test_what_a_run_leaves(made: Path) -> None:

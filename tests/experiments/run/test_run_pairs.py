@@ -204,7 +204,7 @@ def test_given_experts_are_refused(made: Path, tmp_path: Path) -> None:
 
 def test_what_a_pair_cannot_do_is_told_before_anything_is_written(made: Path, tmp_path: Path) -> None:
     """An anchor that is no modality of some pair."""
-    with pytest.raises(InputError, match="anchor 'a': the data have no modality with this name"):
+    with pytest.raises(InputError, match="anchor 'a': the data have no such modality"):
         run_distill(
             str(made / "SET"),
             config("distill.student.kind=pairwise-wbce", "distill.student.anchor=a"),

@@ -99,8 +99,6 @@ def test_others_follow_from_the_seed_of_the_experts(tmp_path: Path) -> None:
 def test_epochs_that_are_matched_must_be_there(tmp_path: Path) -> None:
     """NoteRecorder before experts are trained."""
     data, settings = features(), config("evaluate.max_epochs=1", "distill.outer.num_expert_epochs=2")
-    with pytest.raises(
-        InputError, match="trained for 1 epochs, but the settings need experts of at least 2 epochs; train"
-    ):
+    with pytest.raises(InputError, match="have 1 epochs, but the settings need at least 2 epochs; train"):
         load_or_train_experts(data, small_heads(data), settings, tmp_path)
     assert not list(tmp_path.glob("epoch-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import Recall, RowScores, RunBytes, RunData, RunScores
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.licences import licence_of
+from omnidistill.models.similarities import FixedIdentity
+from omnidistill.models.storages import RowStorage
 from omnidistill.training.recipes.anchor_regression import Anchor
 
 GAINS = {"distilled": {"R@1": Interval(0.9, 0.8, 1.0)}}
@@ -31,7 +34,7 @@ SCORES = RunScores(
             recall={"mean": {at: Recall(mean=value) for at in ("R@1", "R@5", "R@10")}},
             gain_retained=GAINS.get(name),
         )
-        for name, value in {"zero_shot": 0.1, "distilled": 0.5125, "full": 0.6}.items()
+        for name, value in {"zero_shot": 0.1, "cca": 0.3, "distilled": 0.5125, "full": 0.6}.items()
     },
 )
 
@@ -70,6 +73,7 @@ def test_scores_command_and_licences_are_told() -> None:
     )
     assert "| distilled \\| label | 51.2 | 51.2 | 51.2 | 90 % [80, 100] |" in body
     assert "| zero_shot \\| label | 10.0 | 10.0 | 10.0 |  |" in body
+    assert "| cca \\| label | 30.0 | 30.0 | 30.0 |  |" in body  # every baseline that was scored
     assert f"    {command}\n" in body
     assert "| drawings | Apache-2.0 |" in body
     assert "| encoder of a | MIT |" in body
@@ -77,6 +81,14 @@ def test_scores_command_and_licences_are_told() -> None:
     assert "Non-commercial" not in body
     assert "Scores" not in made()[1]
     assert "**Non-commercial use only**" in made(licences={"a": "CC-BY-NC-4.0"})[1]
+
+
+def test_stored_rows_are_counted_not_their_views() -> None:
+    distilled = small_set()
+    views = replace(distilled.spec, storage=RowStorage(views=3), similarity=FixedIdentity())
+    text = card("someone/name", replace(distilled, spec=views), licence_of(distilled.provenance.to_json()))
+    assert "6 synthetic rows (18 to train on, with their sign views) for training" in text
+    assert "6 synthetic rows for training" in made()[1]
 
 
 def test_a_set_that_needs_no_initial_heads_is_trained_without() -> None:

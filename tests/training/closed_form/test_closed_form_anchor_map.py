@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
 from omnidistill.training.closed_form.anchor_map import (
+    anchor_lengths,
     anchor_map,
     anchor_maps,
     canonical_basis,
@@ -57,6 +58,22 @@ def test_it_minimises_the_regression_to_the_anchors(num_rows: int, width: int, r
     assert_equal(heads, torch.linalg.lstsq(augmented, targets).solution.T)
     normal_equations = x.T @ x + penalty * torch.eye(width, dtype=torch.float64)
     assert_equal(heads, torch.linalg.solve(normal_equations, x.T).T)
+
+
+@pytest.mark.parametrize("cutoff", [0.7, 3.0, 50.0])
+def test_with_a_cutoff_it_minimises_the_regression_to_shorter_anchors(cutoff: float) -> None:
+    """Least squares on [X; sqrt(lambda s) I] W^T = [diag(w); 0] with w_i = 1 / (1 + (i / k)^4), written out."""
+    rows = rows_of(6, seed=3)
+    heads = anchor_maps(rows, RIDGES, cutoff)
+    lengths = torch.tensor([1 / (1 + (i / cutoff) ** 4) for i in range(1, 7)], dtype=torch.float64)
+    assert_equal(anchor_lengths(6, cutoff), lengths)
+    for (name, x), ridge in zip(rows.items(), RIDGES, strict=True):
+        penalty, width = ridge * float(x.square().sum(1).mean()), x.shape[1]
+        augmented = torch.cat([x, penalty**0.5 * torch.eye(width, dtype=torch.float64)])
+        targets = torch.cat([torch.diag(lengths), torch.zeros(width, 6, dtype=torch.float64)])
+        assert_equal(heads[name], torch.linalg.lstsq(augmented, targets).solution.T)
+        assert_equal(to_width(heads, 2)[name], heads[name][:2])
+    assert torch.equal(anchor_lengths(6, None), torch.ones(6, dtype=torch.float64))
 
 
 @given(seeds, st.integers(2, 10))

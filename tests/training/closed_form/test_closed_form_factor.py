@@ -138,7 +138,7 @@ def test_columns_are_principal_axes_with_a_fixed_sign():
 
 def test_what_has_no_factors_is_refused():
     cross = blocks_of(2)
-    with pytest.raises(InputError, match="rank of the factors is 0"):
+    with pytest.raises(InputError, match="rank = 0: the number of common factors"):
         factor(cross, 0)
     with pytest.raises(InputError, match="no common factors"):
         factor({pair: torch.zeros_like(block) for pair, block in cross.items()}, 3)

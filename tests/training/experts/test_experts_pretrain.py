@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
 import torch
 
+from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import Development
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.models.heads import Heads
@@ -95,3 +97,9 @@ def test_training_raises_the_validation_score_on_planted_data() -> None:
     assert epoch > 0
     assert max(scores) > scores[0] + 0.1
     assert validation_score(heads, data.validation) == max(scores)
+
+
+def test_a_step_size_that_is_too_large_is_named() -> None:
+    """InfoNCE does not depend on the length of the outputs, so that heads that diverge remain finite."""
+    with pytest.raises(InputError, match=r"^heads\.learning_rate = 1e\+06: the initial heads diverged"):
+        pretrain_heads(development(), CONFIG.evolve(learning_rate=1e6), lambda _: 0.0, seed=0)

@@ -26,8 +26,8 @@ def heads_of(width: int, seed: int = 0) -> dict[str, Tensor]:
     return {name: normal(width, p, seed=seed + p) for name, p in WIDTHS.items()}
 
 
-def heavy_ball(x: Tensor, ridge: float, start: Tensor, num_steps: int) -> Tensor:
-    """Full-batch gradient descent on ||X W^T - I||^2 + lambda s ||W||^2, tuned to the extreme eigenvalues (Polyak)."""
+def heavy_ball(x: Tensor, ridge: float, start: Tensor, num_steps: int, anchors: Tensor) -> Tensor:
+    """Full-batch gradient descent on ||X W^T - D||^2 + lambda s ||W||^2, tuned to the extreme eigenvalues (Polyak)."""
     kernel = x @ x.T
     penalty = ridge * float(kernel.diagonal().mean())
     largest, smallest = float(torch.linalg.eigvalsh(kernel)[-1]) + penalty, penalty
@@ -36,20 +36,20 @@ def heavy_ball(x: Tensor, ridge: float, start: Tensor, num_steps: int) -> Tensor
     momentum = ((root - 1) / (root + 1)) ** 2
     w, velocity = start.clone(), torch.zeros_like(start)
     for _ in range(num_steps):
-        gradient = (x @ w.T - torch.eye(len(x), dtype=x.dtype)).T @ x + penalty * w
+        gradient = (x @ w.T - anchors).T @ x + penalty * w
         velocity = momentum * velocity - step * gradient
         w = w + velocity
     return w
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 1000), st.sampled_from([0.1, 0.3, 1.0]))
-def test_gradient_descent_reaches_the_closed_form_from_any_start(seed: int, ridge: float) -> None:
-    x = normal(20, 64, seed=seed)
-    expected = RECIPE.evolve(ridges=(ridge,)).heads(training_rows({"a": x}))["a"]
+@given(st.integers(0, 1000), st.sampled_from([0.1, 0.3, 1.0]), st.sampled_from([None, 5.0]))
+def test_gradient_descent_reaches_the_closed_form_from_any_start(seed: int, ridge: float, cutoff: float | None) -> None:
+    x, recipe = normal(20, 64, seed=seed), RECIPE.evolve(ridges=(ridge,), cutoff=cutoff)
+    expected, anchors = recipe.heads(training_rows({"a": x}))["a"], torch.diag(recipe.lengths(20))
     for scale in (0.0, 1.0, 5.0):
         start = scale * normal(20, 64, seed=seed + 1) / 8  # random heads of variance 1 / p
-        assert relative_error(heavy_ball(x, ridge, start, 60), expected) < 1e-4
+        assert relative_error(heavy_ball(x, ridge, start, 60, anchors), expected) < 1e-4
         assert relative_error(start, expected) > 0.5
 
 
@@ -92,6 +92,21 @@ def test_heads_are_those_of_the_closed_form_at_every_width() -> None:
         assert torch.equal(RECIPE.heads(training_rows(rows), 3)[name], heads[name][:3])
     wide = RECIPE.heads(training_rows(rows), 11)
     torch.testing.assert_close(wide["a"].T @ wide["b"], heads["a"].T @ heads["b"])
+
+
+def test_a_cutoff_scales_the_outputs_at_every_width() -> None:
+    rows, recipe = training_rows(rows_of(NUM_ROWS)), RECIPE.evolve(cutoff=3.0)
+    plain, heads = RECIPE.heads(rows), recipe.heads(rows)
+    lengths = recipe.lengths(NUM_ROWS)
+    assert float(lengths[2]) == 0.5
+    for name, matrix in heads.items():
+        torch.testing.assert_close(matrix, lengths.unsqueeze(1) * plain[name])
+        assert torch.equal(recipe.heads(rows, 4)[name], matrix[:4])
+    wide = recipe.heads(rows, 11)
+    torch.testing.assert_close(wide["a"].T @ wide["b"], heads["a"].T @ heads["b"])
+    stacked = recipe.stacked(heads_of(5), rows)
+    parts = stack_on(heads_of(5), heads, rows.rows, recipe.weight)
+    assert all(torch.equal(stacked[name], matrix) for name, matrix in parts.items())
 
 
 def test_float32_rows_are_solved_in_float64() -> None:
@@ -214,6 +229,8 @@ def test_it_is_the_recipe_of_this_name() -> None:
     stacked = "; weight 0.7 when stacked on given heads"
     assert RECIPE.title == f"ridge regression to anchors, ridges 0.1, 0.3{stacked}"
     assert RECIPE.evolve(weight=1.0).title == "ridge regression to anchors, ridges 0.1, 0.3"
+    shorter = "ridge regression to anchors, ridges 0.1, 0.3; outputs count less beyond number 35.4"
+    assert RECIPE.evolve(cutoff=35.36, weight=1.0).title == shorter
 
 
 @pytest.mark.parametrize(
@@ -222,6 +239,7 @@ def test_it_is_the_recipe_of_this_name() -> None:
         ({"ridges": ()}, "ridges: Tuple should have at least 1 item"),
         ({"ridges": (0.1, 0.0)}, r"ridges\.1: Input should be greater than 0"),
         ({"ridges": (0.1, float("inf"))}, r"ridges\.1: Input should be a finite number"),
+        ({"cutoff": 0.0}, "cutoff: Input should be greater than 0"),
         ({"weight": 1.5}, "weight: Input should be less than or equal to 1"),
         ({"weight": 0.0}, "weight: Input should be greater than 0"),
         ({"num_steps": 3}, "num_steps: Input should be 0"),

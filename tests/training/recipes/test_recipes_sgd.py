@@ -91,7 +91,10 @@ def test_modules_that_share_parameters_are_refused() -> None:
     _, rows, _ = problem()
     shared = nn.utils.skip_init(nn.Linear, 5, 4, dtype=torch.float64)
     data = TrainingRows({name: x[:, :5] for name, x in rows.items()}, lambda each: each, InfoNCE())
-    with pytest.raises(InputError, match="modules share parameters, but recipe 'sgd' has one step size per modality"):
+    with pytest.raises(
+        InputError,
+        match="modules share parameters, but the training recipe 'sgd' has a separate step size per modality",
+    ):
         RECIPE.train_modules({"text": shared, "image": shared}, data, seed=0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "apply",
         run,
-        "map a file of embeddings with a kit of 'migrate'",
+        "apply a map learned by 'migrate' to a file of embeddings",
         main_options=("--reverse", "--force"),
         examples=(
             "omnidistill apply KIT old.npy -o mapped.npy",
@@ -23,16 +23,22 @@ def add(group: CommandGroup) -> None:
         ),
         notes="The file is read and written in chunks, so the memory does not depend on the number of vectors.",
     )
-    parser.add_argument("kit", type=Path, metavar="KIT", help="folder of the kit written by 'omnidistill migrate'")
+    parser.add_argument(
+        "kit", type=Path, metavar="KIT", help="folder of the learned map (kit), written by 'omnidistill migrate'"
+    )
     parser.add_argument("embeddings", type=Path, metavar="FILE", help=".npy file with one embedding per row")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".npy file to write")
-    parser.add_argument("--reverse", action="store_true", help="map new embeddings to the space of the old encoder")
-    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="output file (.npy)")
+    parser.add_argument(
+        "--reverse",
+        action="store_true",
+        help="map in the reverse direction: embeddings of the new encoder to the space of the old one",
+    )
+    add_force(parser, "an existing output file")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Map a file of embeddings, and print the number of vectors and the time."""
+    """Map a file of embeddings to the space of another encoder, and print the number of vectors and the time."""
     from omnidistill.api import Kit
 
     result = Kit.load(options.kit).apply_file(

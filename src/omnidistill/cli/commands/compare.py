@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
 from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
-from omnidistill.cli.output import print_estimate, print_table, print_text, progress, typed_command
+from omnidistill.cli.output import command_line, print_estimate, print_table, print_text, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -17,8 +17,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "compare",
         run,
-        "create and evaluate a synthetic set per method, size and seed",
+        "compare distillation methods at several sizes and random seeds",
         main_options=("--preset", "--methods", "--sizes", "--bytes", "--seeds", "--resume", "--dry-run"),
+        less_memory="use fewer --students, or smaller --sizes",
         examples=(
             "omnidistill compare emoji --preset quick -o CMP --dry-run",
             "omnidistill compare SET --methods anchor,apm,k-medoids --sizes 100,200 -o CMP",
@@ -40,9 +41,12 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--benchmark",
         metavar="NAME",
-        help="with a table of the paper: use the settings published for msrvtt (the default), vggsound or didemo",
+        help="with a --preset from the HoPA paper: dataset whose published settings are used; msrvtt (the default), "
+        "vggsound or didemo",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="TOML file that describes your comparison")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE.toml", help="TOML file that describes a comparison, instead of --preset"
+    )
     parser.add_argument(
         "--methods",
         type=names,
@@ -50,22 +54,29 @@ def add(group: CommandGroup) -> None:
         help="comma-separated methods to compare; 'omnidistill presets' lists all",
     )
     parser.add_argument(
-        "--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows, for example 100,200 (default: 100)"
+        "--sizes",
+        type=numbers,
+        metavar="N,N",
+        help="sizes of the synthetic sets in rows, for example 100,200 (default: 100)",
     )
     parser.add_argument(
         "--bytes",
         type=names,
         metavar="B,B",
-        help="sizes in bytes (20kB,200kB) or in percent of the training features (0.1%%,1%%), instead of --sizes",
+        help="sizes of the synthetic sets in bytes (20kB,200kB) or in percent of the training features (0.1%%,1%%); "
+        "replaces --sizes",
     )
     parser.add_argument(
         "--seeds",
         type=numbers,
         metavar="N,N",
-        help="random seeds; every method creates one set per size and seed (default: 0,1,2)",
+        help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
     )
     parser.add_argument(
-        "--students", type=int, metavar="R", help="number of students to train on each set (default: 5)"
+        "--students",
+        type=int,
+        metavar="R",
+        help="number of models (students) to train on each synthetic set (default: 5)",
     )
     parser.add_argument(
         "--metrics",
@@ -74,9 +85,17 @@ def add(group: CommandGroup) -> None:
         help="comma-separated metrics, such as R@1,R@50,MRR (default: R@1, R@5, R@10, MedR, MnR, MRR, mAP, nDCG@10)",
     )
     parser.add_argument(
-        "--layout", metavar="NAME", help="layout of the table: retrieval, variants, cost, directions or curve"
+        "--layout",
+        metavar="NAME",
+        help="layout of the result table: retrieval (recall and cost), variants (mean recall per size), cost (time and "
+        "bytes), directions (recall per retrieval direction) or curve (gain retained per size)",
     )
-    parser.add_argument("--heads", type=Path, metavar="FILE|DIR", help="initial projection heads of all students")
+    parser.add_argument(
+        "--heads",
+        type=Path,
+        metavar="FILE|DIR",
+        help="initial projection heads of all students: a .safetensors file, or a folder written by 'heads'",
+    )
     parser.add_argument(
         "--set",
         dest="set_values",
@@ -141,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_table(to_rich(compared.content), width=100)
         print_text(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
-        print_text(f"next   omnidistill cite {options.output}")
+        print_text(f"next   {command_line('cite', options.output)}")
     for cell, error in compared.failures.items():
         print_text(f"omnidistill: {cell}: {error}", to_stderr=True)
     return 1 if compared.failures else 0

@@ -17,22 +17,28 @@ def add(group: CommandGroup) -> None:
         run,
         "print the settings for a run, or explain every setting",
         main_options=("--preset", "--set", "--explain"),
-        examples=("omnidistill config --preset hopa > run.json", "omnidistill config --explain"),
+        examples=(
+            "omnidistill config --preset hopa > run.json",
+            "omnidistill config --config run.json --set distill.iterations=500",
+            "omnidistill config --preset hopa --explain",
+        ),
     )
     add_settings(parser)
-    parser.add_argument("--explain", action="store_true", help="print the default, unit and purpose of every setting")
+    parser.add_argument("--explain", action="store_true", help="print the value, unit and purpose of every setting")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the resolved settings, or with `--explain` describe every setting."""
-    from omnidistill.experiments.config import RunConfig, describe_fields, requested_config
+    from omnidistill.experiments.config import describe_fields, requested_config
 
+    config = requested_config(**settings_of(options))
     if options.explain:
-        fields = list(describe_fields(RunConfig))
-        content = {key: {"default": default or None, "explanation": text} for key, default, text in fields}
-        print_result(options, content, [f"{key:42} {default:>16}  {text}" if default else f"\n{key}: {text}"
-                                        for key, default, text in fields])  # fmt: skip
+        fields = describe_fields(config)
+        content: dict[str, object] = {}
+        for key, value, text in fields:  # the first value of a key is that of the selected kind
+            content.setdefault(key, {"default": value or None, "explanation": text})
+        print_result(options, content, [f"{key:42} {value:>16}  {text}" if value else f"\n{key}: {text}"
+                                        for key, value, text in fields])  # fmt: skip
     else:
-        config = requested_config(**settings_of(options))
         print_result(options, config.to_json(), [json.dumps(config.to_json(), indent=1, ensure_ascii=False)])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from omnidistill.cli.options import add_json
-from omnidistill.cli.output import print_note, print_result
+from omnidistill.cli.output import command_line, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """For imagebind, WEIGHTS is the file imagebind_huge.pth, which you have to download.
@@ -50,8 +50,8 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="vocabulary of CLIP's tokenizer, the file merges.txt; needed to encode text (default: the vocabulary file "
-        "next to the weights)",
+        help="merges.txt, the vocabulary file of CLIP's tokenizer; required to encode text (default: the vocabulary "
+        "file next to the weights)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_json(parser)
@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
 
     print_note(options, f"licence  {LICENCES[options.model]}")
     result = convert(options.model, options.weights, options.output, options.modality, options.vocabulary)
-    encoders = " ".join(f"--encoder {reference}" for reference in result.encoders)
-    following = f"omnidistill encode MANIFEST {encoders} -o SET"
+    encoders = [word for reference in result.encoders for word in ("--encoder", reference)]
+    following = command_line("encode", "MANIFEST", *encoders, "-o", "SET")
     lines = []
     for tower in result.towers:
         size = f"{tower.parameters:,} parameters, {tower.bytes:,} bytes, sha256 {tower.sha256[:12]}..."

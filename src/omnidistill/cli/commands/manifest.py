@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_json, add_manifest_output, names
-from omnidistill.cli.output import print_result, print_table, progress
+from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -50,12 +50,15 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create or read a manifest, check every file in it, print the result, and save the usable items."""
+    """Create or read a manifest (list of media items), check its files, print the result, and save the usable items."""
     from omnidistill.core.errors import InputError
     from omnidistill.encoding.manifests.build import build_manifest
     from omnidistill.encoding.manifests.check import check_manifest
     from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
+    from omnidistill.io.artifacts import require_new
 
+    if options.output is not None:
+        require_new(options.output, options.force)
     if options.source.is_dir():
         manifest, notes = build_manifest(options.source, options.modalities, options.seed)
     elif options.modalities:
@@ -78,10 +81,10 @@ def run(options: argparse.Namespace) -> None:
         "notes": list(notes),
     }
     if options.output is not None:
-        write_manifest(checked.manifest, options.output)
+        write_manifest(checked.manifest, options.output, force=options.force)
         content |= {
             "output": options.output,
-            "next": f"omnidistill encode {options.output} --encoder NAME --encoder NAME -o SET",
+            "next": command_line("encode", options.output, "--encoder", "NAME", "--encoder", "NAME", "-o", "SET"),
         }
         lines += [f"saved  {options.output}", f"next   {content['next']}"]
     print_result(options, content, lines)

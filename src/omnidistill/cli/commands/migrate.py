@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_device, add_json
-from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.options import add_device, add_force, add_json
+from omnidistill.cli.output import command_line, print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
@@ -23,9 +23,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "migrate",
         run,
-        "make a kit that maps embeddings of an old encoder to a new one",
-        description="make a small kit that maps embeddings of an old encoder to a new encoder and back, from "
-        "embeddings of the same items; compare it with other maps",
+        "learn a map (kit) from embeddings of one encoder to another",
+        description="Learn a kit: a small map from the embeddings of an old encoder to those of a new encoder, and "
+        "back. It is learned from embeddings of the same items and compared with other methods",
         main_options=("--bytes", "--size", "--groups", "--baselines"),
         examples=(
             "omnidistill migrate old.npy new.npy -o KIT",
@@ -34,49 +34,67 @@ def add(group: CommandGroup) -> None:
         ),
         notes=_NOTES,
     )
-    parser.add_argument("old", metavar="OLD", help="embeddings of the old encoder: a .npy file, or SET:MODALITY")
-    parser.add_argument("new", metavar="NEW", help="embeddings of the new encoder for the same items in the same order")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="KIT", help="folder of the kit")
+    parser.add_argument(
+        "old",
+        metavar="OLD",
+        help="embeddings of the old encoder: a .npy file, or SET:MODALITY for one modality of a packed dataset",
+    )
+    parser.add_argument(
+        "new",
+        metavar="NEW",
+        help="embeddings of the new encoder, in the format of OLD, for the same items in the same order",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="KIT", help="output folder for the learned map (kit)"
+    )
     parser.add_argument(
         "--bytes",
         metavar="B",
-        help="size of all files of the kit in bytes (200kB) or in percent of the training pairs in float32 (default: "
-        "1%%)",
+        help="size limit for the files of the kit (the learned map): in bytes (200kB), or in percent of the size of "
+        "the training pairs in float32 (default: 1%%)",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="number of rows of the kit, instead of --bytes")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="number of synthetic rows in the kit (the learned map); replaces --bytes"
+    )
     parser.add_argument(
         "--groups",
         type=Path,
         metavar="FILE",
-        help="group of every item: a text file with one group per line, or a .npy file. Items of a group are in the "
-        "same split (default: every item is a group of its own)",
+        help="file with the group of every item: a text file with one group per line, or a .npy file. All items of a "
+        "group are in the same split (default: every item is its own group)",
     )
     parser.add_argument(
         "--baselines",
         choices=("all", "quick", "none"),
         default="all",
         metavar="WHICH",
-        help="maps to compare the kit with: all (the default), quick (only those in closed form) or none",
+        help="other mapping methods to compute for comparison: all (the default), quick (only closed-form methods) or "
+        "none",
     )
     parser.add_argument(
         "--bits",
         type=int,
         choices=(32, 16, 8, 6, 4, 3, 2),
         metavar="B",
-        help="store rows with this many bits per number: 32, 16, 8, 6, 4, 3 or 2 (default: entropy-coded, 3 bits on "
-        "average)",
+        help="bits per number in the stored kit (the learned map): 32, 16, 8, 6, 4, 3 or 2 (default: entropy coding "
+        "with 3 bits on average)",
     )
     parser.add_argument(
-        "--iterations", type=int, metavar="N", help="iterations of learning; 0: closed form only (default: 80)"
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="number of training iterations; 0 uses the closed-form solution without training (default: 80)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of splits and learning (default: 0)")
-    parser.add_argument("--force", action="store_true", help="replace an existing kit")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed for the random splits and for training (default: 0)"
+    )
+    add_force(parser, "an existing kit (learned map) and its report")
     add_device(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make a kit, and print its report."""
+    """Make a migration kit (maps between the embeddings of two encoders), and print its report."""
     from omnidistill.api import MigrationSettings, migrate
     from omnidistill.models.storages import RowStorage
 
@@ -100,13 +118,13 @@ def run(options: argparse.Namespace) -> None:
         progress=progress(),
         command=typed_command(),
     )
-    output = options.output
+    output, old = options.output, options.old if _is_file(options.old) else "old.npy"
     lines = [
         result.table(),
         "",
         f"kit     {output} ({result.kit.bytes:,} bytes)",
         f"report  {output}-report.md (also .json, .html)",
-        f"next    omnidistill apply {output} {options.old if _is_file(options.old) else 'old.npy'} -o mapped.npy",
+        f"next    {command_line('apply', output, old, '-o', 'mapped.npy')}",
     ]
     content = {**result.to_json(), "output": str(output), "bytes": result.kit.bytes}
     print_result(options, content, lines)

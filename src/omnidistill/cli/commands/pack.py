@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json, add_preprocessing, names
-from omnidistill.cli.output import folder_size, print_result
+from omnidistill.cli.options import add_force, add_json, add_preprocessing, names
+from omnidistill.cli.output import command_line, folder_size, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -17,6 +17,7 @@ def add(group: CommandGroup) -> None:
         run,
         "create a dataset (SET) from feature files and a metadata table",
         main_options=("--features", "--table"),
+        less_memory="store the features as .npy or .safetensors files, which are read in chunks",
         examples=(
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
             "omnidistill pack --features features/ --table rows.jsonl --group video_id -o SET",
@@ -66,19 +67,27 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows outside the test split that are identical to a test row in any modality; then drop rows of "
-        "the splits 'heads' and 'train' that are identical to a validation row. With MODALITIES, such as image,audio, "
-        "only these are compared",
+        help="drop duplicates across splits: first rows outside the test split that equal a test row in any modality, "
+        "then rows of the splits 'heads' and 'train' that equal a validation row in any modality. Pass MODALITIES "
+        "(image,audio) to compare only these modalities",
     )
     add_preprocessing(parser)
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of --features)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
+    add_force(parser, "an existing SET")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Create a set from feature files, and print a summary of the set."""
+    """Create a dataset from feature files and a metadata table, and print a summary of the dataset."""
     from omnidistill.api import pack
+    from omnidistill.experiments.run import runs_on
 
+    runs = [str(run) for run in runs_on(options.output)] if options.force else []
+    if runs:
+        print_note(options, f"note   these runs refer to the set that is replaced: {', '.join(runs)}")
     packed = pack(
         options.features,
         options.table,
@@ -86,12 +95,15 @@ def run(options: argparse.Namespace) -> None:
         id_column=options.id,
         group_column=options.group,
         split_column=options.split,
+        name=options.name,
         standardise=not options.no_standardise,
         centre=not options.no_centre,
         merge_duplicates=options.merge_duplicates,
         drop_leaks=options.drop_leaks,
+        force=options.force,
     )
-    num_bytes, following = folder_size(options.output), f"omnidistill distill {options.output} --size 100 -o RUN"
+    num_bytes = folder_size(options.output)
+    following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
     content = {**packed.to_json(), "output": str(options.output), "bytes": num_bytes, "next": following}
     where = f"set    {options.output} ({num_bytes:,} bytes)"
     print_result(options, content, [packed.table(), where, f"next   {following}"])

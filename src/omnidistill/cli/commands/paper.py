@@ -18,11 +18,12 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "paper",
         run,
-        "compute the tables of the HoPA paper, next to the printed numbers",
-        description="Compute the tables of the HoPA paper (arXiv 2604.10666) in order on given features, with the "
-        "published settings, and write one page with these numbers next to the printed ones. Tables 1 to 3 are about "
-        "one dataset each; 5, 6, 7, 10 and figure-2 are computed on every given dataset.",
+        "compute the tables of the HoPA paper on your features",
+        description="Compute the tables of the HoPA paper (arXiv 2604.10666) on the given features, with the published "
+        "settings, and write one page that shows the results next to the published numbers. Tables 1 to 3 "
+        "use one dataset each. Tables 5, 6, 7 and 10 and figure 2 are computed on every given dataset.",
         main_options=("--msrvtt", "--vggsound", "--didemo", "--tables", "--resume"),
+        less_memory="use fewer --students, or smaller --sizes",
         examples=(
             "omnidistill paper --msrvtt SET1 --vggsound SET2 --didemo SET3 -o PAPER",
             "omnidistill paper --msrvtt SET --tables 1,7 --sizes 100 --seeds 0 -o PAPER",
@@ -37,10 +38,16 @@ def add(group: CommandGroup) -> None:
             help=f"features of {title}: a dataset folder with the modalities video, audio and text",
         )
     parser.add_argument(
-        "--tables", type=names, metavar="A,B", help="tables to compute, from 1,2,3,5,6,7,10,figure-2 (default: all)"
+        "--tables",
+        type=names,
+        metavar="A,B",
+        help="comma-separated tables to compute: any of 1,2,3,5,6,7,10,figure-2 (default: all)",
     )
     parser.add_argument(
-        "--sizes", type=numbers, metavar="N,N", help="numbers of synthetic rows, from 100,200,500 (default: all)"
+        "--sizes",
+        type=numbers,
+        metavar="N,N",
+        help="comma-separated numbers of synthetic rows: any of 100,200,500 (default: all)",
     )
     parser.add_argument(
         "--seeds",
@@ -49,10 +56,17 @@ def add(group: CommandGroup) -> None:
         help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
     )
     parser.add_argument(
-        "--students", type=int, metavar="R", help="number of students to train on each set (default: 5)"
+        "--students",
+        type=int,
+        metavar="R",
+        help="number of models (students) to train on each synthetic set (default: 5)",
     )
     parser.add_argument(
-        "--heads", type=Path, metavar="FILE|DIR", help="initial projection heads of all students, such as ImageBind's"
+        "--heads",
+        type=Path,
+        metavar="FILE|DIR",
+        help="initial projection heads of all students, such as those of ImageBind: a .safetensors file, or a folder "
+        "written by 'heads'",
     )
     parser.add_argument(
         "--set",
@@ -62,7 +76,9 @@ def add(group: CommandGroup) -> None:
         help="change one setting in all methods that have it, for example distill.iterations=500; can be repeated",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume interrupted tables in the output folder, or add others to them"
+        "--resume",
+        action="store_true",
+        help="resume an interrupted computation in the output folder, or add tables to it",
     )
     add_device(parser)
     add_json(parser)

@@ -14,7 +14,9 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "presets",
         run,
-        "list all available methods, comparisons and components",
+        "list the names of all methods, comparisons and components",
+        description="List the names that options and settings accept: methods (for distill --preset and compare "
+        "--methods), comparisons (for compare --preset), and components of settings, such as objectives.",
         main_options=("--json",),
         examples=("omnidistill presets",),
     )
@@ -22,7 +24,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """List the presets for methods and comparisons, and the components that settings can name."""
+    """List the presets for methods and comparisons, and the components that can be selected in settings."""
     from omnidistill.experiments.components import component_registries
     from omnidistill.experiments.config import describe_comparisons, describe_presets
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_json
-from omnidistill.cli.output import print_result
+from omnidistill.cli.output import command_line, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -28,7 +28,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Download a set, and print its path and the commit hash of its version."""
+    """Download a distilled set from the Hugging Face Hub, and print its path and the commit hash of its version."""
     from omnidistill.experiments.sharing import pull
 
     pulled = pull(options.reference, options.output)
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         "rows": len(pulled.distilled),
         "bytes": pulled.distilled.bytes,
         "pinned": f"{name}@{pulled.commit}",
-        "next": f"omnidistill inspect {pulled.folder}",
+        "next": command_line("inspect", pulled.folder),
     }
     lines = [
         f"set     {pulled.folder} ({len(pulled.distilled)} rows, {pulled.distilled.bytes:,} bytes, verified)",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_json
-from omnidistill.cli.output import print_result
+from omnidistill.cli.output import command_line, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -38,7 +38,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upload a set, and print its files, licence and commit. With `--dry-run`, only print the files and card."""
+    """Upload a distilled set to the Hub, and print its files, licence and commit. With `--dry-run`, upload nothing."""
     from omnidistill.experiments.sharing import push
 
     pushed = push(
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     total = sum(pushed.files.values())
     lines = [f"{size:>12,} {path}" for path, size in pushed.files.items()]
     lines.append(f"licence {pushed.licence.name}{' (non-commercial)' if pushed.licence.non_commercial else ''}")
-    following = f"omnidistill pull {options.name}{f'@{pushed.commit}' if pushed.commit else ''} -o SET"
+    pinned = f"{options.name}@{pushed.commit}" if pushed.commit else options.name
+    following = command_line("pull", pinned, "-o", "SET")
     if pushed.commit is None:
         lines.append(f"dry run: would upload {total:,} bytes with this card:\n\n{pushed.card}")
     else:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json, set_of
-from omnidistill.cli.output import print_result
+from omnidistill.cli.options import add_force, add_json, set_of
+from omnidistill.cli.output import command_line, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
 def add(group: CommandGroup) -> None:
-    """Add the `report` command to a command group."""
+    """Add the `report` command to a command group (a heading in the program's help)."""
     summary = "write an HTML report on one run, or on several runs side by side"
     parser = group.add_command(
         "report",
@@ -29,13 +29,19 @@ def add(group: CommandGroup) -> None:
         help="folder of a finished run; to include scores in the report, first run 'omnidistill evaluate RUN'",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="output file (default: report.html in the first RUN)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="output: an .html file (default: report.html in the first RUN)",
     )
+    add_force(parser, "an existing output file; report.html in RUN is always replaced")
     parser.add_argument(
         "--media",
         type=Path,
         metavar="MANIFEST",
-        help="manifest from which the dataset was encoded; adds captions, images and audio to the page",
+        help="manifest (table of items) from which the dataset was encoded; it adds captions, images and audio to the "
+        "page",
     )
     parser.add_argument(
         "--root",
@@ -53,9 +59,10 @@ def run(options: argparse.Namespace) -> None:
 
     output = options.output or options.runs[0] / "report.html"
     data = None if options.data is None else set_of(options.data)
-    views = write_report(options.runs, output, media=options.media, root=options.root, data=data)
+    views = write_report(options.runs, output, media=options.media, root=options.root, data=data, force=options.force)
     unscored = [str(run) for run, view in zip(options.runs, views, strict=True) if not view.scored]
+    unscored_notes = [f"{run} has no scores; to compute them: {command_line('evaluate', run)}" for run in unscored]
     num_bytes = output.stat().st_size
-    lines = [f"note   {run} has no scores; to compute them: omnidistill evaluate {run}" for run in unscored]
+    lines = [f"note   {note}" for note in unscored_notes]
     lines += [f"page   {output} ({num_bytes / 1e6:.2f} MB)", "next   open the page in a browser"]
     print_result(options, {"output": output, "bytes": num_bytes, "runs": len(views), "unscored": unscored}, lines)

@@ -47,7 +47,7 @@ class Engine(Protocol):
         ...
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return the number of units that the engine processes in parallel. Call it inside the `with` block.
+        """Return the number of units of work that the engine processes in parallel. Call it inside the `with` block.
 
         Args:
             helpers: number of helper processes per unit; see `run`.

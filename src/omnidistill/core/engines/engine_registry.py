@@ -69,8 +69,8 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
     engine = factory(address or None, device)
     if not isinstance(engine, Engine):
         raise InputError(
-            f"{argument('engine', text)}: {type(engine).__name__} is not an engine; "
-            "an engine must define 'here', 'at_once' and 'run'"
+            f"{argument('engine', text)}: the registered function returned a {type(engine).__name__}, but must return "
+            "an engine, which has the members 'here', 'at_once' and 'run'"
         )
     return engine
 

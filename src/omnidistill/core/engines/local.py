@@ -39,7 +39,7 @@ class LocalEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Process one unit each time the generator advances. `after` is not needed, because units run in order."""
+        """Process one unit of work each time the generator advances. `after` has no effect, as units run in order."""
         for number, unit in enumerate(units):
             yield Done(number, _outcome(task, unit))
 
@@ -47,7 +47,7 @@ class LocalEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Do nothing."""
+        """Do nothing, because the local engine has nothing to close."""
 
 
 def _outcome(task: Callable[[Unit], Result], unit: Unit) -> Callable[[], Result]:

@@ -26,6 +26,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
+from omnidistill.core.interrupts import handlers_unchanged
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
@@ -75,7 +76,7 @@ class RayEngine:
         self._owns_connection = False
 
     def at_once(self, helpers: int = 0) -> int:
-        """Return how many units fit on the cluster's CPUs and GPUs at the same time.
+        """Return how many units of work can run on the cluster's CPUs and GPUs at the same time.
 
         If the engine started the cluster on this machine, only the CPUs that this process may use are counted.
         """
@@ -128,7 +129,8 @@ class RayEngine:
         where = {"address": self.address} if self.address else {"address": "local", "include_dashboard": False}
         try:
             _check_listening(self.address)
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            with handlers_unchanged():  # Ray's own handler of SIGTERM would end the process with another exit code
+                ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "
@@ -149,7 +151,7 @@ class RayEngine:
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return the CPUs per unit: one per thread and helper process, but at most those of the largest machine."""
+        """Return the CPUs per unit of work: one per thread or helper process, at most those of the largest machine."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(
@@ -176,9 +178,9 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """Working directory and number of threads, which workers take over from this process.
+    """Working directory and number of threads that worker processes copy from this process.
 
-    `token` identifies the task, so that a worker loads it only once.
+    `token` identifies the task (the function that processes a unit), so that a worker loads it only once.
     """
 
     token: str
@@ -190,7 +192,7 @@ _task_cache: dict[str, Callable[[Any], Any]] = {}  # used in workers: {token: th
 
 
 def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> Any:
-    """Process a unit in a worker."""
+    """Process a unit of work in a worker process."""
     try:
         os.chdir(context.folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Outer objectives: the losses that the outer loop can minimise.
+"""Outer objectives: the losses that the outer loop can minimise to learn synthetic rows.
 
 Each objective has its own module. `outer_objectives` lists all objectives by name.
 """

@@ -1,4 +1,4 @@
-"""Interface of outer objectives, the losses that the outer loop minimises to learn the rows.
+"""Interface of outer objectives, the losses that the outer loop minimises to learn synthetic rows.
 
 The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts, and returns an
 `Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
@@ -32,7 +32,7 @@ class Episode:
 
 @runtime_checkable
 class Outer(Protocol):
-    """An outer objective that is bound to data."""
+    """An outer objective with its data. It draws the inputs of every outer iteration and computes the loss."""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -56,7 +56,8 @@ class Material:
         train: training rows.
         start: initial heads.
         iterations: number of outer iterations.
-        experts: expert trajectories; None unless the objective uses them.
+        experts: expert trajectories (heads saved during training on real rows), or None if the objective does not use
+            them.
     """
 
     train: FeatureSet
@@ -73,18 +74,18 @@ class OuterObjective(Component):
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
-        """Return an `Outer` that uses the data, heads and experts in `material`."""
+        """Return an object that computes the loss for the data, heads and experts in `material`."""
 
     @property
     def last_epoch(self) -> int:
-        """Minimum number of epochs for which every expert must be trained; 0: there is no minimum."""
+        """Minimum number of epochs for which every expert must be trained, or 0 if there is no minimum."""
         return 0
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between the start and the target of an episode; None: all epochs of an expert.
+        """Number of expert epochs that the student must reproduce in an outer iteration. None means all epochs.
 
-        The expert buffer stores the singular values of the head updates over this many epochs.
+        For this number of epochs, the expert buffer stores the singular values of the head updates.
         """
         return 1
 

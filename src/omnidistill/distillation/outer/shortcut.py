@@ -1,4 +1,4 @@
-"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match a straight line instead of the expert.
+"""Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match a straight line, not the expert's path.
 
 W(s) is a head of the expert after epoch s, and K is the last epoch. The head W(t) is replaced by the point
 (1 - b_t) W(0) + b_t W(K) on the line from W(0) to W(K). Here b_t is the fraction of the length of the expert's path
@@ -29,7 +29,7 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line from an expert's initial heads to its final heads (see the module docstring)."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw an expert and two epochs. Return the heads at these epochs, taken from the straight line."""
+        """Draw an expert and two epochs. Return the points for these epochs on the expert's straight line."""
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -39,10 +39,10 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None. The rank floor needs singular values, and none are stored for the straight line."""
+        """Return None: this bound on the loss needs singular values, which are not stored for the straight line."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t in [0, 1] for every head and epoch t (see the module docstring)."""
+        """Return, for every head and epoch t, the fraction b_t of the expert's path length that lies before epoch t."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

@@ -77,7 +77,7 @@ def _order(num_rows: int, seed: int, number: int) -> Int[Tensor, " n"]:
 
 @dataclass(frozen=True)
 class WithTask:
-    """The sum of another outer objective and the weighted task loss."""
+    """The sum of another outer objective and the weighted task loss (InfoNCE of the student on real rows)."""
 
     other: Outer
     task: TaskLoss
@@ -89,7 +89,7 @@ class WithTask:
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the episode of the other objective, with the indices of the real rows added to its target."""
+        """Return the inputs of an iteration: those of the other objective, and indices of rows for the task loss."""
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
 
@@ -112,5 +112,5 @@ class TaskObjective(OuterObjective):
     """Temperature of InfoNCE."""
 
     def bind(self, material: Material) -> TaskLoss:
-        """Create the task loss for the training rows and initial heads in `material`."""
+        """Create the loss of trained students on real rows, for the training rows and initial heads in `material`."""
         return TaskLoss(material.train, material.start, self.rows, self.tau)

@@ -1,11 +1,11 @@
 """Trajectory matching (Cazenavette et al. 2022; HoPA eq. 7): the student should end at the same heads as an expert.
 
-The student starts from the heads W_0 that an expert has after epoch s, and takes T steps on the synthetic set. The
-resulting heads W_T are compared with the heads W* that the expert has after epoch s + k:
+Experts are trained on real rows. The student starts from the heads W_0 that an expert has after epoch s, and takes T
+steps on the synthetic set. The resulting heads W_T are compared with the heads W* of the expert after epoch s + k:
 
     L = sum_m ||W_T,m - W*_m||^2 / ||W_0,m - W*_m||^2        sum over modalities m, each with its own denominator
 
-With a task weight, the loss of the same student on real rows is an additional term (`outer.task_loss`).
+If `task_weight` is not 0, the loss of the same student on real rows is an additional term (`outer.task_loss`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from omnidistill.training.rollout import Endpoint, Target
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """Matching loss for a run. Every round uses each expert once, in a new random order.
+    """Trajectory matching loss. The experts take turns, in a new random order in every round.
 
     Attributes:
         buffer: the expert trajectories.
-        num_expert_epochs: number of epochs between start and target; None: up to the last epoch of each expert.
-        max_start_epoch: upper limit (exclusive) of the random start epoch.
-        own_from: from this iteration on, only experts that start from the run's initial heads are used. None: all
-            experts are used in every iteration.
+        num_expert_epochs: number of expert epochs between the initial heads of the student and the heads that it must
+            match. If it is None, the student must match the heads after the last epoch.
+        max_start_epoch: the student starts from an expert's heads after a random epoch below this number.
+        own_from: from this iteration on, only experts that start from the run's initial heads are used. If it is
+            None, all experts are used in every iteration.
         device: device of the run, to which the experts' heads are moved.
     """
 
@@ -55,7 +56,7 @@ class TrajectoryMatching:
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the heads of the next expert at a random start epoch, and their difference from the target heads."""
+        """Return the next expert's heads after a random epoch, and their difference from the heads to match."""
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
@@ -69,8 +70,8 @@ class TrajectoryMatching:
     def floor(self, rank: int) -> dict[str, float] | None:
         """Return a lower bound on the loss of each modality for any set of `rank` rows, averaged over start epochs.
 
-        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). The result
-        is None if the buffer stores singular values for a different number of epochs.
+        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). None is
+        returned if the expert buffer stores singular values for changes over a different number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None
@@ -102,7 +103,7 @@ class TrajectoryMatching:
 
 @outer_objectives.register("trajectory")
 class TrajectoryObjective(OuterObjective):
-    """Match the trajectories of experts."""
+    """Trajectory matching: the student should end at the same heads as an expert trained on real rows."""
 
     uses_experts: ClassVar[bool] = True
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl")
@@ -130,14 +131,14 @@ class TrajectoryObjective(OuterObjective):
         return self
 
     def bind(self, material: Material) -> Outer:
-        """Return the matching loss, plus the weighted task loss if `task_weight` is not 0."""
+        """Return the trajectory matching loss, plus the weighted task loss if `task_weight` is not 0."""
         matching = self.matching(material)
         if not self.task_weight:
             return matching
         return WithTask(matching, self.task.bind(material), self.task_weight)
 
     def matching(self, material: Material) -> TrajectoryMatching:
-        """Return the matching loss without the task loss."""
+        """Return the trajectory matching loss alone, without the loss on real rows."""
         assert material.experts is not None
         own_from = round((1 - self.own_share) * material.iterations)
         device = material.train.device
@@ -150,7 +151,7 @@ class TrajectoryObjective(OuterObjective):
 
     @property
     def span(self) -> int | None:
-        """Number of expert epochs between start and target; None: all epochs of an expert."""
+        """Number of expert epochs that the student must reproduce. None means all epochs of an expert."""
         return self.num_expert_epochs
 
     _form: ClassVar[type[TrajectoryMatching]] = TrajectoryMatching

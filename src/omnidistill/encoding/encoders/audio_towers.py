@@ -19,7 +19,7 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 
 @dataclass(frozen=True)
 class AudioTower(Pretrained):
-    """Audio tower of CLAP, which reads a log-mel spectrogram of 10 s, or of PE-AV, which reads a waveform at 48 kHz.
+    """Audio tower: CLAP's tower reads a log-mel spectrogram of 10 s, and PE-AV's tower reads a waveform at 48 kHz.
 
     If a sound is longer than 10 s, CLAP reads the middle 10 s, because its own preprocessing would crop at random.
     """

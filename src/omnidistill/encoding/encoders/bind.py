@@ -10,14 +10,14 @@ The folder with the weights also contains the vocabulary for texts (CLIP's `merg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from omnidistill.encoding.encoders.decode import decoders, frame_rate_of, frames_at, picture_of, seconds_of, sound_of
@@ -28,6 +28,10 @@ from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind_
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer
 from omnidistill.encoding.encoders.languagebind import languagebind_inputs as languagebind_input
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind_loading
+from omnidistill.encoding.encoders.pixels import DEVIATION, MEAN, SIDE, centre, scaled_frames
+from omnidistill.encoding.inversion.canvas import Canvas, PixelCanvas
+from omnidistill.encoding.inversion.sound_canvas import SoundCanvas, Spectrogram
+from omnidistill.encoding.media.fbank import PRE_EMPHASIS, STEP, WINDOW, mel_filters
 
 Model = Literal["imagebind", "languagebind"]
 
@@ -108,8 +112,30 @@ class BindTower(Lazy):
     @torch.no_grad()
     def encode(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
         """Return the features of all views, before the pretrained projection."""
+        return self.features(batch).cpu()
+
+    def features(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
+        """Return the features of `encode`, with gradients. The canvas omits views that are copies."""
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
-        return features.float().cpu().view(len(batch), self.views, -1)
+        return features.float().view(*batch.shape[:2], -1)
+
+    def canvas(self, seconds: float) -> Canvas | None:
+        """Return the canvas of a picture, a video with square frames, or a sound in one clip; None for texts."""
+        how = _PREPARATION[self.model]
+        match self.kind:
+            case "image":
+                return PixelCanvas((3, SIDE, SIDE), MEAN, DEVIATION, self._prepared, lambda x: x.unsqueeze(1))
+            case "video":
+                shape = (how.NUM_FRAMES, 3, SIDE, SIDE)
+                return PixelCanvas(shape, MEAN, DEVIATION, self._square_frames, how.square_clips)
+            case "audio":
+                spectrogram = kaldi_spectrogram(how)
+                samples = round(min(seconds, how.MAX_SECONDS) * how.RATE)
+                columns = (samples - len(spectrogram.window)) // spectrogram.hop + 1
+                listen = partial(sound_of, rate=how.RATE, channel=0)
+                return SoundCanvas((how.BINS, columns), spectrogram, listen, how.one_clip)
+            case _:
+                return None
 
     def head(self) -> Float[Tensor, "d width"]:
         """Return the matrix of the pretrained projection."""
@@ -135,10 +161,34 @@ class BindTower(Lazy):
             case "audio":
                 prepared = preparation.audio_input(sound_of(item, preparation.RATE, channel=0))
             case "video":
-                begin, end = seconds_of(item)
-                times = preparation.frame_times(end - begin, frame_rate_of(item))
-                prepared = preparation.video_input(frames_at(item, [begin + time for time in times]))
+                prepared = preparation.video_input(self._frames(item))
         return prepared
+
+    def _frames(self, item: Item) -> UInt8[Tensor, "frames 3 _ _"]:
+        begin, end = seconds_of(item)
+        times = _PREPARATION[self.model].frame_times(end - begin, frame_rate_of(item))
+        return frames_at(item, [begin + time for time in times])
+
+    def _square_frames(self, item: Item) -> Float[Tensor, "frames 3 224 224"]:
+        return centre(scaled_frames(self._frames(item)))
+
+
+def kaldi_spectrogram(how: ModuleType) -> Spectrogram:
+    """Return how `standard_log_energies` of a module of inputs computes log energies."""
+    window, step = round(WINDOW * how.RATE), round(STEP * how.RATE)
+    size = 1 << (window - 1).bit_length()
+    angles = torch.linspace(0, torch.pi, size // 2 + 1, device="cpu")
+    emphasis = 1 + PRE_EMPHASIS**2 - 2 * PRE_EMPHASIS * angles.cos()
+    emphasis[0] = 0  # the mean of every window is subtracted
+    return Spectrogram(
+        rate=how.RATE,
+        hop=step,
+        window=torch.hann_window(window, periodic=False, device="cpu"),
+        filters=mel_filters(how.RATE, size, how.BINS).T.float(),
+        gain=emphasis,
+        analyse=how.standard_log_energies,
+        energies=lambda values: (values * how.AUDIO_DEVIATION + how.AUDIO_MEAN).exp(),
+    )
 
 
 def _register(model: Model, kind: Kind, title: str) -> None:

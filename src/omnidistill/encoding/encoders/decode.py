@@ -58,7 +58,7 @@ def frame_rate_of(item: Item) -> float:
 
 
 def frames_at(item: Item, times: Sequence[float]) -> UInt8[Tensor, "n 3 height width"]:
-    """Return the frame shown at each of these times, which are in seconds from the start of the file."""
+    """Return the frame that is shown at each of these times, in seconds from the start of the file."""
     return read_frames(item.source, times)
 
 

@@ -42,14 +42,14 @@ class Item:
     def source(self) -> Path | str:
         """The file or its URL. Raises InputError if the item is a text."""
         if isinstance(self.content, str) and not is_address(self.content):
-            raise InputError(f"expected a file path or URL, found the text {self.content[:40]!r}")
+            raise InputError(f"expected a pathlib.Path or a URL, found the text {self.content[:40]!r}")
         return self.content
 
     @property
     def text(self) -> str:
         """The text. Raises InputError if the item is a file, or a text without visible characters."""
         if isinstance(self.content, Path):
-            raise InputError(f"expected text, found the file {self.content}")
+            raise InputError(f"expected a text, found the file {self.content}; pass a string")
         if not self.content.strip():
             raise InputError("the text is empty; add text or remove the item")
         return self.content
@@ -108,7 +108,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence, which is shown before use and stored in every artifact computed with the encoder."""
+    """An encoder with a licence, which is shown before use and stored with all results computed from its features."""
 
     @property
     def licence(self) -> str | None:

@@ -2,7 +2,8 @@
 
 The option `--encoder` accepts these names:
 
-    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base
+    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base;
+                    efficientnet-lite0, efficientnet-lite1, e5-small, whisper-tiny-en
     NAME:SOURCE     encoder whose weights are in SOURCE, for example clip-image:FOLDER. SOURCE is a folder or
                     OWNER/NAME@REVISION on the Hugging Face Hub. For ImageBind and LanguageBind, SOURCE is the folder
                     that `convert` wrote.
@@ -36,10 +37,12 @@ Source = Literal["required", "none", "optional"]
 
 _TOWERS = "omnidistill.encoding.encoders"
 _BUILTIN: Mapping[str, str] = {
-    "efficientnet-lite2": f"{_TOWERS}.efficientnet",
+    **{f"efficientnet-lite{size}": f"{_TOWERS}.efficientnet" for size in (0, 1, 2)},
+    **{f"frames-efficientnet-lite{size}": f"{_TOWERS}.video_towers" for size in (0, 1, 2)},
     "minilm-l6": f"{_TOWERS}.text_towers",
+    "e5-small": f"{_TOWERS}.e5",
     "whisper-base": f"{_TOWERS}.whisper",
-    "frames-efficientnet-lite2": f"{_TOWERS}.video_towers",
+    "whisper-tiny-en": f"{_TOWERS}.whisper",
     "clip-image": f"{_TOWERS}.image_towers",
     "clip-text": f"{_TOWERS}.text_towers",
     "frames-clip": f"{_TOWERS}.video_towers",
@@ -82,8 +85,8 @@ class EncoderFactory:
         source: whether the encoder needs the part SOURCE of NAME:SOURCE: "required", "none" or "optional".
         licence: licence of the weights, as one line of text; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: other names of the model, in lower case with hyphens. `cite` uses them to find the works to cite for
-            the encoder name in a feature file. It matches a name that starts with an alias.
+        aliases: other names of the model, in lower case with hyphens. If the encoder name in a feature file starts with
+            an alias, the command `cite` lists the works in `cites`.
     """
 
     def __init__(
@@ -165,9 +168,11 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
         if package is None:
             raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{where}: cannot be opened ({why})") from error
+        raise InputError(f"{where}: cannot be opened ({why}); update or reinstall the package") from error
     if not isinstance(encoder, Encoder):
-        raise InputError(f"{where}: the registered function returned a {type(encoder).__name__}; expected an Encoder")
+        raise InputError(
+            f"{where}: the registered function returned a {type(encoder).__name__}, but must return an Encoder"
+        )
     return encoder
 
 

@@ -18,6 +18,7 @@ from omnidistill.encoding.encoders.decode import picture_of
 from omnidistill.encoding.encoders.encoder import Item, Kind
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.inversion.canvas import PixelCanvas
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class ImageTower(Pretrained):
     @torch.no_grad()
     def encode(self, batch: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n 1 width"]:
         """Return the pooled features."""
+        return self.features(batch).cpu()
+
+    def features(self, batch: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n 1 width"]:
+        """Return the features of `encode`, with gradients."""
         batch = batch.to(self.device)
         arguments: dict[str, Tensor] = {"pixel_values": batch}
         if self.config["model_type"] == "siglip2":
@@ -62,7 +67,15 @@ class ImageTower(Pretrained):
             mask = torch.ones(n, rows * columns, dtype=torch.int32, device=self.device)
             arguments = {"pixel_values": batch.flatten(1, 2), "pixel_attention_mask": mask, "spatial_shapes": shapes}
         pooled: Tensor = self.model.vision_model(**arguments).pooler_output
-        return pooled.float().cpu().unsqueeze(1)
+        return pooled.float().unsqueeze(1)
+
+    def canvas(self, seconds: float) -> PixelCanvas | None:
+        """Return the pixels of an image as a canvas; None for siglip2, whose input is a list of patches."""
+        if self.config["model_type"] == "siglip2":
+            return None
+        side = self.processor.crop_size if self.processor.do_center_crop else self.processor.size
+        shape = (3, int(side["height"]), int(side["width"]))
+        return PixelCanvas(shape, self.processor.image_mean, self.processor.image_std, self.prepare)
 
 
 @encoders.register("clip-image")

@@ -1,4 +1,4 @@
-"""Store the weights of one tower as an artifact of kind "encoder" in FOLDER/MODALITY.
+"""Store the weights of one encoder tower in FOLDER/MODALITY, as an artifact (tensors and metadata) of kind "encoder".
 
 The tensors keep their published names. The metadata contain the model, the modality, the size of the tower, the
 licence, and the file from which the weights were converted.

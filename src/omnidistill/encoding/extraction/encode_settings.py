@@ -94,7 +94,8 @@ def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
     """Return the size in bytes of the file for one modality of a row, or None if there is no file.
 
-    The digest of a shard includes file sizes, so that a new file, or a replaced file of another size, changes it.
+    The digest of a shard includes file sizes. It therefore changes if a file is added or replaced by a file of another
+    size.
     """
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):

@@ -48,13 +48,13 @@ def estimate(
 ) -> Estimate:
     """Estimate the cost of `encode` by encoding a few rows that are evenly spaced in the manifest.
 
-    The preparation of items and the model are timed separately. Without worker processes, the time per item is the sum
-    of both times. With worker processes, preparation and model run at the same time, so the time per item is the
+    Two steps are timed separately: preparing the items, and running the model. Without worker processes, the time per
+    item is the sum of both times. With worker processes, both steps run at the same time, so the time per item is the
     largest of three values: the preparation time divided by the number of workers, the model time, and the total CPU
     time divided by the number of cores. The start of the worker processes is timed too. Nothing is written.
 
     Args:
-        manifest: the rows to encode.
+        manifest: table of media items to encode, one per row.
         encoders: {modality: encoder}.
         settings: encoding settings; None uses the defaults.
         limit: encode only the first `limit` rows; None encodes all rows.
@@ -89,7 +89,7 @@ def estimate(
 
 
 def _startup_seconds(manifest: Manifest, row: Row, encoders: Mapping[str, Encoder], num_workers: int) -> float:
-    """Measure how long the workers take to start and to process one item per modality each, in seconds."""
+    """Return how many seconds all workers take to start and to prepare `num_workers` items per modality."""
     jobs = []
     for modality in encoders:
         with suppress(InputError):

@@ -40,7 +40,8 @@ def check_set(
     """
     if len(encoders) < 2:
         raise InputError(
-            f"only one encoder ({', '.join(encoders)}); a set needs at least two modalities, each with one encoder"
+            f"only one encoder is given ({', '.join(encoders)}); a dataset needs at least two modalities, so add "
+            "another encoder"
         )
     if centre and all(row.split != "train" for row in manifest.rows[:limit]):
         raise InputError(

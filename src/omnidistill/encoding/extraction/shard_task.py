@@ -27,7 +27,7 @@ from omnidistill.encoding.manifests.manifest import Manifest, Row
 
 @dataclass(frozen=True)
 class Part:
-    """A shard to encode: its number, its folder, its rows, and the digest of the rows from `digest_of`."""
+    """A shard to encode: its number, its folder, its rows, and the digest of these rows (see `digest_of`)."""
 
     number: int
     folder: Path
@@ -50,7 +50,7 @@ class ShardEncoder:
         self.preparation = Preparation(self.encoders, self.settings.num_workers, ahead)
 
     def __call__(self, part: Part) -> int:
-        """Prepare, encode and save one shard. Return the number of bad items. Raises the same errors as `shard`."""
+        """Prepare, encode and save one shard. Return the number of failed items. See the method `shard` for errors."""
         return self.shard(part, self.prepared([part]))
 
     def prepared(self, parts: Iterable[Part]) -> Iterator[tuple[Job, Prepared]]:
@@ -63,7 +63,7 @@ class ShardEncoder:
         )
 
     def shard(self, part: Part, prepared: Iterator[tuple[Job, Prepared]]) -> int:
-        """Encode and save one shard. Return the number of bad items, which are items that could not be encoded.
+        """Encode and save one shard. Return the number of items that could not be encoded.
 
         Args:
             part: the shard.
@@ -76,8 +76,8 @@ class ShardEncoder:
         if part.number == 0 and not shard.ids:
             first = shard.bad[0]
             raise InputError(
-                f"encode: none of the first {len(part.rows)} rows could be encoded; "
-                f"first error, in row {first.id!r}, modality {first.modality!r}: {first.why}"
+                f"encode: none of the first {len(part.rows)} rows could be encoded; correct the files in the manifest "
+                f"(first error, in row {first.id!r}, modality {first.modality!r}: {first.why})"
             )
         save_shard(part.folder, shard, part.digest)
         return len(shard.bad)
@@ -95,7 +95,7 @@ def _encode_shard(
     encoders: Mapping[str, Encoder],
     settings: EncodeSettings,
 ) -> Shard:
-    """Encode these rows, and return them as a shard. The next items in `prepared` must be those of these rows."""
+    """Encode these rows, and return them as a shard. The next items in `prepared` must belong to these rows."""
     bad: list[tuple[int, str, str]] = []
     cut: dict[str, list[int]] = {}
     features = {}
@@ -117,7 +117,7 @@ def _encode_shard(
 def _good(
     prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (row, tensor) for each good item. Append bad items to `bad`, and rows with a truncated item to `cut`."""
+    """Yield (row, tensor) for each prepared item. Append failed items to `bad`, rows with truncated items to `cut`."""
     for job, result in prepared:
         if isinstance(result, Bad):
             bad.append((job.row, job.modality, result.why))
@@ -135,7 +135,7 @@ def _encode_modality(
     settings: EncodeSettings,
     bad: list[tuple[int, str, str]],
 ) -> Float[Tensor, "{count} ..."]:
-    """Encode one modality of `count` rows, and return the features. The features of bad items are 0."""
+    """Encode one modality of `count` rows, and return the features. The features of failed items are 0."""
     shape = (encoder.views, encoder.width) if settings.keep_views else (encoder.width,)
     stored = torch.zeros(count, *shape, dtype=getattr(torch, settings.dtype), device="cpu")
     for batch in batches(good, settings.batch_size):

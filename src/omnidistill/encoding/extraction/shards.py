@@ -1,8 +1,8 @@
-"""One shard of features on disk: an artifact of kind "encoded shard". Rows with a bad item are dropped.
+"""One shard of features on disk: an artifact of kind "encoded shard", without the rows that could not be encoded.
 
 OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if every view of an item is stored
-                    meta: digest of the input rows; ids, groups and splits of the encoded rows; bad items; number
-                    of truncated items by modality
+                    meta: digest of the input rows; ids, groups and splits of the encoded rows; items that could not
+                    be encoded; number of truncated items by modality
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
     artifact = load_artifact(folder, KIND, verify)
     meta = artifact.meta
     if digest is not None and meta.get("rows") != digest:
-        raise InputError(f"{folder}: this shard does not contain the expected rows; run 'encode' again")
+        raise InputError(
+            f"{folder}: this part of an encoding (a shard) was made from other rows or files than those of the "
+            "manifest; run 'encode' again"
+        )
     with reading(str(folder), "run 'encode' again"):
         shard = Shard(
             {name: artifact.tensors[name] for name in meta["modalities"]},

@@ -1,14 +1,17 @@
 """Prepare items in worker processes while the model runs.
 
-Items are returned in order, and only a limited number of items is prepared ahead of the model. If a decoder raises an
+Items are returned in order. Only a limited number of prepared items wait for the model. If a decoder raises an
 exception or crashes its process, only the item that it was decoding is lost. After a crash, all queued items are
-prepared one at a time, to find the items that caused the crash.
+prepared one at a time, to find the items that caused the crash. A worker ends when its parent process ends, even if the
+parent is killed.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +25,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.encoding.encoders.encoder import Encoder, Item
 
 
@@ -134,7 +138,18 @@ def _initialise(encoders: Mapping[str, Encoder]) -> None:
     global _encoders
     _encoders = encoders
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts and stops the workers
+    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to all processes; the parent then stops the workers
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended. Otherwise it would wait for items forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _prepare_in_worker(modality: str, item: Item | Bad) -> np.ndarray | Bad:
@@ -148,6 +163,8 @@ def _prepare(encoders: Mapping[str, Encoder], modality: str, item: Item | Bad) -
     try:
         return encoders[modality].prepare(item).numpy()
     except Exception as error:  # decoders raise many types of exceptions for damaged data
+        if out_of_memory(error):  # the item may be good
+            raise MemoryError(str(error)) from error
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Bad(" ".join(f"{kind}{error}".split()))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.data.table import read_table, text_column
 from omnidistill.encoding.manifests.build import SUFFIXES, files_below
@@ -57,12 +58,12 @@ def build_recipe(name: str, folder: Path, missing: Missing = "drop", seed: int =
             of videos; all videos are missing; or `missing` is "fail" and a video is missing.
     """
     if name not in RECIPES:
-        raise InputError(f"recipe {name!r} does not exist; choose from {', '.join(RECIPES)}{nearest(name, RECIPES)}")
+        raise InputError(f"benchmark {name!r} is unknown; choose from {', '.join(RECIPES)}{nearest(name, RECIPES)}")
     clips, absent, notes = RECIPES[name](_Files(folder), seed)
     if absent and missing == "fail":
         raise InputError(
-            f"{folder}: {len(absent):,} videos are missing (the first is {absent[0]}); "
-            "add them, or drop them with missing=drop"
+            f"{folder}: {len(absent):,} videos are missing (the first is {absent[0]}); add them, or omit them with "
+            f"{argument('missing', 'drop')}"
         )
     if not clips:
         raise InputError(
@@ -132,7 +133,7 @@ class _Files:
         return None
 
     def split(self, clips: list[_Clip]) -> tuple[list[tuple[_Clip, str]], tuple[str, ...]]:
-        """Find the videos. Return the clips that have a video, with its path, and the ids of the other clips."""
+        """Return the clips whose video exists, each with its path, and the ids of the clips without a video."""
         paths = [(clip, self.video(clip)) for clip in clips]
         return [(clip, path) for clip, path in paths if path], tuple(clip.id for clip, path in paths if not path)
 
@@ -241,14 +242,14 @@ def _json(path: Path) -> Any:
 
 @contextmanager
 def _as_distributed(path: Path) -> Iterator[None]:
-    """Context manager that raises InputError if an annotation file cannot be read."""
+    """Context manager that raises InputError if an annotation file does not have the published format."""
     try:
         yield
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         raise InputError(
-            f"{path}: is not in the format of the published file ({type(error).__name__}: {one_line(error)}); "
+            f"{path}: does not have the format of the published file ({type(error).__name__}: {one_line(error)}); "
             "download it again"
         ) from error
 

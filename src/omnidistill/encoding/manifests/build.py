@@ -60,8 +60,8 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
     for key, item in items.items():
         if has_splits and not item.split:
             raise InputError(
-                f"{folder}: {key} is not in a folder named after a split ({', '.join(SPLITS)}), but other items are; "
-                "move it into such a folder"
+                f"{folder}: item {key} is not in a folder named after a split ({', '.join(SPLITS)}), but other items "
+                "are; move it into such a folder"
             )
         media: dict[str, str] = {kind: cell for kind in used if (cell := item.cell(folder, kind))}
         if media:
@@ -90,7 +90,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return what the manifest contains for one kind of media: a path or a caption, or "" if there is none."""
+        """Return an item's manifest cell for one kind of media: a path or a caption, or "" if the item has neither."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""
@@ -143,7 +143,7 @@ def _caption(path: Path) -> str:
 
 
 def _random_split(key: str, seed: int) -> str:
-    """Return a pseudo-random split with the probabilities in `SHARES`. It depends only on the key and the seed."""
+    """Draw a split with the probabilities in `SHARES`. The result depends only on `key` and `seed`."""
     digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
     remainder = int.from_bytes(digest[:6]) / 2**48
     for split, share in SHARES.items():

@@ -1,4 +1,4 @@
-"""Check the files of a manifest: open every file, decode its end, and find duplicates across splits.
+"""Check the files of a manifest (a table of media items): open them, decode their ends, find duplicates across splits.
 
 If a modality of an item is missing or its file cannot be used, the item is dropped and counted, or the check fails.
 Duplicates across splits only cause a warning, because the user must decide which of them to drop.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.manifest import Manifest, Missing, Row
 from omnidistill.encoding.media.container import MediaError
@@ -120,13 +121,13 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
     bad = {problem.id for problem in problems}
     if problems and missing == "fail":
         raise InputError(
-            f"{len(bad):,} of {len(manifest):,} items cannot be used (first problem: {problems[0].detail}); "
-            "fix them, or drop them with missing=drop"
+            f"{len(bad):,} of {len(manifest):,} items cannot be used (first problem: {problems[0].detail}); correct "
+            f"them, or omit them with {argument('missing', 'drop')}"
         )
     good = tuple(row for row in manifest.rows if row.id not in bad)
     if not good:
         raise InputError(
-            f"none of the {len(manifest):,} items can be used (first problem: {problems[0].detail}); fix the files"
+            f"none of the {len(manifest):,} items can be used (first problem: {problems[0].detail}); correct the files"
         )
     usable = replace(manifest, rows=good)
     return Checked(usable, len(manifest), tuple(problems), tuple(_duplicates(usable)))

@@ -13,8 +13,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal, get_args
@@ -22,8 +22,8 @@ from typing import Any, Literal, get_args
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.optional import require
 from omnidistill.data.names import SPLITS, check_encodable, check_modality_names
-from omnidistill.data.table import read_table, text_column
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.data.table import Table, read_table, text_column
+from omnidistill.io.artifacts import write_output
 
 Kind = Literal["video", "audio", "image", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -46,6 +46,7 @@ class Row:
         media: {modality: path relative to the root, or text}. Modalities that the item lacks are omitted.
         start: start of the clip within the files, in seconds; None means the start of the file.
         end: end of the clip within the files, in seconds; None means the end of the file.
+        place: where the row is in its file, such as "line 5", for messages; empty if it was not read from a file.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Row:
     media: dict[str, str]
     start: float | None = None
     end: float | None = None
+    place: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,16 @@ class Manifest:
         _check_kinds(self.kinds)
         if not self.rows:
             raise InputError("the manifest has no rows; it needs one row per item")
-        ids: dict[str, int] = {}
+        ids: dict[str, str] = {}
         splits: dict[str, str] = {}
         for number, row in enumerate(self.rows):
-            _check_row(number, row, self.kinds, self.addresses)
-            if (first := ids.setdefault(row.id, number)) != number:
-                raise InputError(
-                    f"row {number}, column 'id': {row.id!r} is also the id of row {first}; ids must be unique"
-                )
+            place = row.place or f"row {number}"
+            _check_row(place, row, self.kinds, self.addresses)
+            if (first := ids.setdefault(row.id, place)) != place:
+                raise InputError(f"{place}, column 'id': {row.id!r} is also the id of {first}; ids must be unique")
             if (split := splits.setdefault(row.group, row.split)) != row.split:
                 raise InputError(
-                    f"row {number}, column 'split': group {row.group!r} has rows in the splits {split!r} and "
+                    f"{place}, column 'split': group {row.group!r} has rows in the splits {split!r} and "
                     f"{row.split!r}; put all rows of a group in the same split"
                 )
 
@@ -125,29 +126,38 @@ class Manifest:
         return self.root.resolve()
 
 
-def read_manifest(path: Path, root: Path | None = None, addresses: bool = False) -> Manifest:
+def read_manifest(
+    path: Path, root: Path | None = None, addresses: bool = False, other_columns: bool = False
+) -> Manifest:
     """Read a manifest. The splits `val`, `valid` and `dev` are read as `validation`.
 
     Args:
         path: a .csv, .jsonl or .parquet file.
         root: folder to which the paths are relative; None uses the folder that contains the manifest.
         addresses: whether URLs (http:// and https://) are allowed instead of paths.
+        other_columns: whether the table may have columns that are not of a manifest. They are ignored.
 
     Raises:
         InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message
-            names the file, the row and the column.
+            names the file, the line and the column.
     """
     columns = read_table(path)
     ids = text_column(path, columns, "id", "every item needs a unique id")
     groups = text_column(path, columns, "group", "") if "group" in columns else ids
     splits = text_column(path, columns, "split", "") if "split" in columns else ("train",) * len(ids)
     try:
-        modalities = {column: _modality(column) for column in columns if column not in _OWN}
+        modalities = {
+            column: _modality(column)
+            for column in columns
+            if column not in _OWN and not (other_columns and column.rpartition(":")[2] not in KINDS)
+        }
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
-            raise InputError(f"the columns {', '.join(modalities)} name a modality twice; rename one of them")
-        cells = {column: _cells(column, columns[column], _text) for column in modalities}
-        times = {name: _cells(name, columns.get(name, [None] * len(ids)), _seconds) for name in ("start", "end")}
+            raise InputError(
+                f"two of the columns {', '.join(modalities)} are for the same modality; rename one of them"
+            )
+        cells = {column: _cells(columns, column, _text) for column in modalities}
+        times = {name: _cells(columns, name, _seconds) for name in ("start", "end")}
         rows = tuple(
             Row(
                 ids[number],
@@ -156,6 +166,7 @@ def read_manifest(path: Path, root: Path | None = None, addresses: bool = False)
                 {name: cell for column, (name, _) in modalities.items() if (cell := cells[column][number]) is not None},
                 times["start"][number],
                 times["end"][number],
+                columns.place(number),
             )
             for number in range(len(ids))
         )
@@ -170,16 +181,18 @@ def split_name(text: str) -> str | None:
     return split if split in SPLITS else None
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
+def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> None:
     """Save a manifest as .csv, .jsonl or .parquet. Saved paths are relative to the folder that contains `path`.
 
     Args:
         manifest: the manifest.
-        path: file to write. Its suffix selects the format. Its folder must be the root of the manifest or contain it.
+        path: file to write. Its suffix selects the format. The file must be in the root of the manifest, or in a folder
+            that contains the root.
+        force: whether to replace an existing file.
 
     Raises:
         InputError: the suffix is unknown, the root is outside the folder of `path`, a text is not UTF-8, the file
-            cannot be written, or pyarrow is not installed.
+            exists and `force` is False, the file cannot be written, or pyarrow is not installed.
     """
     writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
         ".csv": _as_csv,
@@ -197,8 +210,11 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     try:
         data = writers[suffix](columns)
     except UnicodeEncodeError as error:
-        raise InputError(f"{path}: {error.object[:80]!r} is not UTF-8; rename the file") from error
-    write_atomic(path, data)
+        raise InputError(
+            f"{path}: the file name or text {error.object[:80]!r} is not valid UTF-8; rename the file or correct the "
+            "text"
+        ) from error
+    write_output(path, data, force)
 
 
 def _below(root: Path, path: Path) -> PurePosixPath:
@@ -225,34 +241,32 @@ def _check_kinds(kinds: dict[str, Kind]) -> None:
     for name in kinds:
         if name in _OWN:
             raise InputError(
-                f"modality {name!r}: a manifest reserves this column name for other data; rename the modality"
+                f"modality {name!r}: this column name has another meaning in a manifest; rename the modality"
             )
 
 
-def _check_row(number: int, row: Row, kinds: dict[str, Kind], addresses: bool) -> None:
+def _check_row(place: str, row: Row, kinds: dict[str, Kind], addresses: bool) -> None:
     if row.split not in SPLITS:
         raise InputError(
-            f"row {number}, column 'split': unknown split {row.split!r}; "
+            f"{place}, column 'split': unknown split {row.split!r}; "
             f"choose from {', '.join(SPLITS)}{nearest(row.split, SPLITS)}"
         )
     for name in ("start", "end"):
         value = getattr(row, name)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise InputError(
-                f"row {number}, column {name!r}: found {value}, expected a finite number of seconds, at least 0"
+                f"{place}, column {name!r}: found {value}, expected a finite number of seconds, at least 0"
             )
     if row.end is not None and row.end <= (row.start or 0.0):
-        raise InputError(
-            f"row {number}, column 'end': the end ({row.end} s) must be after the start ({row.start or 0.0} s)"
-        )
+        raise InputError(f"{place}, column 'end': the end ({row.end} s) must be after the start ({row.start or 0.0} s)")
     for name, cell in row.media.items():
         problem = _path_problem(cell, addresses) if kinds[name] != "text" else ""
         if problem:
-            raise InputError(f"row {number}, column {name!r}: cannot use {cell!r}, because it {problem}")
+            raise InputError(f"{place}, column {name!r}: cannot use {cell!r}, because it {problem}")
 
 
 def _path_problem(cell: str, addresses: bool) -> str:
-    """Return why the path in a cell is invalid or leads outside the root; an empty string if there is no problem."""
+    """Return why the path in a cell is invalid or leads outside the root; an empty string if the path is valid."""
     if _ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"
@@ -273,16 +287,16 @@ def _modality(column: str) -> tuple[str, Kind]:
     return name or kind, kind
 
 
-def _cells(column: str, values: Iterable[object], parse: Callable[[object], Any]) -> list[Any]:
-    """Parse the cells of a column, and return the values. The value of an empty cell is None."""
+def _cells(table: Table, column: str, parse: Callable[[object], Any]) -> list[Any]:
+    """Parse the cells of a column, and return the values: None for an empty cell, or if the column is missing."""
     parsed = []
-    for number, value in enumerate(values):
+    for number, value in enumerate(table.get(column, [None] * len(table["id"]))):
         try:
             parsed.append(None if value is None or value == "" else parse(value))
         except InputError as error:
-            raise InputError(f"row {number}, column {column!r}: {error}") from error
+            raise InputError(f"{table.place(number)}, column {column!r}: {error}") from error
         except (ValueError, TypeError) as error:
-            raise InputError(f"row {number}, column {column!r}: found {value!r}, expected {error}") from error
+            raise InputError(f"{table.place(number)}, column {column!r}: found {value!r}, expected {error}") from error
     return parsed
 
 

@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 from omnidistill.core.errors import InputError
 
-_WINDOW, _STEP = 0.025, 0.010  # seconds
-_PRE_EMPHASIS = 0.97
+WINDOW, STEP = 0.025, 0.010
+"""Length of a window, and time between windows, in seconds."""
+PRE_EMPHASIS = 0.97
+"""Factor of the previous sample that is subtracted from a sample."""
 _LOWEST = 20.0  # Hz
 _FLOOR = torch.finfo(torch.float32).eps  # lower bound of all energies, for any dtype
 
@@ -40,24 +42,24 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
     Raises:
         InputError: the waveform is shorter than 25 ms.
     """
-    window, step = round(_WINDOW * rate), round(_STEP * rate)
+    window, step = round(WINDOW * rate), round(STEP * rate)
     if len(waveform) < window:
         raise InputError(
             f"the sound is too short: it has {len(waveform)} samples at {rate} Hz, but needs at least {window} samples "
-            f"({_WINDOW * 1000:g} ms); use a longer sound"
+            f"({WINDOW * 1000:g} ms); use a longer sound"
         )
     frames = waveform.unfold(0, window, step)
     frames = frames - frames.mean(1, keepdim=True)
     before = F.pad(frames[:, :-1].unsqueeze(1), (1, 0), mode="replicate").squeeze(1)
     hann = torch.hann_window(window, periodic=False, dtype=waveform.dtype, device=waveform.device)
     size = 1 << (window - 1).bit_length()
-    power = torch.fft.rfft((frames - _PRE_EMPHASIS * before) * hann, size).abs().square()
-    energies: Tensor = power @ _triangles(rate, size, num_bins).to(power)
+    power = torch.fft.rfft((frames - PRE_EMPHASIS * before) * hann, size).abs().square()
+    energies: Tensor = power @ mel_filters(rate, size, num_bins).to(power)
     return energies.clamp_min(_FLOOR).log()
 
 
-def _triangles(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """Return the triangular filters: the weight of each FFT frequency in each mel bin."""
+def mel_filters(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
+    """Return the triangular filters: the weight of each frequency of an FFT of `size` samples in each mel bin."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")

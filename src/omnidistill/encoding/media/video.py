@@ -104,7 +104,7 @@ def _shown(container: Any, stream: Any, times: Sequence[float], source: Source) 
 
 
 def _check_end(container: Any, stream: Any, last: float, time: float, source: Source) -> None:
-    """Raise MediaError if frames are missing at the end. Decoding alone does not detect every truncated file."""
+    """Raise MediaError if the end of the video is missing. Decoding alone does not detect every truncated file."""
     stated = track_length(container, stream)
     if stated is not None and min(time, stated) > last + spacing(stream) + MISSING:
         raise MediaError(f"{source}: truncated: the last frame is at {last:.2f} of {stated:.2f} s; download it again")

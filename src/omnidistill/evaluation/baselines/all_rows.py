@@ -3,8 +3,8 @@
 With the published protocol (`paper_protocol`), only the step size is chosen on validation.
 
 The baseline `full` minimises InfoNCE; all rows of a group are positives. Gain retained is measured relative to `full`:
-a set with a gain retained of 100 % scores as high as `full`. The baseline `full-own` minimises the objective of the
-set's students. Comparing `full-own` with `full` shows the effect of the objective.
+a set with a gain retained of 100 % scores as high as `full`. The baseline `full-own` minimises the objective with which
+students train on the set. Comparing `full-own` with `full` shows the effect of the objective.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class AllRows(Baseline):
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """Heads trained on all rows by the objective of the set's students."""
+    """Heads trained on all rows by the objective with which students train on the set."""
 
     objective: AnyObjective | None = None
     """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Train heads on all rows by the objective of this baseline."""
+        """Train heads on all rows by the `objective` of this baseline."""
         assert self.objective is not None
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 

@@ -1,4 +1,4 @@
-"""Interface for baselines: methods that obtain heads from the same initial heads, but without a distilled set.
+"""Interface for baselines: methods that compute heads without a distilled set. All receive the same initial heads.
 
 All choices are made on validation, because the data (a `Development`) contains no test split. The result of a baseline
 depends only on its settings, the initial heads, the data, the evaluation protocol and a seed. It is therefore the same
@@ -23,7 +23,7 @@ from omnidistill.models.objectives import Objective
 
 @dataclass(frozen=True)
 class Allowance:
-    """How much a baseline may store, so that it is as small as the synthetic sets that it is compared with.
+    """How much a baseline may store: no more than the synthetic sets with which it is compared.
 
     Attributes:
         rows: number of training rows, for baselines that store rows (in float32).
@@ -44,7 +44,7 @@ class Setting:
         evaluate: the evaluation protocol.
         seed: seed for all random streams.
         allowance: limits for a sized baseline; None if the baseline is not sized.
-        fitted: results of the baselines named in `needs`.
+        fitted: results of the other baselines that this one requires (`Baseline.needs`).
     """
 
     data: Development
@@ -74,7 +74,7 @@ class Baseline(Component):
         """Return the heads of `evaluate.num_seeds` runs, or of one run if the result does not depend on the seed."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline is meaningful for these inputs. Otherwise, tables omit it."""
+        """Return whether the baseline is meaningful for these inputs. If it is not, tables omit it."""
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:

@@ -1,7 +1,8 @@
 """Ridge CCA heads with the largest rank that takes no more bytes than a set: in float32, in 4 bits, or entropy-coded.
 
 A set of N rows stores N x p_m values per modality, as many as heads of rank N. Storing heads is therefore the simplest
-alternative to storing a set. Ridge and row pairing are chosen on validation, with heads that are already rounded.
+alternative to storing a set. The ridge and the row pairing (see `ridge_cca`) are those whose rounded heads have the
+highest validation score.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class CcaBytes(Baseline):
         return largest_rank(setting, self.storage) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Round the heads of every ridge and row pairing; return those with the best validation score."""
+        """Compute and round heads for every candidate ridge and row pairing; return the best on validation."""
         started_at, train, rank = time.monotonic(), setting.data.train, largest_rank(setting, self.storage)
         best, num_evaluated = None, 0
         for exact, _, settings in cca_candidates(train, rank, self.ridges):

@@ -1,8 +1,9 @@
 """Heads W_m (r x p_m) that take no more bytes than a set: the largest rank r, and the size of the files.
 
-Heads are rounded and coded by the same storages as the rows of sets. If preprocessing centres the features, the
-receiver also needs their means mu_m. The files then contain the smaller of two equivalent forms: the means, or the
-biases -W_m mu_m in float32 (r numbers per modality). Otherwise, the files always contain biases.
+p_m is the feature width of modality m. The rows of heads are rounded and coded in the same formats as the rows of sets
+(`models.storages`). If preprocessing centres the features, using the heads also requires the means mu_m of the
+features. The files then contain either the means or the equivalent biases -W_m mu_m (r float32 numbers per modality),
+whichever are smaller. If the features are not centred, the files always contain biases.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 
     Args:
         storage: how the rows of the heads are stored.
-        widths: feature width p_m of each modality.
-        rank: number of rows r of each head.
-        preprocessing: steps that a receiver applies to features.
+        widths: feature width of each modality.
+        rank: number of rows of each head.
+        preprocessing: steps that are applied to features before the heads.
     """
     heads = {f"head/{name}": x for name, x in storage.empty(widths, rank).items()}
     biases = {f"bias/{name}": torch.empty(rank, device="meta") for name in widths}
@@ -45,18 +46,20 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 
 
 def largest_rank(setting: Setting, storage: Storage) -> int:
-    """Return the largest rank for which the files fit into the allowed bytes, or 0 if this rank is less than 2.
+    """Return the largest rank of heads whose files fit into the allowed bytes, or 0 if this rank is less than 2.
 
-    The lower limit of 2 is the smallest size of a set. The upper limit is the second largest feature width, because no
-    pair of modalities has more canonical directions. Some of the allowed bytes are reserved for the factors that are
-    needed to stack the heads on the initial heads.
+    The lower limit is 2 because a set has at least two rows. The upper limit is the second largest feature width,
+    because no pair of modalities has more canonical directions. Some of the allowed bytes are reserved for the scaling
+    factors that are needed to stack the heads on the initial heads.
 
     Raises:
-        InputError: the storage gives several views per row, which is only possible for synthetic rows.
+        InputError: the storage derives several rows (views) from a stored row, but heads have no views.
     """
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
-        raise InputError("storage.views: must be 1 for a baseline, because heads have no views; set it to 1")
+        raise InputError(
+            "storage.views: a baseline stores projection heads, which have no views; set storage.views = 1"
+        )
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)
     rank = bisect_right(ranks, limit, key=lambda rank: compact_bytes(storage, train.widths, rank, train.preprocessing))
@@ -70,7 +73,7 @@ def rounded(heads: Heads, storage: Storage) -> Heads:
 
 
 def bias_of(heads: Heads, train: FeatureSet) -> dict[str, Float[Tensor, " _"]] | None:
-    """Return the biases -W mu, where mu is the mean training row; None if preprocessing centres the features."""
+    """Return the biases -W mu for heads W and the mean training row mu; None if preprocessing centres the features."""
     if train.preprocessing.means:
         return None
     return {name: -(matrix @ train.features[name].mean(0)) for name, matrix in heads.items()}

@@ -3,16 +3,18 @@
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 
 L is the loss, and V_m (r x p_m) is the head of modality m. The rank r is the largest that fits in the bytes of the set.
-J_m is the rounded V_m, stacked on the initial head with weight a, and c is a number in [0, 1]. The training is that of
-the method "anchor" (`distillation.head_learning`): the loss, rounding, optimiser, schedule, number of iterations and
-mini-batches are the same. The method learns rows and computes heads from them by regression. Here, the heads are
-learned without regression. The CCA ridge, the iteration and the learning rate are chosen on validation. The method
-"anchor" uses a single learning rate.
+J_m is the rounded V_m, stacked on the initial head with weight a. The share c in [0, 1] is a setting.
 
-V_m starts as ridge CCA heads in their canonical basis, scaled to a root mean square of 1. The scale of a head does not
-change cosine similarities, and with this scale the learning rates of the method are suitable. To scale the outputs of
-J_m, a fixed sample of training rows replaces the synthetic rows. The heads have no biases. If the features are not
-centred, the size in bytes nevertheless includes biases.
+The method "anchor" learns synthetic rows, and computes heads from them by regression. This baseline learns the heads
+directly. Apart from that, it trains in the same way (`distillation.head_learning`): with the same loss, rounding,
+optimiser, schedule, number of iterations and mini-batches. Validation chooses the CCA ridge, the iteration and the
+learning rate, whereas the method "anchor" uses a single learning rate.
+
+V_m starts as the ridge CCA head in its canonical basis, scaled so that its entries have a root mean square of 1. The
+scale of a head does not change cosine similarities, and the learning rates of the method suit this scale. In J_m, the
+outputs of both heads are divided by their mean length. The method measures this length on the synthetic rows, and this
+baseline on a fixed sample of training rows. The heads have no biases, but if the features are not centred, the size in
+bytes includes biases.
 """
 
 from __future__ import annotations
@@ -51,13 +53,13 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @dataclass(frozen=True)
 class DirectMatrices(LearnableHeads):
-    """Heads whose matrices are learned directly.
+    """Heads that are learned directly, rather than computed from learned synthetic rows.
 
     Attributes:
-        latent: the heads before rounding, one matrix (r x p_m) per modality.
-        logit: logit of `weight`, a scalar.
-        storage: rounds the heads.
-        rows: training rows that determine the scale of the outputs of stacked heads.
+        latent: the heads before rounding, one matrix (rank x feature width) per modality.
+        logit: logit of the weight of these heads when they are stacked on initial heads.
+        storage: how the heads are rounded and stored.
+        rows: training rows on which the mean output length of the heads is measured before they are stacked.
     """
 
     latent: dict[str, Tensor]
@@ -69,15 +71,15 @@ class DirectMatrices(LearnableHeads):
     def closed_form(
         moments: Moments, rank: int, ridge: float, storage: Storage, rows: dict[str, Tensor]
     ) -> DirectMatrices:
-        """Return initial heads in closed form: ridge CCA in the canonical basis, with a root mean square of 1.
+        """Return the heads from which learning starts: ridge CCA heads whose entries have a root mean square of 1.
 
         Args:
             moments: means and covariances of the training rows.
             rank: output width of the heads.
             ridge: regularisation of CCA.
-            storage: rounds the heads.
-            rows: training rows that determine the scale of the outputs of stacked heads. The heads are created on
-                the device of these rows.
+            storage: how the heads are rounded and stored.
+            rows: training rows on which the mean output length of the heads is measured before they are stacked. The
+                heads are created on the device of these rows.
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}
@@ -90,11 +92,11 @@ class DirectMatrices(LearnableHeads):
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: the heads before rounding, and the logit of the weight."""
+        """Return the tensors to learn: the heads before rounding, and the logit of `weight`."""
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows that determine the scale of stacked outputs, and the rounded heads."""
+        """Return the rows on which the mean output length of the heads is measured, and the rounded heads."""
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:
@@ -105,7 +107,7 @@ class DirectMatrices(LearnableHeads):
 
 @baselines.register("direct-heads")
 class DirectHeads(Baseline):
-    """Heads learned directly, in float32, with the largest rank that fits in the bytes of the set."""
+    """Heads learned instead of synthetic rows, in float32, with the largest rank that fits in the bytes of a set."""
 
     sized: ClassVar[bool] = True
     uses_bytes: ClassVar[bool] = True
@@ -164,7 +166,7 @@ class DirectHeads(Baseline):
         )
 
     def _starts(self, setting: Setting, rank: int) -> dict[float, DirectMatrices]:
-        """Return {CCA ridge: initial heads} for every candidate ridge."""
+        """Return {CCA ridge: heads from which learning starts} for every candidate ridge."""
         train = setting.data.train
         pairing: Pairing = "groups" if train.pairing is None else "rows"
         moments = accumulate_moments(train, pairing)
@@ -181,7 +183,7 @@ class DirectHeads(Baseline):
 
 @baselines.register("direct-heads-4-bit")
 class DirectHeads4Bit(DirectHeads):
-    """Heads learned directly, in 4 bits per number, with the largest rank that fits in the bytes of the set."""
+    """Heads learned instead of synthetic rows, in 4 bits, with the largest rank that fits in the bytes of a set."""
 
     storage: AnyStorage = RowStorage(bits=4)
     """How the rows of the heads are stored."""
@@ -189,7 +191,7 @@ class DirectHeads4Bit(DirectHeads):
 
 @baselines.register("direct-heads-coded")
 class DirectHeadsCoded(DirectHeads):
-    """Heads learned directly, entropy-coded, with the largest rank that fits in the bytes of the set."""
+    """Entropy-coded heads, learned instead of synthetic rows, with the largest rank that fits in the bytes of a set."""
 
     storage: AnyStorage = CodedStorage()
     """How the rows of the heads are stored."""

@@ -40,11 +40,11 @@ class EqualBytes(Baseline):
     """Bits per number of the stored factors."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether an update of rank 1 fits in the allowed bytes."""
+        """Return whether a rank-1 update of the initial heads fits in the allowed bytes."""
         return self._rank(setting) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Truncate the update of every head to the largest rank that fits in the allowed bytes."""
+        """Truncate the update (trained minus initial head) to the largest rank that fits in the allowed bytes."""
         started_at, full, rank = time.monotonic(), setting.fitted["full"], self._rank(setting)
         form = RowStorage(bits=self.bits)
         start = setting.start
@@ -78,9 +78,9 @@ class EqualBytes4Bit(EqualBytes):
 
 
 def _truncated(update: Float[Tensor, "R d p"], rank: int, form: RowForm) -> Float[Tensor, "R d p"]:
-    """Return the update of each run, approximated by a matrix of at most this rank.
+    """Return a low-rank approximation of each run's update (trained head minus initial head).
 
-    The low-rank factors are rounded in the same way as for storage in `form`.
+    The low-rank factors are rounded as if they had been stored in `form` and loaded again.
     """
     if not rank:
         return torch.zeros_like(update)

@@ -43,7 +43,7 @@ class LowRank(Baseline):
     """Candidate step sizes for Adam; the one with the best validation score is used."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the rank is at least 2 and less than every dimension of the initial heads."""
+        """Return whether the rank of the update is at least 2 and less than every dimension of the initial heads."""
         assert setting.allowance is not None
         return (
             LEAST_ROWS

@@ -24,7 +24,7 @@ def mean_output_norms(
     features: Mapping[str, Float[Tensor, "_ _"]],
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> dict[str, float]:
-    """Return the mean over rows of ||W x + b|| for every modality; 1 where all outputs are zero.
+    """Return the mean over rows of ||W x + b|| for every modality; 1 if all outputs of a modality are zero.
 
     Args:
         heads: {modality: d x p_m}.

@@ -1,7 +1,7 @@
 """Baseline: students trained by InfoNCE on random real rows (float32), which are resampled for every run.
 
-The step size and the number of steps are chosen on validation, as in methods that select or compute the rows of a set.
-With the published protocol (`paper_protocol`), the number of steps is fixed and only the step size is chosen.
+The step size and the number of steps are chosen on validation. With the published protocol (`paper_protocol`), the
+number of steps is fixed and only the step size is chosen.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class RandomRows(Baseline):
     """Maximum number of steps; the candidates are 8, 16, 32, ... up to this number."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether at least 2 rows are allowed, the minimum for a contrastive loss."""
+        """Return whether the baseline may store at least 2 rows, the minimum for a contrastive loss."""
         assert setting.allowance is not None
         return setting.allowance.rows >= LEAST_ROWS
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose the step size and number of steps with two random samples of rows; train each run on a new sample."""
+        """Choose the step size and number of steps on two random samples of rows; train each run on a new sample."""
         assert setting.allowance is not None
         started_at, streams, evaluate = time.monotonic(), Streams(setting.seed), setting.evaluate
         train_rows, start, size = setting.data.train, setting.start, setting.allowance.rows
@@ -96,7 +96,7 @@ class RandomRows(Baseline):
 
 
 def _curve(students: Iterator[Any], length: int, validation: FeatureSet) -> list[float]:
-    """Return the validation score at every checkpoint. After training has diverged, the score is -1."""
+    """Return the validation score at every checkpoint; -1 at checkpoints after training has diverged."""
     scores: list[float] = []
     with suppress(NotFiniteError):
         scores += (mean_score(heads, validation) for _, heads in students)

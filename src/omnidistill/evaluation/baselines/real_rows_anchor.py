@@ -1,12 +1,13 @@
-"""Real rows under the recipe "anchor": heads by ridge regression from real float32 rows to shared anchors.
+"""Baselines that compute heads from real rows (float32) by the recipe "anchor": ridge regression to shared anchors.
 
     W_m = (K_m + lambda s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m
 
-X_m (N x p_m) are N random training rows, or the means of the rows of N random groups. They are resampled for every run.
-The ridge lambda is the same for all modalities and runs. It is chosen on validation, with two samples that no run uses.
+X_m (N x p_m) are N random training rows of modality m, or the means of the rows of N random groups. They are resampled
+for every run. Row i has the same target in all modalities: its anchor, the i-th unit vector. The ridge lambda is the
+same for all modalities and runs. It is chosen on validation, with two samples that no run uses.
 
-The method "anchor" learns its rows, but these rows are not learned. The baseline "random" trains heads on such rows by
-InfoNCE; here, the recipe "anchor" computes the heads (`training.recipes.anchor_regression`).
+The method "anchor" uses the same recipe (`training.recipes.anchor_regression`) with learned rows. The baseline "random"
+also uses real rows, but trains heads on them by InfoNCE.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _TUNING_SAMPLES = 2
 
 
 class RealRowsAnchor(Baseline):
-    """Heads that are computed from real rows by ridge regression to shared anchors."""
+    """Heads computed from real rows by ridge regression to anchors: targets that all modalities share."""
 
     sized: ClassVar[bool] = True
     needs_start: ClassVar[bool] = False
@@ -57,7 +58,7 @@ class RealRowsAnchor(Baseline):
         """Return `size` random rows of each modality, or fewer if the training data do not have enough."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether at least 2 rows are allowed, the minimum size of a set."""
+        """Return whether the baseline may store at least 2 rows, the minimum size of a set."""
         assert setting.allowance is not None
         return setting.allowance.rows >= LEAST_ROWS
 
@@ -82,14 +83,14 @@ class RealRowsAnchor(Baseline):
 
 
 def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) -> StackedHeads:
-    """Return the heads of each sample, stacked to {modality: samples x N x p_m}."""
+    """Return the heads computed from each sample of rows, stacked to {modality: samples x N x p_m}."""
     heads = [heads_of_rows(rows, [ridge] * len(rows)) for rows in samples]
     return {name: torch.stack([run[name] for run in heads]) for name in samples[0]}
 
 
 @baselines.register("random-anchor")
 class RandomAnchor(RealRowsAnchor):
-    """Heads that are computed from random real rows by ridge regression to shared anchors."""
+    """Heads computed from random real rows by ridge regression to anchors: targets that all modalities share."""
 
     title: ClassVar[str] = "random"
 
@@ -100,12 +101,12 @@ class RandomAnchor(RealRowsAnchor):
 
 @baselines.register("group-means-anchor")
 class GroupMeansAnchor(RealRowsAnchor):
-    """Heads that are computed from the means of random groups by ridge regression to shared anchors."""
+    """Heads computed from the means of random groups by ridge regression to targets that all modalities share."""
 
     title: ClassVar[str] = "group means"
 
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the means of the rows of random groups."""
+        """Choose random groups, and return the mean of the rows of each group."""
         codes = train.group_codes
         counts = torch.bincount(codes)
         chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:size].to(train.device)

@@ -53,7 +53,7 @@ class Stacked(Baseline):
     """Weights of the other baseline that validation chooses from, in [0, 1]; all runs have the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the other baseline applies to these inputs."""
+        """Return whether the baseline whose heads are stacked applies to these inputs."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:
@@ -85,10 +85,10 @@ def stack_heads(upper: Heads, lower: Heads, weight: float, bias: Bias = None) ->
     """Return the stacked heads [sqrt(weight) upper; sqrt(1 - weight) lower] and their biases.
 
     Args:
-        upper: {modality: k x p_m}, with outputs of mean length 1.
-        lower: {modality: d x p_m}, with outputs of mean length 1.
-        weight: weight of the upper part, in [0, 1].
-        bias: {modality: k}, the biases of the upper part; None means zero. The lower part has zero bias.
+        upper: heads {modality: k x p_m} whose outputs have a mean length of 1.
+        lower: heads {modality: d x p_m} whose outputs have a mean length of 1.
+        weight: weight of the upper heads, in [0, 1].
+        bias: biases {modality: k} of the upper heads; None means zero. The lower heads have zero bias.
     """
     above, below = math.sqrt(weight), math.sqrt(1 - weight)
     heads = {name: torch.cat([above * matrix, below * lower[name]]) for name, matrix in upper.items()}
@@ -98,9 +98,9 @@ def stack_heads(upper: Heads, lower: Heads, weight: float, bias: Bias = None) ->
 
 
 def _normalised(row: TrainedHeads, run: int, setting: Setting) -> tuple[Heads, Bias]:
-    """Return the heads and biases of one run, scaled to outputs of mean length 1.
+    """Return the heads and biases of one run, scaled so that their outputs have a mean length of 1.
 
-    A baseline with biases must have exactly one run.
+    If the heads have biases, `row` must contain exactly one run.
     """
     assert row.bias is None or row.num_runs == 1
     device = device_of(setting.start)
@@ -114,7 +114,7 @@ def _scaled(tensors: Mapping[str, Tensor], norms: Mapping[str, float]) -> dict[s
 
 
 def _stacked_class(upper: str) -> type[Stacked]:
-    """Create the class of the baseline that stacks the heads of `upper`."""
+    """Create the class of the baseline that stacks the heads of the baseline `upper` on the initial heads."""
     content = {
         "__module__": __name__,
         "__doc__": f"Heads of the baseline '{upper}' stacked on the initial heads, with a weight chosen on validation.",

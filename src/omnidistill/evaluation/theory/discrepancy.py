@@ -12,9 +12,11 @@ with rows h_m. This module computes the discrepancy Delta, the constant C_J and 
     C_J = max over instances of both batches of ||J_i||
     eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
 
-The reconstruction leaves open whether omega_k belongs to the real or to the synthetic instance, so the module computes
-eq. 10 with both. Eq. 10 follows from G = sum_k c_k A_k only if both batches have the same coefficients c_k, no rest R,
-and the same Jacobian. In general, three more terms are needed (own derivation). A prime marks the synthetic instance:
+In terms of the modes A_k of an instance (see `modes`), G = sum_k c_k A_k + R with a rest R, and omega_k = |c_k| (see
+`mode_gradients`). The distance between the k-th modes of two paired instances is eps_k = ||A_k - A'_k||, where a prime
+marks the synthetic instance. The reconstruction leaves open whether omega_k belongs to the real or to the synthetic
+instance, so the module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same
+coefficients c_k and the same Jacobian. In general, three more terms are needed (own derivation):
 
     J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
@@ -82,7 +84,7 @@ class Batch:
         )
 
     def jacobian_norm(self) -> float:
-        """Return the largest ||J_i|| over the instances of the batch; see the module docstring."""
+        """Return the largest norm ||J_i|| over the instances of the batch; the module docstring defines J_i."""
         lengths = torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in self.features.values()], dim=-1)
         return float((lengths / self.norms).max())
 
@@ -113,7 +115,7 @@ class Discrepancy:
 
     @property
     def complete(self) -> float:
-        """The complete bound on Delta; see the module docstring."""
+        """The complete bound on the discrepancy Delta, which always holds; see the module docstring."""
         return self.jacobian_norm * (sum(self.by_mode) + self.coefficients + self.rest) + self.jacobian
 
 
@@ -152,7 +154,7 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the last term of the complete bound: the mean of ||(J_i - J'_i)^T G'_i|| over the instances."""
+    """Return the last term of the complete bound on Delta: the mean over instances of ||(J_i - J'_i)^T G'_i||."""
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
     pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]

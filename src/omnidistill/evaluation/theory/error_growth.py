@@ -28,12 +28,14 @@ from collections.abc import Sequence
 def error_bounds(
     step_sizes: Sequence[float], lipschitz: Sequence[float], discrepancies: Sequence[float]
 ) -> list[float]:
-    """Return upper bounds on e_0, ..., e_T. A bound that exceeds the range of float64 is infinite.
+    """Return upper bounds on the distances e_0, ..., e_T between two students after 0 to T steps.
+
+    A bound that exceeds the range of float64 is infinite.
 
     Args:
-        step_sizes: eta of each step.
-        lipschitz: L of each step.
-        discrepancies: Delta_t of each step, or an upper bound on it.
+        step_sizes: step size eta of each step.
+        lipschitz: Lipschitz constant L of each step.
+        discrepancies: discrepancy Delta_t between the gradients of the students in each step, or an upper bound on it.
     """
     bounds = [0.0]
     for eta, constant, delta in zip(step_sizes, lipschitz, discrepancies, strict=True):

@@ -1,4 +1,4 @@
-"""Check Lemmas 2 and 3 of HoPA (arXiv 2604.10666), which are identities, on embeddings in float64.
+"""Check the identities in Lemmas 2 and 3 of HoPA (arXiv 2604.10666) numerically, on embeddings in float64.
 
 Let Z (M x d) be the embeddings of an instance, sigma_k their singular values, G = Z Z^T the Gram matrix, and u_1 the
 leading eigenvector of G. Then
@@ -28,7 +28,7 @@ from omnidistill.models.spectrum import spectrum
 
 
 def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the absolute difference between the two sides of Lemma 2 for each instance."""
+    """Return the absolute difference between the two sides of Lemma 2 of HoPA for each instance."""
     gram = embeddings @ embeddings.mT
     result = spectrum(gram)
     leading = result.vectors[..., :1] * result.sigma[..., :1].unsqueeze(-1)
@@ -38,7 +38,7 @@ def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float
 
 
 def lemma_3_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the largest violation of the three equations of Lemma 3 for each instance."""
+    """Return the largest violation of the three equations in Lemma 3 of HoPA for each instance."""
     result = spectrum(embeddings @ embeddings.mT)
     proxy = (result.weights().unsqueeze(-2) @ embeddings).squeeze(-2)
     length = (torch.linalg.vector_norm(proxy, dim=-1) - 1).abs()

@@ -1,7 +1,7 @@
-"""Measure the quantities in the theory of HoPA on two students.
+"""Measure the quantities in the theory of HoPA on two students, one trained on synthetic and one on real rows.
 
-The measurements consist of one record per step, the bounds on the distance between the students, the modes of all rows,
-and how strongly several objectives excite each mode.
+The result contains one record per step, the bounds on the distance between the students, and the modes of all rows. It
+also contains the size of the gradient in each mode, for several objectives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REFERENCES: tuple[tuple[str, Objective], ...] = (
 
 @dataclass(frozen=True)
 class Measurements:
-    """The measurements on two students; see `TheoryContent` for the fields."""
+    """The measurements on the synthetic and the real student; `TheoryContent` describes the fields."""
 
     steps: tuple[TheoryStep, ...]
     bounds: Bounds
@@ -47,10 +47,10 @@ def measure_theory(
     generator: torch.Generator,
     on_step: Callable[[], None] = lambda: None,
 ) -> Measurements:
-    """Train the two students, and return all measurements.
+    """Train the synthetic and the real student, and return all measurements.
 
     Args:
-        students: the two students.
+        students: the two students before their first step.
         ids: ids of the real rows, one per synthetic row.
         generator: random generator for the power iteration.
         on_step: function that is called after every step.
@@ -72,11 +72,11 @@ def measure_theory(
 
 
 def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
-    """Return the bounds on the distance between the students after each number of steps.
+    """Return the bounds on the distance between the two students after 0 to T steps.
 
     Args:
-        steps: the measurements before each step.
-        distances: measured distances, after 0 to T steps.
+        steps: the measurements before each of the T steps.
+        distances: the measured distances after 0 to T steps.
     """
     sizes = [step.step_size for step in steps]
     local = [step.lipschitz for step in steps]
@@ -100,7 +100,7 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return how strongly the student's own objective and those in `REFERENCES` excite each mode.
+    """Return the size of the gradient in each mode, for the student's objective and for those in `REFERENCES`.
 
     The gradients are computed on all synthetic rows as one batch.
 

@@ -8,15 +8,15 @@ G_i = b dL/dZ_i; the factor b treats L as a mean over instances. With the modes 
 
 An objective *excites* mode k if omega_k > 0.
 
-**HoPA, eq. 14.** The term L_mod = -(1/b) sum_i log p_1 depends only on the singular values, and dsigma_k = <A_k, dZ>.
-Therefore R = 0 and
+**HoPA, eq. 14.** The loss of HoPA has two terms. The term L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau)
+depends only on the singular values sigma_k, and dsigma_k = <A_k, dZ>. Therefore R = 0 and
 
     c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2
 
 With the softmax, the statement "omega_k = 0 for k >= 2" is therefore false. At sigma_k = 0, sigma_k has no derivative;
-the library sets c_k = 0 there. For the single-mode term L_mod = -sigma_1, c_1 = -1 and all other c_k are 0. The term
-L_ins depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to R but
-not to c_k (own derivation).
+the library sets c_k = 0 there. For the single-mode term L_mod = -sigma_1, c_1 = -1 and all other c_k are 0. The other
+term, L_ins, depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to
+R but not to c_k (own derivation).
 
 **Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
 instance i, s_mn,ij = z_m,i . z_n,j and e_mn,ij = dL/ds_mn,ij. Then
@@ -53,11 +53,11 @@ class ModeGradients:
 
     @property
     def omega(self) -> Float[Tensor, "b K"]:
-        """Absolute values of the coefficients, omega_k = |c_k| (eq. 11)."""
+        """Absolute values of the coefficients c_k of the modes, omega_k = |c_k| (HoPA, eq. 11)."""
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
-        """Return the share of sum_i ||G_i||^2 in each mode, and the share in the rest R.
+        """Return the share of each mode, and of the rest R, in the squared gradient norm sum_i ||G_i||^2.
 
         The shares sum to 1, or are all 0 if the gradient is 0.
         """
@@ -86,7 +86,7 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 predicts for a HoPA objective; None for other objectives."""
+    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives."""
     if not isinstance(objective, Hopa):
         return None
     sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]

@@ -28,7 +28,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of b instances, in descending order of their singular values."""
+    """The modes of b instances: the singular values of their embeddings, in descending order, and singular vectors."""
 
     sigma: Float[Tensor, "b K"]
     left: Float[Tensor, "b M K"]  # u_k in column k
@@ -39,7 +39,7 @@ class Modes:
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
-        """Return the Frobenius inner products <gradient, A_k> = u_k^T gradient v_k (eq. 11 without absolute value)."""
+        """Return the Frobenius inner products of the gradient with each mode, <gradient, A_k> = u_k^T gradient v_k."""
         return ((self.left.mT @ gradient) * self.right).sum(-1)
 
     def combined(self, coefficients: Float[Tensor, "b K"]) -> Float[Tensor, "b M d"]:
@@ -48,7 +48,7 @@ class Modes:
 
 
 def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
-    """Return the modes of instances with these embeddings, by a thin SVD."""
+    """Return the modes of instances: the thin SVD of the embeddings of each instance."""
     left, sigma, right = torch.linalg.svd(embeddings, full_matrices=False)
     return Modes(sigma, left, right)
 

@@ -54,7 +54,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class PairedStudents:
-    """The two students before their first step, and the steps that they take.
+    """Two students before their first step, one for synthetic and one for real rows, and the steps that they take.
 
     Attributes:
         objective: the loss of both students.
@@ -96,7 +96,7 @@ class PairedStudents:
         yield None, ours, theirs
 
     def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
-        """Return the modes of every synthetic row and of its real row.
+        """Return the modes of every synthetic row and of the real row that is paired with it.
 
         Args:
             heads: heads that embed both kinds of rows.
@@ -168,9 +168,9 @@ class PairedStudents:
         )
 
     def _eq_14(self, batches: Sequence[Batch]) -> float | None:
-        """Return the largest difference between the measured coefficients c_k and those of eq. 14.
+        """Return the largest difference between the measured coefficients c_k and those that eq. 14 of HoPA predicts.
 
-        Return None if eq. 14 does not apply to the objective.
+        Return None if the objective is not HoPA, because eq. 14 then does not apply.
         """
         violations = []
         for batch in batches:

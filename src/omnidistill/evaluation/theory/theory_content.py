@@ -1,4 +1,4 @@
-"""The content of theory.json: all measurements of `diagnose`.
+"""The content of theory.json: all measurements of the command `diagnose`.
 
 The modules `modes`, `mode_gradients`, `discrepancy` and `error_growth` define the symbols and cite the equations. Lists
 over modes start with k = 1. Bounds that exceed the range of float64 are None.
@@ -43,12 +43,12 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10: the larger of the sums with the omega_k of synthetic and of real instances."""
+        """The right side of eq. 10 of HoPA, with the omega_k of synthetic or of real instances: the larger sum."""
         return max(sum(self.modes), sum(self.modes_real))
 
     @property
     def total(self) -> float:
-        """The complete bound on Delta: the sum of its terms."""
+        """The complete bound on the discrepancy Delta: the sum of its terms."""
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
 
@@ -121,7 +121,7 @@ class InstanceModes(JsonContent):
 
 
 class Excitation(JsonContent):
-    """How strongly an objective excites each mode on the synthetic rows; see `mode_gradients`.
+    """The size of an objective's gradient in each mode, on the synthetic rows; see `mode_gradients`.
 
     Attributes:
         objective: title of the objective.

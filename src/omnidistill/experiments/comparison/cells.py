@@ -48,7 +48,7 @@ class ComparisonContext:
         data: the data, on the device of the comparison.
         start: initial heads of every student, on the same device.
         store: the store for results, runs and experts.
-        origin: how the initial heads were obtained, as JSON.
+        origin: how the initial heads were obtained, as a JSON object.
     """
 
     data: FeatureSet
@@ -58,7 +58,7 @@ class ComparisonContext:
 
 
 def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Progress) -> None:
-    """Distil the set of a cell, train students on it, and store their rankings of the test split."""
+    """Distil the set of a cell (method, size and seed), train students on it, and store their test rankings."""
     folder = context.store.run_folder(cell)
     with peak_memory() as peak:
         result = distill(
@@ -82,8 +82,8 @@ def run_cell(context: ComparisonContext, cell: Cell, command: str, progress: Pro
 def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
     """Fit a baseline and store its rankings of the test split.
 
-    If other baselines are computed from the heads of this one, the heads are stored too. If this baseline is computed
-    from others that are not stored yet, they are fitted first.
+    The heads of the baseline are stored too if other baselines are computed from them. If this baseline is itself
+    computed from other baselines, those that are not stored yet are fitted first.
     """
     fitted = {needed.baseline.kind: _stored_heads(context, needed) for needed in cell.needed}
     setting = Setting(context.data.development(), context.start, cell.evaluate, cell.seed, cell.allowance, fitted)
@@ -96,7 +96,7 @@ def fit_baseline(context: ComparisonContext, cell: BaselineCell) -> None:
 
 
 def load_result(context: ComparisonContext, cell: AnyCell) -> Result:
-    """Return a stored result. Raises InputError if it is damaged."""
+    """Return the stored result of a cell (method, size and seed) or baseline. Raises InputError if it is damaged."""
     tensors, meta = context.store.load(cell)
     with reading(f"the result of {cell.folder}", "delete its folder to compute it again"):
         if isinstance(cell, BaselineCell) and not meta["label"]:
@@ -123,15 +123,15 @@ def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHead
     heads, bias = (_heads_in(tensors, kind, context) for kind in ("heads", "bias"))
     if not heads:
         raise InputError(
-            f"baseline '{cell.name}': another baseline needs its heads, but they were not stored; set stores_heads = "
-            "True in the class of this baseline"
+            f"baseline '{cell.name}': its heads were not stored, but another baseline needs them; set stores_heads = "
+            f"True in the class of '{cell.name}'"
         )
     seconds, judged = meta["seconds"]["students"], meta["judged"]
     return TrainedHeads(meta["label"], (heads,), meta["bytes"], seconds, meta["settings"], judged, bias or None)
 
 
 def _heads_in(tensors: Mapping[str, Tensor], kind: str, context: ComparisonContext) -> dict[str, Tensor]:
-    """Return the stored heads or biases by modality; empty if there are none."""
+    """Return {modality: stored heads or biases of a baseline}; empty if the baseline has none."""
     names = [name for name in context.start if f"{kind}/{name}" in tensors]
     return {name: tensors[f"{kind}/{name}"].to(context.data.device) for name in names}
 

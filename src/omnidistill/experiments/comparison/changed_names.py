@@ -25,7 +25,7 @@ _OTHER_CONTENT = ("paper-table-6", "paper-table-10")
 
 
 def note_changed_name(preset: str, progress: Progress) -> None:
-    """Show the new name of a comparison if version 0.1 used `preset` for a comparison with other contents."""
+    """If version 0.1 used the name `preset` for a comparison with other contents, show the new name of the latter."""
     if preset in _OTHER_CONTENT:
         progress.note(f"{preset} is the table of the paper; what 0.1 called {preset} is now {NEW_NAMES[preset][0]}")
 
@@ -43,7 +43,8 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: is a table of version 0.1, which is now called {new_name}; choose another folder or name"
+            f"{path}: this table was written by version 0.1, and its comparison is now called {new_name}; to keep it, "
+            "choose another folder or name"
         )
 
 

@@ -208,15 +208,15 @@ def open_folder(folder: Path, data: FeatureSet, resume: bool) -> None:
 
 
 def require_settings(start: InitialHeads, base: RunConfig, folder: Path | None) -> None:
-    """Raise InputError if the heads in the folder were pre-trained with different settings than those of the run."""
+    """Raise InputError if the initial heads in the folder were pre-trained with other settings than requested."""
     stored, expected = start.meta.get("config"), base.heads.model_dump(mode="json")
     if isinstance(stored, dict) and stored != expected:
         differing = ", ".join(
             f"heads.{name} = {json.dumps(stored.get(name))}" for name in expected if stored.get(name) != expected[name]
         )
         raise InputError(
-            f"{folder}: contains heads that were created with {differing}; use the same settings, or choose another "
-            "folder"
+            f"{folder}: contains initial heads that were pre-trained with {differing}; use the same settings, or "
+            "choose another folder"
         )
 
 

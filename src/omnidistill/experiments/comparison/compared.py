@@ -42,7 +42,10 @@ class Compared:
         return self.content.to_json()
 
     def file(self, suffix: str) -> Path | None:
-        """Return the path of the table (.md, .csv, .tex, .json) or figure (.svg); None if it was not stored."""
+        """Return the path of the stored file with this suffix: .md, .csv, .tex, .json, or .svg for the figure.
+
+        Return None if there is no such file.
+        """
         if self.folder is None or (suffix == ".svg" and self.content.layout != "curve"):
             return None
         return self.folder / f"{self.content.name}{suffix}"

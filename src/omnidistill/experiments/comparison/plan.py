@@ -47,12 +47,12 @@ class Cell:
 
     @property
     def needs_start(self) -> bool:
-        """Whether a receiver needs the initial heads in addition to the set."""
+        """Whether training on the set also requires the initial heads."""
         return self.config.distill.placeholder_recipe(2).uses_start
 
     @property
     def group(self) -> int:
-        """The budget in bytes if there is one, else the size; sets with the same value are compared."""
+        """The budget in bytes if there is one, else the size. Sets with equal values are compared with each other."""
         return self.size if self.budget is None else self.budget
 
     @property
@@ -78,8 +78,8 @@ class BaselineCell:
             the baseline does not depend on the size.
         budget: budget in bytes of these sets; None if they have none, or if the baseline does not depend on it.
         allowance: largest numbers of rows and bytes that the baseline may use; None if it does not depend on the size.
-        given: baselines with non-default settings. If this baseline is computed from baselines of the same kinds, it
-            uses them instead of the default ones.
+        given: baselines with non-default settings. If this baseline is computed from other baselines, those in `given`
+            replace the baselines of the same kind with default settings.
     """
 
     baseline: Baseline
@@ -108,7 +108,7 @@ class BaselineCell:
 
     @property
     def needs_start(self) -> bool:
-        """Whether a receiver needs the initial heads in addition to the bytes of the row."""
+        """Whether a user of the baseline also needs the initial heads, whose bytes the table row does not include."""
         return self.baseline.needs_start
 
     @property
@@ -145,7 +145,7 @@ AnyCell = Cell | BaselineCell
 def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     """Return all cells, sorted by seed: one cell per combination of method, size (or budget) and seed.
 
-    All inputs are checked before any set is distilled. A budget that is too small for a method gives no cell.
+    All inputs are checked. If a budget is too small for a method, the method has no cell with this budget.
 
     Raises:
         InputError: a method is unknown or is given twice, no method has one of the settings, a size exceeds the number
@@ -175,7 +175,10 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
                 )
             known = {each for cell in cells for each in keys(cell.config.model_dump())}
             hint = nearest(key, known)
-            raise InputError(f"{setting(text)}: no method in this comparison has this setting{hint}")
+            raise InputError(
+                f"{setting(text)}: none of the compared methods has the setting '{key}'; 'omnidistill config "
+                f"--explain' lists settings{hint}"
+            )
     for cell in cells:
         for part in [data.modalities] if cell.config.joint else combinations(data.modalities, 2):
             for objective in (cell.config.distill.student, cell.config.experts.objective):
@@ -184,14 +187,14 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
 
 
 def _without_metrics(evaluate: EvaluateConfig) -> EvaluateConfig:
-    """Return the settings without metrics. Any metric can be computed later, from the stored rankings."""
+    """Return the evaluation settings without metrics, because any metric can be computed from stored rankings."""
     return evaluate.evolve(metrics=None)
 
 
 def plan_baselines(
     comparison: ComparisonConfig, evaluate: EvaluateConfig, cells: Sequence[Cell], data: FeatureSet, start: Heads
 ) -> list[BaselineCell]:
-    """Return all baselines, with the smallest seed of the comparison.
+    """Return all baselines to fit. Each uses the smallest seed of the comparison.
 
     The two baselines that define gain retained come first. A baseline that depends on the size appears once per size
     (or budget). It is omitted at sizes for which it is not defined, for example if fewer than two rows fit the budget.
@@ -221,10 +224,10 @@ def plan_baselines(
 
 
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
-    """Return the cell of a baseline.
+    """Return the entry of the comparison plan for a baseline.
 
     `others` are the other baselines in the table. If the baseline is computed from some of them, and they have
-    non-default settings, the cell records them.
+    non-default settings, the entry records them.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
@@ -263,7 +266,7 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    With `each_anchor`, a method becomes one entry per modality, in which this modality is the anchor.
+    If a method sets `each_anchor`, it has one entry per modality, in which this modality is the anchor.
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from omnidistill.core.engines import Engine
 from omnidistill.core.errors import OmnidistillError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, run_cell
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
@@ -24,7 +25,7 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the cells in `missing` one after the other in this process; return the error of each failed cell."""
+    """Process the comparison cells in `missing` in this process, one by one; return the error of each failed cell."""
     remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
 
     def process(cell: AnyCell) -> None:
@@ -49,7 +50,7 @@ def run_on_workers(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the cells in parallel in other processes, and return the error of each failed cell."""
+    """Process the cells of a comparison in parallel in other processes, and return the error of each failed cell."""
     units, after = plan_units(context, store, cells)
     failures: dict[AnyCell, str] = {}
     with progress, closing(engine.run(runner, units, after=after)) as finished:
@@ -81,7 +82,9 @@ def _failure(result: Callable[[], None]) -> str | None:
 
 
 def error_line(error: Exception) -> str:
-    """Return the message of an error as one line. Only errors of other packages are shown with their type."""
+    """Return the message of an error as one line, preceded by the type of the error if another package raised it."""
+    if out_of_memory(error):
+        return "out of memory"
     name = "" if isinstance(error, OmnidistillError) else f"{type(error).__name__} "
     return " ".join(f"{name}{error}".split())
 

@@ -16,7 +16,7 @@ class RemainingTime:
     baseline. If there are none, it is the mean time of all finished cells.
 
     Args:
-        kinds: the kind (name of the method or baseline) of every cell to process.
+        kinds: for every cell to process, its kind: the name of its method or baseline.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:

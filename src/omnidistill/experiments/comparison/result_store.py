@@ -63,11 +63,11 @@ class ResultStore(Protocol):
     """Stores the results, runs and experts of a comparison."""
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result of a cell or baseline is stored."""
+        """Return whether the result of a cell (method, size and seed) or baseline is stored."""
         ...
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return the stored result of a cell or baseline.
+        """Return the stored result of a cell (method, size and seed) or baseline.
 
         Raises:
             InputError: the stored result is damaged.
@@ -75,7 +75,7 @@ class ResultStore(Protocol):
         ...
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Store the result of a cell or baseline."""
+        """Store the result of a cell (method, size and seed) or baseline."""
         ...
 
     def run_folder(self, cell: Cell) -> Path | None:
@@ -103,11 +103,11 @@ class FolderStore:
     folder: Path
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result of a cell or baseline is stored completely."""
+        """Return whether the result of a cell (method, size and seed) or baseline is stored completely."""
         return (self.result_folder(cell) / "manifest.json").exists()
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return the stored result of a cell or baseline.
+        """Return the stored result of a cell (method, size and seed) or baseline.
 
         Raises:
             InputError: the stored result is damaged.
@@ -118,7 +118,7 @@ class FolderStore:
         return artifact.tensors, artifact.meta
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Store the result of a cell or baseline. An interrupted write leaves no partial result."""
+        """Store the result of a cell (method, size and seed) or baseline, completely or not at all."""
         save_artifact(self.result_folder(cell), KIND, tensors, meta)
 
     def run_folder(self, cell: Cell) -> Path:
@@ -134,18 +134,18 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of a result. Results of version 0.1 are in other folders and are not used."""
+        """Return the folder of the result of a cell or baseline. Results of version 0.1 are not used."""
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the existing folder of a run with the same settings as the cell, or a new folder if there is none."""
+        """Return the existing folder of a run with the settings of the cell; if there is none, a new folder."""
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """{settings of a stored run: its folder}. Finds the folders that earlier versions named differently."""
+        """{settings of a stored run: its folder}. It includes folders that earlier versions named differently."""
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):
@@ -161,15 +161,15 @@ class MemoryStore:
     _experts: dict[str, ExpertBuffer] = field(default_factory=dict)
 
     def has(self, cell: AnyCell) -> bool:
-        """Return whether the result of a cell or baseline is stored."""
+        """Return whether the result of a cell (method, size and seed) or baseline is stored."""
         return self._key(cell) in self._results
 
     def load(self, cell: AnyCell) -> Stored:
-        """Return the stored result of a cell or baseline."""
+        """Return the stored result of a cell (method, size and seed) or baseline."""
         return self._results[self._key(cell)]
 
     def save(self, cell: AnyCell, tensors: Mapping[str, Tensor], meta: Costs) -> None:
-        """Store the result of a cell or baseline."""
+        """Store the result of a cell (method, size and seed) or baseline."""
         self._results[self._key(cell)] = tensors, meta
 
     def run_folder(self, cell: Cell) -> None:

@@ -44,7 +44,7 @@ def summarise(
     """Return the content of a comparison.
 
     Args:
-        comparison: what was compared.
+        comparison: the settings of the comparison.
         fitted: the baselines, in the order of the table.
         cells: the cells (one method, size and seed each), in the order of the table.
         results: results of the cells and baselines that succeeded.
@@ -123,17 +123,17 @@ class _Row:
 
     @property
     def score(self) -> float:
-        """Mean recall over directions and cut-offs; -1 if every run failed."""
+        """Mean recall over directions and values of K in R@K; -1 if every run failed."""
         return float(mean_hits(self.hits).mean()) if self.rankings else -1.0
 
     def content(self, zero: _Row, full: _Row, reference: _Row | None, best: _Row | None) -> ComparisonRow:
-        """Return the row of the table.
+        """Return this row as content of the table. The arguments are the rows with which it is compared.
 
         Args:
-            zero: the initial heads.
-            full: heads trained on all rows by InfoNCE.
-            reference: the best heads on all rows; None if they are not among the baselines.
-            best: the best method with the same size or budget; None if every method failed.
+            zero: the row of the initial heads.
+            full: the row of heads trained on all data rows by InfoNCE.
+            reference: the row of the best heads trained on all data rows; None if it is not among the baselines.
+            best: the row of the best method with the same size or budget; None if every method failed.
         """
         group = "" if self.group is None else f"@{self.group}" if self.budget is None else f"@{self.budget}B"
         row = ComparisonRow(
@@ -173,7 +173,7 @@ class _Row:
 
 
 def _method_name(cell: AnyCell) -> str:
-    """Return the name of a method or baseline; a method that has the same name as a baseline is called NAME-set."""
+    """Return the name of a method or baseline. If a method has the name of a baseline, return NAME-set for it."""
     if isinstance(cell, BaselineCell):
         return cell.name
     return f"{cell.method}-set" if cell.method in baselines else cell.method
@@ -207,7 +207,7 @@ def _protocol(
 
 
 def _left_out(rows: Sequence[_Row], budgets: Sequence[int]) -> list[str]:
-    """Return one sentence, in a list, that names the methods without a row at some budget; an empty list if none."""
+    """Return a list with one sentence that names the methods for which a budget is too small; [] if there are none."""
     labels = {row.method: row.label for row in rows if row.is_method}
     present = {(row.method, row.group) for row in rows}
     missing = [

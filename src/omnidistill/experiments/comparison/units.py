@@ -44,7 +44,9 @@ AnyUnit = AnyCell | SharedExperts
 
 @dataclass(frozen=True)
 class UnitRunner:
-    """Processes one unit of a comparison when an engine calls it. Data and heads are loaded once per process.
+    """Processes a unit of a comparison (a cell, a baseline or shared experts) when an engine calls it.
+
+    The data and the heads are loaded only once per process.
 
     Attributes:
         data: the data, or the name or folder from which another process loads them.
@@ -71,7 +73,7 @@ class UnitRunner:
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Process a unit. Exceptions are not caught."""
+        """Process a unit of a comparison. Exceptions are not caught."""
         match unit:
             case Cell():
                 run_cell(self.context, unit, self.command, SilentProgress())
@@ -85,9 +87,9 @@ class UnitRunner:
 def plan_units(
     context: ComparisonContext, store: FolderStore, cells: Sequence[AnyCell]
 ) -> tuple[list[AnyUnit], dict[int, list[int]]]:
-    """Return the units for these cells and, for each unit, the units that must finish before it starts.
+    """Return the units of work for these cells and, for each unit, the units that must finish before it starts.
 
-    Units are identified by their position in the list.
+    A cell is one method with one size and one seed, or a baseline. Units are identified by their position in the list.
     """
     shared: dict[Key, SharedExperts] = {}
     experts_of: dict[AnyCell, list[Key]] = {}
@@ -113,7 +115,7 @@ Key = tuple[tuple[str, ...], ExpertsConfig]
 def _runs(context: ComparisonContext, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
     """Yield (modalities, settings) for each run of a cell that needs experts.
 
-    A cell has one run for all modalities together, or one run per pair of modalities.
+    A cell (one method, size and seed) has one run for all modalities together, or one run per pair of modalities.
     """
     if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
         return

@@ -16,12 +16,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class BenchmarkLayout:
-    """A dataset of the paper.
+    """A dataset of the HoPA paper.
 
     Attributes:
-        name: name in presets, as in `paper/hopa-NAME-100`, and of the option of the command `paper`.
+        name: short name, used in presets (`paper/hopa-NAME-100`) and as an option of the command `paper`.
         title: name in tables and messages, such as "MSR-VTT".
-        recipe: name of the recipe that builds its manifest.
+        recipe: argument of `omnidistill recipe` that builds the manifest of the dataset.
     """
 
     name: str
@@ -41,13 +41,13 @@ class BenchmarkLayout:
         remedy = f"'omnidistill recipe {self.recipe}' builds a manifest with this layout"
         if set(data.modalities) != set(MODALITIES):
             raise InputError(
-                f"{where}: found modalities {', '.join(data.modalities)}; {self.title} has {', '.join(MODALITIES)} "
-                f"({remedy})"
+                f"{where}: found the modalities {', '.join(data.modalities)}, expected those of {self.title}: "
+                f"{', '.join(MODALITIES)} ({remedy})"
             )
         missing = [split for split in SPLITS if not data.split_sizes.get(split)]
         if missing:
             raise InputError(
-                f"{where}: the {missing[0]} split has no rows; {self.title} has the splits {', '.join(SPLITS)} "
+                f"{where}: the split '{missing[0]}' has no rows, but {self.title} has the splits {', '.join(SPLITS)} "
                 f"({remedy})"
             )
 
@@ -66,7 +66,7 @@ USUAL_BENCHMARK = "msrvtt"
 
 
 def require_benchmark(name: str, where: str) -> str:
-    """Check that a dataset of the paper has this name, and return the name.
+    """Check that a dataset of the HoPA paper has this name, and return the name.
 
     Args:
         name: name of the dataset.

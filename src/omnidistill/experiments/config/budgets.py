@@ -5,6 +5,7 @@ With one set per pair of modalities, the files of all sets together must fit the
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import combinations
@@ -16,13 +17,15 @@ from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.shipped_bytes import planned_bytes
 from omnidistill.experiments.config.run_config import RunConfig
 from omnidistill.methods import Method
+from omnidistill.models.storages.coded import MOST_BITS, CodedStorage
 
 
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     """Return the settings with the size budget replaced by the largest number of rows that fits the budget.
 
     Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
-    that fit, the rank is reduced to that number.
+    that fit, the rank is reduced to that number. If more rows than the method can use would fit, entropy-coded rows get
+    as many bits per number as fit.
 
     Raises:
         BudgetTooSmallError: fewer than 2 rows fit; the message states the smallest possible budget.
@@ -37,14 +40,15 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     fitting = bisect_right(sizes, most, key=lambda size: run_bytes(_resized(config, size), data.widths, steps))
     if not fitting:
         least = run_bytes(_resized(config, LEAST_ROWS), data.widths, steps)
-        remedy = f"give at least {least}, or store rows in fewer bits ('distill.storage.bits')"
+        remedy = f"use a budget of at least {least}, or store rows in fewer bits ('distill.storage.bits')"
         if least > whole:
-            remedy = f"that is more than the {whole:,} bytes of the training features; set a number of rows instead"
+            remedy = f"these exceed the {whole:,} bytes of the training features, so set a number of rows instead"
         raise BudgetTooSmallError(
-            f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows "
-            f"({least:,} bytes with means and manifest) to train a student; {remedy}"
+            f"budget {budget!r}: too small; method '{config.method}' needs at least {LEAST_ROWS} rows, "
+            f"which take {least:,} bytes with means and manifest; {remedy}"
         )
-    return _resized(config, sizes[fitting - 1])
+    resized = _resized(config, sizes[fitting - 1])
+    return resized if fitting < len(sizes) else _with_more_bits(resized, most, data)
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Preprocessing | None = None) -> int:
@@ -61,6 +65,20 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
     return sum(
         planned_bytes(config.distill.spec({name: widths[name] for name in part}), steps.only(part)) for part in parts
     )
+
+
+def _with_more_bits(config: RunConfig, most: int, data: FeatureSet) -> RunConfig:
+    """Return the settings with as many bits per number as fit into `most` bytes, in steps of 0.1.
+
+    Only entropy-coded rows may get more bits.
+    """
+    storage = config.distill.storage
+    if not isinstance(storage, CodedStorage):
+        return config
+    tenths = range(math.ceil(10 * storage.bits) + 1, 10 * MOST_BITS + 1)
+    finer = [config.evolve(distill=config.distill.evolve(storage=storage.evolve(bits=each / 10))) for each in tenths]
+    fitting = bisect_right(finer, most, key=lambda each: run_bytes(each, data.widths, data.preprocessing))
+    return finer[fitting - 1] if fitting else config
 
 
 def _resized(config: RunConfig, size: int) -> RunConfig:

@@ -1,7 +1,7 @@
 """The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
 A method is a preset, given by name alone or together with a label and settings. Some presets exist only for the sizes
-in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the current size, and
+in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the size of the set, and
 `{benchmark}` by the name of a dataset of the paper. With `each_anchor`, a method runs once per modality, each time with
 a different modality as its anchor.
 """
@@ -41,8 +41,6 @@ _DECIDED = {
     "evaluate.num_seeds": ("num_students",),
 }
 """Maps each setting of a run that a comparison determines to the arguments of the comparison that determine it."""
-_RESERVED = {"paper-table-4": "table 4 (other encoders) needs the command 'transfer' of a later version"}
-"""Names of comparisons that do not exist yet, and why."""
 
 
 class MethodEntry(Settings):
@@ -125,6 +123,10 @@ def load_comparison(
     name, where, tree = _source(source, preset)
     if tree.get("kind") == "crossed":
         raise InputError(f"{where}: describes a crossed table; use the function 'crossed' instead of 'compare'")
+    if tree.get("kind") == "transfer":
+        raise InputError(
+            f"{where}: describes a transfer to other encoders; use 'omnidistill transfer RUN --to SET2 --preset {name}'"
+        )
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(source, ComparisonConfig) and not given and not methods:
         return name, source
@@ -161,7 +163,10 @@ def _resolve_benchmark(tree: dict[str, Any], where: str) -> None:
     name = require_benchmark(USUAL_BENCHMARK if benchmark is None else benchmark, where)
     entries = [each for each in methods if "{benchmark}" in _preset_of(each)]
     if benchmark is not None and not entries:
-        raise InputError(f"{argument('benchmark', benchmark)}: no method in this comparison depends on it; omit it")
+        raise InputError(
+            f"{argument('benchmark', benchmark)}: no method in this comparison has settings for a benchmark; omit this "
+            "argument"
+        )
     tree["methods"] = [
         {**to_jsonable_python(each), "preset": _preset_of(each).replace("{benchmark}", name)}
         if each in entries
@@ -190,8 +195,6 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
             if preset is None:
                 return "comparison", "comparison", {}
             known = packaged_files("comparisons")
-            if preset in _RESERVED:
-                raise InputError(f"comparison {preset}: {_RESERVED[preset]}; choose another comparison")
             if preset not in known:
                 named = f"; it is a method, so use {argument('methods', preset)}"
                 hint = named if preset in packaged_files("presets") else nearest(preset, known)
@@ -225,7 +228,8 @@ def entry_config(
     """
     if size is None and "{size}" in entry.preset:
         raise InputError(
-            f"method {entry.preset}: has settings only for the sizes in its paper; pass 'sizes' instead of 'bytes'"
+            f"method {entry.preset}: has settings only for the numbers of rows in its paper; pass 'sizes' instead of "
+            "'bytes'"
         )
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)

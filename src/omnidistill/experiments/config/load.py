@@ -210,7 +210,7 @@ def _extended(tree: Tree, where: str) -> Tree:
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
     """Sort settings: first those that select a component, then all others.
 
-    A component is selected before the components that it contains.
+    A setting that selects a component precedes the settings that select components inside that component.
     """
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:
@@ -244,7 +244,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise InputError(f"{where}: '{parent}' is a single value, not a section; check the key")
+            raise InputError(f"{where}: '{parent}' is a single setting, not a section of settings; correct the key")
     if leaf == "kind":
         current = with_kinds(root, RunConfig)
         for parent in parents:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from omnidistill.core.errors import nearest
 from omnidistill.core.registry import ComponentRegistry
@@ -85,22 +86,31 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
     return result
 
 
-def describe_fields(model: Model, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return (dotted key, default, documentation) for every setting; a component is listed once per kind."""
+def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Return (dotted key, value, documentation) for every setting; a component is listed once per kind.
+
+    Args:
+        settings: a class of settings, whose defaults are the values; or settings, which have values of their own. The
+            selected kind of each of their components is listed first and marked; the other kinds have their defaults.
+        prefix: text before every key.
+    """
+    model, has_values = (settings, False) if isinstance(settings, type) else (type(settings), True)
     lines: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        components = components_of(model, name)
-        if components:
-            for kind, component in components.items():
-                lines.append((f"{prefix}{name} (kind = {kind})", "", _first_paragraph(component)))
-                lines += [line for line in describe_fields(component, f"{prefix}{name}.") if line not in lines]
-        elif isinstance(default, BaseModel):
-            lines.append((f"{prefix}{name}", "", _first_paragraph(type(default))))
-            lines += describe_fields(type(default), f"{prefix}{name}.")
+        value = getattr(settings, name) if has_values else field.get_default(call_default_factory=True)
+        if components := components_of(model, name):
+            selected = value.kind if has_values and isinstance(value, Component) else None
+            for kind in sorted(components, key=lambda each: each != selected):
+                mark = "[selected] " if kind == selected else ""
+                lines.append((f"{prefix}{name} (kind = {kind})", "", mark + _first_paragraph(components[kind])))
+                below = describe_fields(value if kind == selected else components[kind], f"{prefix}{name}.")
+                lines += [line for line in below if line not in lines]
+        elif isinstance(value, BaseModel):
+            lines.append((f"{prefix}{name}", "", _first_paragraph(type(value))))
+            lines += describe_fields(value if has_values else type(value), f"{prefix}{name}.")
         else:
-            value = "required" if field.is_required() else json.dumps(default)
-            lines.append((f"{prefix}{name}", value, " ".join((field.description or "").split())))
+            shown = "required" if field.is_required() and not has_values else json.dumps(to_jsonable_python(value))
+            lines.append((f"{prefix}{name}", shown, " ".join((field.description or "").split())))
     return lines
 
 
@@ -121,7 +131,7 @@ def explain(error: ValidationError, model: Model, tree: Mapping[str, Any]) -> st
     if first["type"] == "extra_forbidden":
         *location, name = first["loc"]
         known = sorted(_model_at(location, model, tree).model_fields)
-        hint = nearest(str(name), known) or f"; known here: {', '.join(known)}"
+        hint = nearest(str(name), known, key.removesuffix(str(name))) or f"; known here: {', '.join(known)}"
         return f"unknown setting '{key}'{hint}"
     problems = [each for each in error.errors() if _key(each) == key]  # one per type that the setting may have
     for each in problems:

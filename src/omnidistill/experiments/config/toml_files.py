@@ -1,4 +1,4 @@
-"""Read TOML files: those included in the package and those of the user."""
+"""Read settings files: the TOML files in the package, and the user's TOML or JSON files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.input_files import MOST_LEVELS, check_levels, read_text
+from omnidistill.io.input_files import MOST_LEVELS, check_levels, read_json, read_text
 
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_LEVELS}}}")
@@ -55,7 +55,14 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Read and parse a TOML file. Raises InputError if it is missing or not valid TOML."""
+    """Read and parse a TOML file, or a JSON file (.json) such as `omnidistill config` prints.
+
+    Raises:
+        InputError: the file is missing or not valid.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file; pass the path of a TOML file")
+    if path.suffix.lower() == ".json":
+        settings: dict[str, Any] = read_json(path)
+        return settings
     return read_toml(read_text(path), str(path))

@@ -61,20 +61,20 @@ class Model:
         matched = _NAME.fullmatch(name)
         if matched is None or name == "mlp-1":
             raise InputError(
-                f"{argument('models')}: unknown model '{name}'; use own, seed-K, width-D, random, random-D, mlp-L with "
-                "at least 2 layers, or the groups linear and mlp"
+                f"{argument('models')}: unknown model '{name}'; use own, seed-K, width-D, random, random-D or mlp-L "
+                "(with numbers for K, D and L, and L at least 2), or linear or mlp for all models of this kind"
             )
         kind = matched[1] or matched[2] or matched[4]
         return Model(name, kind, int(matched[3] or 0))  # type: ignore[arg-type]
 
     @staticmethod
     def any_start(width: int) -> Model:
-        """Return the model for recipes whose result does not depend on the initial heads, only on their width."""
+        """Return the model that stands for all linear heads of a width, for recipes that do not use initial heads."""
         return Model(f"any-{width}", "any", width)
 
     @property
     def is_network(self) -> bool:
-        """Whether the model is an MLP (otherwise it is a set of linear heads)."""
+        """Whether the model consists of MLPs (otherwise it consists of linear heads)."""
         return self.kind == "mlp"
 
     @property
@@ -133,7 +133,7 @@ def outputs_of_heads(heads: Heads, bias: Mapping[str, Tensor] | None = None) -> 
 
 
 def outputs_of_modules(modules: Mapping[str, nn.Module]) -> Outputs:
-    """Return the function from features to the outputs of torch modules, without gradients."""
+    """Return the function from features to the outputs of torch modules. It computes no gradients."""
 
     def outputs(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():

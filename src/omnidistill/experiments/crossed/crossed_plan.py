@@ -35,7 +35,8 @@ class Work:
     """A work item: the recall of a model, or a set to distil.
 
     Attributes:
-        source: name of a set or of a teacher, or `ALL_ROWS` or `INITIAL` if neither is used.
+        source: name of a set, or of a teacher (heads from which networks learn). `ALL_ROWS` means training on all
+            rows, and `INITIAL` means no training.
         recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" (no training)
             for `INITIAL`. The recipe "set" distils the set.
         model: the model.
@@ -51,7 +52,7 @@ class Work:
 
     @property
     def title(self) -> str:
-        """Short description for the progress display."""
+        """Short description of the work item for the progress display."""
         changes = [self.variant, f"{self.share:.0%} mismatched" if self.share else ""]
         return " ".join([self.source, "/", self.recipe, "/", self.model.name, *filter(None, changes)])
 
@@ -99,7 +100,7 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
     Args:
         settings: settings of the crossed table.
-        configs: {name of a set: settings of its run, with resolved sizes}.
+        configs: {name of a set: settings of its run, in which a number of rows replaces any size budget}.
     """
     cells: list[PlannedCell] = []
     if "table" in settings.parts:
@@ -127,10 +128,10 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
 
 def applies(recipe: str, model: Model) -> bool:
-    """Return whether the table combines a recipe with a model.
+    """Return whether the crossed table combines a recipe with a model.
 
-    "anchor" computes linear heads only. "stacked" needs pre-trained heads. "map" is for networks only, because "anchor"
-    computes linear heads in closed form.
+    The recipe "anchor" applies to linear heads only, which it computes in closed form. "stacked" needs pre-trained
+    heads. "map" applies to networks only.
     """
     if recipe == "anchor":
         return not model.is_network
@@ -150,7 +151,7 @@ def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
 
 
 def _canonical(recipe: str, model: Model, config: RunConfig) -> Model:
-    """Return the model in whose name the result is stored.
+    """Return the model under whose name the result of a recipe is stored.
 
     If the recipe does not use initial heads, all linear heads of the same width have the same result. One model of the
     kind "any" then stands for all of them.
@@ -166,10 +167,10 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work item that trains on random rows by the same recipe.
+    """Return the work item that trains on random rows instead of a distilled set, by the same recipe.
 
-    Random rows have no anchors of their own. If the set's own recipe is "anchor", the work item therefore uses the
-    recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
+    The stored recipe of random rows is never "anchor". If the own recipe of the distilled set is "anchor", the work
+    item therefore uses the recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
     """
     random = settings.control(entry)
     if random is None:
@@ -180,7 +181,7 @@ def _control(
 
 
 def _taught(settings: CrossedSettings) -> list[PlannedCell]:
-    """Return the cells in which networks learn from teachers, that is, from the heads of a baseline."""
+    """Return the table cells in which networks learn from teachers, that is, from the heads of a baseline."""
     cells = []
     for teacher in settings.teachers:
         random = settings.control(teacher)

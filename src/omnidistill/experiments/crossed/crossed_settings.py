@@ -70,7 +70,7 @@ class TeacherEntry(Settings):
 
     @property
     def name(self) -> str:
-        """Unique name of the heads in the table."""
+        """Unique name of the teacher in the crossed table."""
         return f"{self.baseline} {self.size}"
 
 
@@ -133,7 +133,7 @@ class CrossedSettings(Settings):
 
     @property
     def all_models(self) -> tuple[Model, ...]:
-        """All models. The groups "linear" and "mlp" are replaced by their members."""
+        """All models of the crossed table. The groups "linear" and "mlp" are replaced by their members."""
         return expanded(self.models)
 
     def entry(self, name: str) -> SetEntry:
@@ -145,9 +145,9 @@ class CrossedSettings(Settings):
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the entry for random rows of the same size, with which `entry` is compared.
+        """Return the entry for random rows with the same size as `entry`, with which `entry` is compared.
 
-        Return None if there is no such entry, or if `entry` itself stands for random rows.
+        Return None if the table has no such random rows, or if `entry` itself stands for random rows.
         """
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
         return same[0] if same and same[0] != entry else None
@@ -178,13 +178,13 @@ def load_crossed(
     settings: SettingValues = (),
     seed: int | None = None,
 ) -> CrossedSettings:
-    """Return the settings of a crossed table.
+    """Return the settings of a crossed table (the recall for every combination of set, recipe and model).
 
     Args:
         source: complete settings, or a TOML file; None uses the preset of the package.
         sets: names of the sets to include, or of their presets. Sets of random rows with the same sizes are also
             included. None includes all sets.
-        recipes, models, parts, seed: values that replace those of `source`; None: the values of `source`.
+        recipes, models, parts, seed: values that replace those of `source`; None uses the values of `source`.
         settings: individual settings. Keys that start with "distill." or "experts." apply to every set that has such a
             setting. All other keys are settings of the table.
 
@@ -209,7 +209,9 @@ def load_crossed(
         for parent in parents:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
-                raise InputError(f"settings: '{parent}' is a single value, not a section; check the key '{key}'")
+                raise InputError(
+                    f"settings: '{parent}' is a single setting, not a section of settings; correct the key '{key}'"
+                )
         section[leaf] = value
     tree["settings"] = [*tree.get("settings", ()), *of_sets]
     try:
@@ -219,7 +221,9 @@ def load_crossed(
     configs = [loaded.config(entry) for entry in loaded.sets]
     for text in loaded.settings:
         if not any(has_setting(config, text) for config in configs):
-            raise InputError(f"setting {text}: no set in this table has this setting; check the key")
+            raise InputError(
+                f"setting {text}: none of the synthetic sets in this table has this setting; correct the key"
+            )
     return loaded if sets is None else _only(loaded, sets)
 
 

@@ -30,8 +30,8 @@ def summarise(
     Args:
         settings: settings of the table.
         cells: all cells of the table.
-        results: {work item: result} for all that did not fail.
-        failures: {work item: error message} for all that failed.
+        results: {work item: result} for all work items that did not fail.
+        failures: {work item: error message} for all work items that failed.
         data: the data from which the results were computed.
         heads: fingerprint of the pre-trained heads.
         name: name of the table, used in file names.
@@ -98,7 +98,7 @@ def _difference(values: Values | None, others: Values | None) -> Values | None:
 
 
 def _gain(values: Values | None, zero: Values | None, full: Values | None) -> Values | None:
-    """Return the gain retained at each recall level; None where training on all rows does not improve the recall."""
+    """Return {"R@K": gain retained}. The gain is None where training on all rows does not improve the recall."""
     if values is None or zero is None or full is None:
         return None
     gains = {level: (_minus(value, zero[level]), _minus(full[level], zero[level])) for level, value in values.items()}

@@ -28,7 +28,10 @@ def mismatched(data: FeatureSet, share: float, seed: int) -> FeatureSet:
         InputError: positive pairs are defined by a matrix instead of groups.
     """
     if data.pairing is not None:
-        raise InputError("mismatched pairs: the data define positives by a matrix; pass data with groups")
+        raise InputError(
+            "mismatched pairs: they are made by exchanging groups, but these data define positives by a matrix; pass "
+            "data with groups, or omit the part 'mismatch'"
+        )
     rows_of: dict[str, list[int]] = {}
     for row, (group, split) in enumerate(zip(data.groups, data.splits, strict=True)):
         if split == "train":

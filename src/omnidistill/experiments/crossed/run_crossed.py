@@ -58,16 +58,18 @@ def crossed(
 ) -> CrossedTable:
     """Train every model on every set with every recipe. Compare with training on random rows and on all rows.
 
-    A step that fails is listed in `failures` of the result, and the other steps continue. If `folder` is given, the
-    next call retries the failed steps.
+    If the training of a model or the distillation of a set fails, its error is listed in `failures` of the result, and
+    the others continue. If `folder` is given, the next call retries those that failed.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         sets: sets to distil, by their name or preset in `config`; None selects all. Random rows of the same size are
             added.
-        recipes: any of "own" (the recipe stored in the set), "sgd", "anchor", "stacked" and "map"; None selects all.
+        recipes: how models are trained, any of "own" (the recipe stored in the set), "sgd", "anchor", "stacked" and
+            "map"; None selects all.
         models: "linear", "mlp", or names such as "own", "seed-1", "width-64", "random" and "mlp-3"; None selects all.
-        parts: any of "table", "robustness" and "mismatch"; None selects all.
+        parts: any of "table" (all combinations), "robustness" (changed recipes) and "mismatch" (mismatched training
+            pairs); None selects all.
         settings: settings to change, such as "max_steps=64". A setting of "distill" or "experts" applies to every set
             that has it.
         config: complete settings, or the Path of a TOML file; None uses the preset "crossed".
@@ -96,14 +98,14 @@ def crossed(
     separate = next((name for name, each in configs.items() if not each.joint), None)
     if separate is not None:
         raise InputError(
-            f"set '{separate}': has one set per pair of modalities, but a crossed table needs one set of all "
-            "modalities; omit it, or use another preset"
+            f"set '{separate}': its preset distils one synthetic set per pair of modalities, but a crossed table needs "
+            "one set for all modalities; omit it, or use another preset"
         )
     works, cells = plan(chosen, configs)
     if not cells:
         raise InputError(
-            f"{argument('recipes')}: no recipe applies to the chosen models; 'map' is for networks, 'anchor' for "
-            "linear heads, and 'stacked' for pre-trained heads"
+            f"{argument('recipes')}: none of these training recipes applies to the chosen models; 'map' is for "
+            "networks, 'anchor' for linear heads, and 'stacked' for pre-trained heads"
         )
     given = given_heads(heads, features.widths)
     base = load_config(preset="hopa", seed=chosen.seed).evolve(heads=chosen.heads)
@@ -129,7 +131,7 @@ def crossed(
 
 
 def _run(worker: Worker, works: Sequence[Work], progress: Progress) -> dict[Work, str]:
-    """Compute and save all missing results. Return {work: error message} for those that failed."""
+    """Compute and save all missing results. Return {work item: error message} for those that failed."""
     missing = [work for work in works if worker.results.get(work) is None]
     remaining, failures = RemainingTime([work.kind for work in missing]), dict[Work, str]()
     for work in missing:

@@ -36,13 +36,13 @@ Runs = tuple[list[Outputs], dict[str, Json]]
 
 
 def heads_on_all_rows(start: Heads, data: Development, settings: CrossedSettings) -> Runs:
-    """Train heads on all rows by InfoNCE."""
+    """Train linear heads on all training rows by InfoNCE, as a reference for a crossed table."""
     setting = Setting(data, start, settings.evaluate, settings.seed)
     return _runs(train_on_all_rows(InfoNCE(tau=settings.evaluate.tau), "all rows, InfoNCE", setting, start))
 
 
 def cca_on_all_rows(start: Heads, data: Development, settings: CrossedSettings) -> Runs:
-    """Compute ridge CCA heads from all rows, with the width of the heads `start`."""
+    """Compute linear heads from all training rows by ridge CCA, with the width of the heads `start`."""
     return _runs(baselines.build("cca").fit(Setting(data, start, settings.evaluate, settings.seed)))
 
 

@@ -55,8 +55,9 @@ def by_own_recipe(
     """Train a model by the recipe of the set.
 
     Args:
-        distilled: the set.
-        start: initial heads or networks. The recipe "anchor" does not use the values of initial heads.
+        distilled: the distilled set.
+        start: initial heads or networks. The recipe "anchor" ignores the weights of initial heads, because it computes
+            new heads.
         width: width of the outputs.
         variant: name of a change to the recipe, see `varied`; "" for no change.
         settings: settings of the crossed table.
@@ -66,7 +67,7 @@ def by_own_recipe(
     if is_networks(start):
         recipe = changed.recipe
         if isinstance(recipe, Anchor):
-            recipe = _map_recipe(recipe.ridges, settings)
+            recipe = _map_recipe(recipe.ridges, settings, recipe.cutoff)
         return outputs_of_modules(_trained_networks(changed, recipe, start, settings.seed)), chosen
     heads = start_heads(start)
     if isinstance(changed.recipe, Anchor):  # new heads; the recipe "stacked" stacks them on the start
@@ -78,7 +79,7 @@ def varied(distilled: DistilledSet, variant: str) -> DistilledSet:
     """Return the set with a changed recipe.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         variant: name of the change: "rate/2", "rate*2", "steps/2", "steps*2", "shuffled" (each student draws its own
             mini-batches), "no-views" (only stored rows are used), "ridge/2" or "ridge*2"; "" for no change.
     """
@@ -127,7 +128,7 @@ def by_sgd(
 def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
     """Return the set with the objective InfoNCE and the recipe "sgd".
 
-    The step sizes and the number of steps in the recipe are placeholders, because both are chosen later on validation.
+    The step sizes and the number of steps in the recipe are placeholders. Validation chooses their values later.
     """
     grouped = isinstance(distilled.spec.similarity, SharedGroups)
     recipe = Sgd(
@@ -164,7 +165,7 @@ def by_map(
 ) -> Trained:
     """Train networks by regression to the heads of the recipe "anchor".
 
-    The ridge of "anchor" is the one whose heads have the best validation score.
+    The ridge of "anchor" is the candidate whose heads have the best validation score.
     """
     anchor, heads = _best_anchor(distilled, validation.features, width, validation, settings)
     networks, rows = copy.deepcopy(start), _rows_like(distilled, validation.features).rows
@@ -173,7 +174,7 @@ def by_map(
 
 
 def by_teacher(heads: Heads, start: Networks, settings: CrossedSettings) -> Outputs:
-    """Train copies of the networks by regression to given heads (k x p_m), with noise as inputs."""
+    """Train copies of the networks to reproduce the outputs of given heads (k x p_m) for random noise as input."""
     networks, recipe = copy.deepcopy(start), _map_recipe((1.0,), settings)  # without rows, the ridge has no effect
     recipe.train_towards(networks, heads, seed=settings.seed)
     return outputs_of_modules(networks)
@@ -260,7 +261,7 @@ def _best_anchor(
     `unordered_to_width` reduces the heads to random anchors, so that every row contributes.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         like: tensors on the device to compute on.
         width: output width of the heads; None means one output per row of the set.
         validation: data on which the candidate ridges are scored.
@@ -268,8 +269,9 @@ def _best_anchor(
     """
     rows = _rows_like(distilled, like)
     tried = []
+    cutoff = distilled.recipe.cutoff if isinstance(distilled.recipe, Anchor) else None
     for ridge in settings.ridges:
-        recipe = Anchor(ridges=(ridge,) * len(distilled.modalities))
+        recipe = Anchor(ridges=(ridge,) * len(distilled.modalities), cutoff=cutoff)
         heads = recipe.heads(rows)
         if width is not None:
             heads = (to_width if isinstance(distilled.recipe, Anchor) else unordered_to_width)(heads, width)
@@ -283,8 +285,8 @@ def _trained_networks(distilled: DistilledSet, recipe: Recipe, start: Networks, 
     return trained
 
 
-def _map_recipe(ridges: Sequence[float], settings: CrossedSettings) -> MapRegression:
-    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps)
+def _map_recipe(ridges: Sequence[float], settings: CrossedSettings, cutoff: float | None = None) -> MapRegression:
+    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps, cutoff=cutoff)
 
 
 def _rows_like(distilled: DistilledSet, like: Mapping[str, torch.Tensor]) -> TrainingRows:

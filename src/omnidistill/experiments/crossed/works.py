@@ -50,7 +50,7 @@ class Worker:
     """Computes work items of a crossed table, and stores the sets and initial models that they share.
 
     Attributes:
-        data: the data. Everything is computed on its device.
+        data: the data. Everything is computed on the device of the data.
         settings: settings of the table.
         configs: {name of a set: settings of the run that distils it}.
         own: pre-trained heads, on the same device. They are the initial heads when sets are distilled.
@@ -103,7 +103,7 @@ class Worker:
         return self._sets[work]
 
     def features(self, share: float) -> FeatureSet:
-        """Return the data, with the given share of the training groups paired wrongly (see `mismatched`)."""
+        """Return the data, with mismatched pairs in the given share of the training groups (see `mismatched`)."""
         if share not in self._data:
             self._data[share] = mismatched(self.data, share, self.settings.seed) if share else self.data
         return self._data[share]
@@ -159,7 +159,9 @@ class Worker:
         group, seed = Group((), budget), settings.seed
         setting = setting_of(baseline, data, data.development(), own, settings.evaluate, seed, group)
         if setting is None:
-            raise InputError(f"teacher '{teacher.name}': no heads fit in {budget:,} bytes; use a larger budget")
+            raise InputError(
+                f"teacher '{teacher.name}': its heads need more than {budget:,} bytes; use a larger size budget"
+            )
         fitted = baseline.fit(setting)
         return [train_on_set.by_teacher(run_of(fitted.heads, 0), start, settings)], dict(fitted.settings)
 

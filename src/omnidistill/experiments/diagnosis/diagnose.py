@@ -74,7 +74,9 @@ def diagnose(
     """
     check_real_rows(real_rows)
     if num_steps is not None and num_steps < 1:
-        raise InputError(f"{argument('num_steps', num_steps)}: at least one step must be measured")
+        raise InputError(
+            f"{argument('num_steps', num_steps)}: the number of training steps to measure must be at least 1"
+        )
     result, features = open_result(result, data)
     place = _place(result, folder)
     if place is not None:
@@ -130,19 +132,20 @@ def _set_with_steps(result: DistillResult) -> tuple[DistilledSet, Sgd]:
     where = str(result.folder or "result")
     if len(result.sets) > 1:
         raise InputError(
-            f"{where}: contains {len(result.sets)} sets, one per pair of modalities, so there is no single trajectory; "
-            "diagnose one of the runs in its folder pairs/"
+            f"{where}: this run has {len(result.sets)} synthetic sets, one per pair of modalities, but only one can be "
+            "diagnosed; diagnose one of the runs in its folder pairs/"
         )
     recipe = result.set.recipe
     if not isinstance(recipe, Sgd) or not recipe.num_steps:
         raise InputError(
-            f"{where}: the set has recipe '{recipe.kind}' with {recipe.num_steps} training steps, so its students have "
-            "no trajectory to measure; diagnose a set with recipe 'sgd', such as those of the presets hopa and lors"
+            f"{where}: the synthetic set has the training recipe '{recipe.kind}' with {recipe.num_steps} steps, but "
+            "only SGD with at least one step can be diagnosed; use a set with the recipe 'sgd', such as those of the "
+            "presets hopa and lors"
         )
     if recipe.momentum or recipe.weight_decay:
         raise InputError(
-            f"{where}: the recipe has momentum {recipe.momentum:g} and weight decay {recipe.weight_decay:g}, but the "
-            "theory is about plain SGD; diagnose a set whose recipe has neither"
+            f"{where}: the training recipe has momentum {recipe.momentum:g} and weight decay {recipe.weight_decay:g}, "
+            "but the theory is about plain SGD; diagnose a set whose students are trained without them"
         )
     return result.set, recipe
 
@@ -155,8 +158,8 @@ def _require_unit_embeddings(objective: Objective, num_modalities: int) -> None:
     values = objective.value(outputs, targets), objective.embedding_loss(normalise(outputs)[0], targets)
     if not torch.allclose(*values, rtol=1e-9):
         raise InputError(
-            f"objective '{objective.kind}': depends on the norms of the head outputs, but the theory is about unit "
-            "embeddings; diagnose a set whose students minimise another objective"
+            f"objective '{objective.kind}': it depends on the norms of the head outputs, but the theory is about "
+            "normalised embeddings; diagnose a set whose students minimise another objective"
         )
 
 

@@ -9,15 +9,13 @@ FOLDER/theory-*.svg    the charts
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnidistill.core.arguments import argument
-from omnidistill.core.errors import InputError
 from omnidistill.evaluation.theory.theory_content import TheoryContent
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import require_new, write_atomic
 from omnidistill.report.curves import standalone
 from omnidistill.report.theory_charts import theory_charts
 from omnidistill.report.theory_page import render_theory
@@ -78,11 +76,7 @@ class Diagnosis:
         return f"Diagnosis({content.method}: {len(content.steps)} steps of {content.batch_size} rows)"
 
 
-def refuse_to_overwrite(folder: Path, names: Mapping[str, object], force: bool) -> None:
+def refuse_to_overwrite(folder: Path, names: Iterable[str], force: bool) -> None:
     """Raise InputError if one of these files exists in the folder and `force` is False."""
-    existing = sorted(name for name in names if (folder / name).exists())
-    if existing and not force:
-        raise InputError(
-            f"{folder / existing[0]}: already exists; use {argument('force', True)} to replace it, or choose another "
-            f"folder with {argument('folder')}"
-        )
+    for name in sorted(names):
+        require_new(folder / name, force)

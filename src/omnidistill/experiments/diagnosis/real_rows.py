@@ -1,11 +1,11 @@
-"""Assign a real training row to each synthetic row, so that the modes of both can be compared.
+"""Assign a real training row to each synthetic row, to compare their modes (singular values and vectors).
 
     initial   the real row from which the synthetic row was initialised
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The bounds hold for any assignment. If the two rows of a pair are similar, the distances eps_k between their modes are
-small.
+The bounds of the theory hold for any assignment. If the two rows of a pair are similar, the distances eps_k between
+their modes k are small.
 
 Shapes: N synthetic rows, n training rows, p_m feature width.
 """
@@ -30,8 +30,8 @@ def check_real_rows(name: str) -> None:
     """Raise InputError if `name` is not the name of an assignment."""
     if name not in REAL_ROWS:
         raise InputError(
-            f"{argument('real_rows', name)}: unknown assignment of real rows{nearest(name, REAL_ROWS)} "
-            f"(known: {', '.join(REAL_ROWS)})"
+            f"{argument('real_rows', name)}: unknown choice of real rows; choose from "
+            f"{', '.join(REAL_ROWS)}{nearest(name, REAL_ROWS)}"
         )
 
 
@@ -39,9 +39,9 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     """Return the number of the training row that is assigned to each synthetic row.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         train: the training rows.
-        how: the assignment; see the module docstring.
+        how: the assignment: "initial", "nearest" or "random".
         seed: seed of "random".
 
     Raises:
@@ -51,7 +51,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     if how == "random":
         if len(train) < num_rows:
             raise InputError(
-                f"{argument('real_rows', how)}: the set has {num_rows} rows, but there are only {len(train)} training "
+                f"{argument('real_rows', how)}: there are only {len(train)} training rows for the {num_rows} synthetic "
                 f"rows; use {argument('real_rows', 'nearest')}"
             )
         return torch.randperm(len(train), generator=Streams(seed)["diagnose/real"], device="cpu")[:num_rows]
@@ -64,7 +64,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     initial = [places[name] for name in distilled.provenance.initial_ids if name in places]
     if len(initial) != num_rows:
         raise InputError(
-            f"{argument('real_rows', how)}: the set does not record one initial training row for each of its "
-            f"{num_rows} rows (found {len(initial)}); use {argument('real_rows', 'nearest')}"
+            f"{argument('real_rows', how)}: the initial training rows are known for only {len(initial)} of the "
+            f"{num_rows} synthetic rows; use {argument('real_rows', 'nearest')}"
         )
     return torch.tensor(initial, device="cpu")

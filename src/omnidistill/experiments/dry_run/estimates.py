@@ -24,6 +24,7 @@ from omnidistill.experiments.dry_run.few_steps import Recorder, with_few_steps
 from omnidistill.experiments.dry_run.parallel_units import start_workers
 from omnidistill.experiments.dry_run.stages import DryRunStore, baseline_stage, heads_stage, method_stage, sets_stage
 from omnidistill.experiments.run import distill, given_heads, load_initial_set, load_or_create_heads
+from omnidistill.experiments.run.added_data import config_of
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.training.experts import ExpertBuffer
@@ -63,6 +64,7 @@ def estimate_distill(
     heads: GivenHeads | None = None,
     experts: Path | ExpertBuffer | None = None,
     initial_set: DistilledSet | Path | None = None,
+    add_to: DistilledSet | Path | None = None,
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
     **settings: Any,
@@ -73,9 +75,12 @@ def estimate_distill(
         InputError: `distill` would reject these arguments.
     """
     usual_size = None if initial_set is None else load_initial_set(initial_set).size
+    if add_to is not None and not settings.get("preset") and not settings.get("config"):
+        settings["config"] = config_of(load_initial_set(add_to))
     config, recorder = requested_config(**settings, usual_size=usual_size), Recorder(shown(progress))
     store = DryRunStore(shown=recorder.shown)
     given: dict[str, Any] = {"heads": heads, "experts": experts, "initial_set": initial_set, "device": device}
+    given["add_to"] = add_to
     with peak_memory() as peak, recorder:
         features, started_at = opened(data), time.monotonic()
         few = config.evolve(distill=with_few_steps(config.distill))

@@ -20,11 +20,12 @@ from omnidistill.io.tracking import Progress, SilentProgress
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
-_SECONDS, _ITERATIONS = 15.0, 6
+_SECONDS, _ITERATIONS = 30.0, 6
+_USUAL_EPOCHS = 30  # epochs of a search; few searches on feature sets end earlier
 
 
 def with_few_steps(settings: S) -> S:
-    """Return settings with few iterations, and with the middle one of the candidate step sizes, if there are any."""
+    """Return a copy of the settings with few iterations, and with only the middle one of any candidate step sizes."""
     few: dict[str, Any] = {}
     if (iterations := getattr(settings, "iterations", None)) is not None:
         few["iterations"] = min(iterations, _ITERATIONS)
@@ -36,7 +37,7 @@ def with_few_steps(settings: S) -> S:
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
     """Repeat a search for the best epoch with increasing limits on the number of epochs.
 
-    The function returns when a search ends before its limit, reaches the limit `most`, or takes several seconds.
+    The repetition stops as soon as a search ends before its limit, has the limit `most`, or takes more than 15 seconds.
 
     Args:
         run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0
@@ -46,8 +47,8 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
 
     Returns:
         The last result, its duration in seconds, and the factor by which the complete search takes longer. If the last
-        search did not end before its limit, the complete search is assumed to end at the geometric mean of this limit
-        and `most`.
+        search did not end before its limit, the complete search is assumed to take half as many epochs again, but at
+        least 30.
     """
     limit = min(least, most)
     while True:
@@ -57,7 +58,7 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         if limit == most or best <= max(0, limit - PATIENCE_EPOCHS):
             return result, seconds, 1.0
         if seconds > _SECONDS / 2:
-            return result, seconds, (most / limit) ** 0.5
+            return result, seconds, min(most, max(_USUAL_EPOCHS, 1.5 * limit)) / limit
         limit = min(most, max(2 * limit, int(limit * _SECONDS / max(seconds, 0.01))))
 
 

@@ -33,7 +33,7 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
-    """Return the measured cost of pre-training the initial heads.
+    """Return the stage of pre-training the initial heads, with its measured cost.
 
     A dry run trains the initial heads completely, because this is fast.
     """
@@ -46,7 +46,7 @@ def heads_stage(recorder: Recorder, heads: Heads) -> Stage:
 class DryRunStore(MemoryStore):
     """Stores results in memory, trains only a few experts, and estimates the cost of training all of them.
 
-    At least one expert is trained from every set of initial heads.
+    If experts start from several different initial heads, at least one expert is trained from each of them.
 
     Attributes:
         shown: display that shows the progress to the user.

@@ -187,7 +187,7 @@ def _encoding(path: Path, verify: bool) -> Finding:
 
 
 def _expert_folder(path: Path, verify: bool) -> Finding:
-    """Describe the output of the `experts` command: heads and an expert buffer, which may be unfinished."""
+    """Describe the output of the `experts` command: heads and expert trajectories, which may be incomplete."""
     facts: Facts = {"finished": (path / "buffer" / "manifest.json").exists()}
     if (path / "buffer" / "progress.json").exists():
         facts["epochs done"] = max(0, len(read_json(path / "buffer" / "progress.json").get("files", [])) - 1)

@@ -1,6 +1,6 @@
-"""Apply a map to embeddings in chunks, into memory or into a .npy file.
+"""Apply a map between two embedding spaces to embeddings, chunk by chunk, in memory or to a .npy file.
 
-The output file is written while the input is read, so the memory is that of one chunk. It replaces its destination
+The output file is written while the input is read, so only one chunk is in memory. The file replaces its destination
 when it is complete.
 
 Shapes: n vectors, p and q width of the source and the target space.
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.data.embedding_rows import EmbeddingRows
-from omnidistill.io.artifacts.files import making, replace
+from omnidistill.io.artifacts.files import clear_temps, making, replace
 from omnidistill.models.affine_map import AffineMap
 
 _CHUNK_NUMBERS = 2**22  # 16 MB of float32
@@ -60,13 +60,14 @@ def apply_to_rows(mapping: AffineMap, rows: EmbeddingRows) -> np.ndarray:
 
 
 def apply_to_file(mapping: AffineMap, rows: EmbeddingRows, output: Path) -> AppliedFile:
-    """Write the mapped vectors to a .npy file, and return its facts.
+    """Write the mapped vectors to a .npy file, and return the path, size and writing time of the file.
 
     Raises:
         InputError: a vector contains NaN or Inf, or the file cannot be written. An existing file is unchanged.
     """
     started_at, width = time.monotonic(), len(mapping.target_mean)
     with making(output.parent), torch.no_grad():
+        clear_temps(output.parent, subfolders=False)
         record = replace(output, _npy_pieces(mapping, rows, width))
     return AppliedFile(output, len(rows), width, record.bytes, time.monotonic() - started_at)
 

@@ -3,11 +3,12 @@
     forward    y = b + (x - a) R^T (R R^T + lambda s I)^-1 Q          s = mean of the diagonal of R R^T
     reverse    x = a + (y - b) Q^T (Q Q^T + lambda' s' I)^-1 R        s' = mean of the diagonal of Q Q^T
 
-R (N x p) and Q (N x q) are the rows, a and b are the means of the old and the new embeddings, and lambda and lambda'
-are learned ridges. If all embeddings of a side have length 1, mapped embeddings are scaled to length 1 as well.
+x is an old and y a new embedding. a and b are the means of the old and the new embeddings, R (N x p) and Q (N x q) are
+the paired rows, and lambda and lambda' are learned ridges. If all embeddings of a space have length 1, embeddings that
+are mapped to it are scaled to length 1.
 
-A kit is an artifact of two files. The manifest contains the widths, the number of rows, the storage, and how the means
-are stored; the tensors are the stored rows, the means and the two ridges.
+A kit consists of two files: a manifest with the widths, the number of rows and the storage formats, and a tensor file
+with the stored rows, the means and the two ridges.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from omnidistill.data.embedding_rows import Embeddings, open_embeddings
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.pair_learning import Frame, Maps, PairRows, row_maps
 from omnidistill.experiments.migration.apply_map import AppliedFile, apply_to_file, apply_to_rows
-from omnidistill.io.artifacts import Artifact, artifact_bytes, load_artifact, save_artifact
+from omnidistill.io.artifacts import (
+    Artifact,
+    artifact_bytes,
+    load_artifact,
+    require_new,
+    require_new_folder,
+    save_artifact,
+)
 from omnidistill.models.affine_map import AffineMap
 from omnidistill.models.storages import Storage, storages
 
@@ -43,16 +51,16 @@ _ROWS, _RIDGES = "rows/", "ridges"
 class Kit:
     """Maps embeddings of an old encoder to the space of a new encoder, and back.
 
-    `migrate` creates kits. Most users need only `load`, `apply` and `apply_file`.
+    The function `migrate` creates kits. Most users need only the methods `load`, `apply` and `apply_file`.
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
         size: number of rows N.
-        storage: how the rows are stored.
-        stored: the stored rows.
+        storage: number format in which the rows are stored.
+        stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.
-        means: means of both sides, as a preprocessing step.
-        unit: whether the embeddings of each side have length 1.
+        means: means of the old and the new embeddings, as a preprocessing step.
+        unit: whether all old embeddings have length 1, and whether all new embeddings do.
     """
 
     widths: Mapping[str, int]
@@ -84,7 +92,7 @@ class Kit:
             InputError: the folder is not empty and `force` is False, or it contains something else than a kit.
         """
         folder = Path(folder)
-        require_free(folder, force)
+        require_new_folder(folder, force)
         save_artifact(folder, KIND, self._tensors(), self._meta(), padding=0)
 
     def apply(self, embeddings: Embeddings, *, reverse: bool = False) -> Tensor | np.ndarray:
@@ -133,8 +141,7 @@ class Kit:
                 exists and `force` is False, or cannot be written.
         """
         source, output = Path(source), Path(output)
-        if output.exists() and not force:
-            raise InputError(f"{output}: exists; choose another file, or replace it with {argument('force', True)}")
+        require_new(output, force)
         rows = open_embeddings(source, "source")
         self.require_width(rows.name, rows.width, reverse)
         return apply_to_file(self.map(reverse=reverse), rows, output)
@@ -149,7 +156,7 @@ class Kit:
 
     @cached_property
     def maps(self) -> Maps:
-        """Both maps, in the form that needs fewer operations. The linear systems are solved in float64."""
+        """The forward and the reverse map, each in the form that needs the fewest operations, solved in float64."""
         x = {name: rows.double() for name, rows in self._rows.items()}
         solved = row_maps(x["old"], x["new"], self.ridges.double(), self.frame)
         like = torch.zeros((), dtype=torch.float32, device="cpu")
@@ -157,7 +164,7 @@ class Kit:
 
     @property
     def frame(self) -> Frame:
-        """Means of both sides, and whether their vectors have length 1."""
+        """Means of the old and the new embeddings, and whether the embeddings have length 1."""
         return Frame((self.means.means["old"].double(), self.means.means["new"].double()), self.unit)
 
     @property
@@ -169,16 +176,16 @@ class Kit:
         """Check the width of embeddings before they are mapped.
 
         Raises:
-            InputError: the width is not that of the source space.
+            InputError: the width is not that of the space from which embeddings are mapped.
         """
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:
             return
-        change = "without" if reverse else "with"
-        hint = f"; to map {other} embeddings, call it {change} {argument('reverse', True)}"
+        change = "omit" if reverse else "use"
+        hint = f"; to map embeddings of the {other} encoder, {change} {argument('reverse', True)}"
         raise InputError(
-            f"{name}: vectors have width {width}, but this kit maps {side} embeddings of width {self.widths[side]}"
-            f"{hint if width == self.widths[other] else '; pass embeddings of the encoder that the kit was made for'}"
+            f"{name}: the embeddings have width {width}, but those of the {side} encoder of this migration kit have "
+            f"width {self.widths[side]}{hint if width == self.widths[other] else '; pass embeddings of this encoder'}"
         )
 
     def __repr__(self) -> str:
@@ -235,25 +242,13 @@ def _kit_meta(
     }
 
 
-def require_free(folder: Path, force: bool) -> None:
-    """Check that a kit can be written to a folder.
-
-    Raises:
-        InputError: the path is a file, or the folder is not empty and `force` is False.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, but a kit is a folder; choose another path")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(f"{folder}: is not empty; choose another folder, or replace it with {argument('force', True)}")
-
-
 def _from_artifact(artifact: Artifact, where: str) -> Kit:
     meta, tensors = artifact.meta, artifact.tensors
     try:
         if meta["schema"] != SCHEMA:
             raise InputError(
-                f"{where}: the kit has schema {meta['schema']!r}, but this version of omnidistill reads schema "
-                f"{SCHEMA}; upgrade omnidistill"
+                f"{where}: the migration kit has schema version {meta['schema']!r}, but this version of omnidistill "
+                f"reads version {SCHEMA}; upgrade omnidistill"
             )
         widths = {side: int(meta["widths"][side]) for side in SIDES}
         unit: tuple[bool, bool] = (bool(meta["unit"]["old"]), bool(meta["unit"]["new"]))
@@ -274,4 +269,4 @@ def _from_artifact(artifact: Artifact, where: str) -> Kit:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{where}: the kit is damaged ({reason}); copy it again from its source") from None
+        raise InputError(f"{where}: the migration kit is damaged ({reason}); copy it again from its source") from None

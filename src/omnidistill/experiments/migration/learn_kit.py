@@ -1,4 +1,4 @@
-"""Learn the rows of a migration kit, and find how many rows fit into a size.
+"""Learn the rows of a migration kit, and find how many rows fit a size limit.
 
 The rows start in closed form, as mixtures of training pairs (`shared_rows` in `training.closed_form.pair_maps`). They
 are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
@@ -31,16 +31,17 @@ _UNIT_TOLERANCE = 1e-2  # float16 vectors of length 1 differ from it by less
 
 
 def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
-    """Return the means of both sides as they are stored, and the frame with these means.
+    """Return the means of the old and the new embeddings, as stored in the kit, and a `Frame` object.
 
-    A side has unit vectors if the lengths of all its training vectors are 1.
+    The `Frame` contains the same means, and whether all training vectors of the old and of the new embeddings have
+    length 1.
 
     Raises:
-        InputError: all training vectors of a side are equal.
+        InputError: all old or all new training vectors are equal.
     """
     for name, x in (("old", train.old), ("new", train.new)):
         if bool((x == x[:1]).all()):
-            raise InputError(f"{name}: all training vectors are equal, so they cannot be mapped; check the array")
+            raise InputError(f"{name}: all training embeddings are equal, so no map can be learned; check the array")
     means = Preprocessing.fit({"old": train.old.cpu(), "new": train.new.cpu()}, standardise=False, centre=True)
     unit = tuple(bool(((x.norm(dim=1) - 1).abs() < _UNIT_TOLERANCE).all()) for x in (train.old, train.new))
     device = train.old.device
@@ -62,16 +63,16 @@ def size_for(
     Args:
         size: number of rows; None if `bytes` is given.
         bytes: size of all files, such as "1%" (of `whole`) or "200kB".
-        widths: widths of both sides.
+        widths: widths of the old and the new embeddings.
         storage: how the rows are stored.
-        means: means of both sides.
-        unit: whether the vectors of each side have length 1.
-        num_train: number of training pairs, which is the largest useful size.
-        whole: size in bytes of the training rows of both sides in float32.
+        means: means of the old and the new embeddings.
+        unit: whether the old embeddings have length 1, and whether the new ones do.
+        num_train: number of training pairs, which is the largest useful number of rows.
+        whole: size in bytes of all training pairs in float32.
 
     Raises:
-        InputError: both or none of `size` and `bytes` are given, the size is outside its range, or the bytes are too
-            few.
+        InputError: not exactly one of `size` and `bytes` is given, the number of rows is outside its range, or the
+            bytes are too few.
     """
     most = min(num_train, *widths.values())
     if size is not None and bytes is not None:
@@ -79,8 +80,8 @@ def size_for(
     if size is not None:
         if not FEWEST_ROWS <= size <= most:
             raise InputError(
-                f"{argument('size', size)}: a kit has {FEWEST_ROWS} to {most} rows (at most the number of training "
-                "pairs, and at most the larger width); choose a size in this range"
+                f"{argument('size', size)}: a migration kit needs at least {FEWEST_ROWS} rows, and at most {most}, the "
+                "minimum of the number of training pairs and both embedding widths; choose a size in this range"
             )
         return size
     budget = parse_budget(str("1%" if bytes is None else bytes), whole)
@@ -90,8 +91,8 @@ def size_for(
 
     if needed(FEWEST_ROWS) > budget:
         raise InputError(
-            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a kit, which "
-            f"takes at least {needed(FEWEST_ROWS):,}; use a larger size"
+            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a migration kit, "
+            f"which takes at least {needed(FEWEST_ROWS):,} bytes; use a larger size"
         )
     low, high = FEWEST_ROWS, most
     while low < high:  # the largest number of rows that fits
@@ -103,7 +104,7 @@ def size_for(
 def learn_rows(
     problem: MapProblem, size: int, settings: MigrationSettings, on_step: Callable[[float | None], None]
 ) -> tuple[PairRows, float]:
-    """Return the rows with the best validation score, and this score.
+    """Learn the rows of a migration kit. Return the rows with the best validation score, and this score.
 
     Args:
         problem: training and validation pairs.
@@ -133,5 +134,5 @@ def learn_rows(
 
 
 def learning_settings(settings: MigrationSettings) -> PairLearningSettings:
-    """Return the settings of the optimiser."""
+    """Return the settings of the optimiser that learns the rows of a kit."""
     return PairLearningSettings(settings.iterations, settings.learning_rate, settings.batch_size, settings.tau)

@@ -66,7 +66,8 @@ def migrate(
             "1%" if `size` is not given either.
         groups: group of each item, or a file with one group per item. Items of a group are in the same split.
         settings: how the kit is learned and stored.
-        baselines: "all" maps to compare with, only those in closed form ("quick"), or "none".
+        baselines: other maps with which the report compares the kit: "all", "quick" (only those in closed form) or
+            "none".
         seed: seed for the splits and for learning.
         folder: folder of the kit; None keeps it in memory. The report is saved next to the folder.
         force: whether to replace an existing kit.
@@ -120,7 +121,7 @@ def _baselines(
     learned: bool,
     progress: Progress,
 ) -> Iterator[MapCandidate]:
-    """Yield all maps to compare the kit with."""
+    """Yield the other maps between the two embedding spaces, with which the report compares the kit."""
     progress.start(1, "maps of all pairs")
     fitted = AllPairs(problem)
     yield fitted.ridge()
@@ -136,13 +137,13 @@ def _baselines(
 
 
 def _storages(storage: Storage) -> dict[str, Storage]:
-    """Return the storages of low-rank maps: float32, 4 bits, and that of the kit."""
+    """Return the number formats in which low-rank maps are stored: float32, 4 bits, and the format of the kit."""
     known: dict[str, Storage] = {"float32": RowStorage(), "4 bits": RowStorage(bits=4)}
     return known if storage in known.values() else {**known, storage.title: storage}
 
 
 def _row(candidate: MapCandidate, problem: MapProblem, test: Pairs) -> MigrationRow:
-    """Return the row of the report, with the mean recall over draws on the test pairs."""
+    """Return the row of the report for a map. Recall is measured on the test pairs, as a mean over random draws."""
     count = len(candidate.draws)
     recall: dict[str, TaskRecall] = {}
     for direction in candidate.draws[0]:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnidistill.core.arguments import argument
-from omnidistill.core.errors import InputError
-from omnidistill.experiments.migration.kit import Kit, require_free
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.experiments.migration.kit import Kit
+from omnidistill.io.artifacts import require_new, require_new_folder, write_output
 from omnidistill.report.migration_content import MigrationContent
 from omnidistill.report.migration_page import render_migration
 from omnidistill.report.migration_table import migration_markdown
@@ -67,7 +65,7 @@ class Migration:
         }
         self.kit.save(folder, force=force)
         for suffix, text in contents.items():
-            write_atomic(report_file(folder, suffix), text.encode())
+            write_output(report_file(folder, suffix), text.encode(), force)
         return replace(self, folder=folder)
 
     def __repr__(self) -> str:
@@ -85,9 +83,6 @@ def require_output(folder: Path, force: bool) -> None:
     Raises:
         InputError: the folder is not empty or the report exists, and `force` is False.
     """
-    require_free(folder, force)
+    require_new_folder(folder, force)
     for suffix in SUFFIXES:
-        if not force and (path := report_file(folder, suffix)).exists():
-            raise InputError(
-                f"{path}: exists; choose another folder for the kit, or replace it with {argument('force', True)}"
-            )
+        require_new(report_file(folder, suffix), force)

@@ -1,8 +1,8 @@
 """Read pairs of embeddings, and split them into training, validation and test pairs.
 
-A side is an array, the Path of a .npy file, or the text "SET:MODALITY" for one modality of a packed set or a registered
-dataset. Sides that are sets bring their own groups and splits. Otherwise 80 % of the groups are for training, 10 % for
-validation and 10 % for the test, drawn with a seed; without groups, every row is a group of its own.
+A side (the old or the new embeddings) is an array, the Path of a .npy file, or the text "SET:MODALITY" for one modality
+of a packed or registered dataset. Datasets have their own groups and splits. Otherwise 80 % of the groups are for
+training, 10 % for validation and 10 % for the test, drawn with a seed; without groups, every row is its own group.
 
 At most `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST` pairs are read, drawn at random, so large indexes need little
 memory.
@@ -48,7 +48,7 @@ class PairedInput:
     Attributes:
         old, new: the embeddings; row i of both belongs to the same item.
         rows: {split: numbers of its rows}, in increasing order.
-        by: what was split: "row", "group" or "set" (the splits of a packed set).
+        by: what was split: "row", "group", or "set" if the splits are those of a packed dataset.
     """
 
     old: EmbeddingRows
@@ -57,7 +57,7 @@ class PairedInput:
     by: str
 
     def read(self, split: str, seed: int) -> Pairs:
-        """Return the pairs of a split in float32; a random part of them if there are too many.
+        """Return the pairs of a split in float32. If there are too many pairs, return a random part of them.
 
         Raises:
             InputError: a number is NaN or Inf.
@@ -71,17 +71,17 @@ class PairedInput:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Widths of both sides."""
+        """Widths of the old and the new embeddings."""
         return {"old": self.old.width, "new": self.new.width}
 
     @property
     def training_bytes(self) -> int:
-        """Size in bytes of the training rows of both sides in float32."""
+        """Size in bytes of all training pairs in float32."""
         return 4 * len(self.rows["train"]) * (self.old.width + self.new.width)
 
 
 def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = None, seed: int = 0) -> PairedInput:
-    """Open both sides, check that they belong together, and split their rows.
+    """Open the old and the new embeddings, check that they belong together, and split their rows.
 
     Args:
         old, new: embeddings of the same items, in the same order.
@@ -90,7 +90,8 @@ def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = No
         seed: seed of the splits.
 
     Raises:
-        InputError: a side cannot be read, the sides have different numbers of rows or items, or there are too few rows.
+        InputError: an input cannot be read, the inputs have different numbers of rows or different items, or there are
+            too few rows.
     """
     sides = [_opened(side, name) for side, name in ((old, "old"), (new, "new"))]
     (old_rows, old_set), (new_rows, new_set) = sides
@@ -101,11 +102,11 @@ def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = No
         )
     for data in (old_set, new_set):
         if data is not None and groups is not None:
-            raise InputError(f"{argument('groups')}: a packed set has its own groups; omit it")
+            raise InputError(f"{argument('groups')}: a packed dataset already defines the groups; omit this argument")
     if old_set is not None and new_set is not None and old_set.ids != new_set.ids:
         raise InputError(
-            f"{old_rows.name}: its ids differ from those of {new_rows.name}; pack both sets from the same items in the "
-            "same order"
+            f"{old_rows.name}: its ids differ from those of {new_rows.name}; pack both datasets from the same items in "
+            "the same order"
         )
     data = old_set if old_set is not None else new_set
     if data is not None:
@@ -116,8 +117,8 @@ def open_pairs(old: Side, new: Side, groups: Sequence[object] | Path | None = No
     for name, fewest in _FEWEST.items():
         if len(rows[name]) < fewest:
             raise InputError(
-                f"{old_rows.name}: the split '{name}' has {len(rows[name])} of {len(old_rows)} pairs, but needs at "
-                f"least {fewest}; pass more pairs"
+                f"{old_rows.name}: the split '{name}' got only {len(rows[name])} of the {len(old_rows)} pairs, but "
+                f"needs at least {fewest}; pass more pairs"
             )
     return PairedInput(old_rows, new_rows, rows, by)
 
@@ -132,7 +133,7 @@ def _opened(side: Side, name: str) -> tuple[EmbeddingRows, FeatureSet | None]:
         )
     data = open_reference(reference)
     if modality not in data.features:
-        raise InputError(f"{side}: the set has no modality {modality!r}; it has {', '.join(data.modalities)}")
+        raise InputError(f"{side}: the dataset has no modality {modality!r}; choose from {', '.join(data.modalities)}")
     return EmbeddingRows(side, data.features[modality].numpy()), data
 
 
@@ -152,14 +153,16 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
         raise
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{name}: cannot be read as one group per row ({reason})") from None
+        raise InputError(
+            f"{name}: cannot be read ({reason}); pass a .npy file, or a text file with one group per line"
+        ) from None
     if len(labels) != num_rows:
         raise InputError(f"{name}: found {len(labels)} groups for {num_rows} rows; pass one group per row")
     return labels
 
 
 def _drawn(num_rows: int, labels: list[str] | None, seed: int) -> tuple[dict[str, Int[Tensor, " _"]], str]:
-    """Return the rows of each split, and whether rows or groups were drawn."""
+    """Return the rows of each split, and "row" or "group" for what was assigned to the splits at random."""
     if labels is None:
         codes, count = torch.arange(num_rows, device="cpu"), num_rows
     else:

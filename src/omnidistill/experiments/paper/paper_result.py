@@ -19,7 +19,7 @@ class PaperTables(SavedTables[PaperContent]):
 
     Attributes:
         content: all numbers; the content of paper.json.
-        failures: error message of each failed method or baseline, by table, dataset and name of its folder.
+        failures: error message of each failed method or baseline. The key names the table, the dataset and the folder.
         folder: the folder of the tables; None if nothing was stored.
     """
 

@@ -38,7 +38,7 @@ def section_of(planned: PlannedTable, comparison: Comparison, cells: Sequence[Ce
     Args:
         planned: table and dataset.
         comparison: the finished comparison.
-        cells: its cells, which determine the number of iterations.
+        cells: the cells of the comparison, whose settings contain the number of iterations.
         data: the dataset.
     """
     iterations = {

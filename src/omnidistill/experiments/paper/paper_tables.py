@@ -51,7 +51,7 @@ TABLES = {
 """Tables by number, in the order in which they run."""
 
 _NO_TABLE = {
-    "4": "table 4 (other encoders) needs the command 'transfer' of a later version",
+    "4": "table 4 (other encoders) is computed by 'omnidistill transfer RUN --to SET2 --preset paper-table-4'",
     **dict.fromkeys(("8", "9"), "tables 8 and 9 list settings, which are the presets paper/hopa-*"),
 }
 

@@ -196,7 +196,10 @@ def _jobs(
     for text in settings:
         if text not in used:
             key = text.partition("=")[0].strip()
-            raise InputError(f"{setting(text)}: no method in these tables has this setting{nearest(key, known)}")
+            raise InputError(
+                f"{setting(text)}: none of the methods in these tables has the setting '{key}'; 'omnidistill config "
+                f"--explain' lists settings{nearest(key, known)}"
+            )
 
 
 def _open_folder(root: Path, resume: bool) -> dict[Key, PaperSection]:

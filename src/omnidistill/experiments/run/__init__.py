@@ -6,6 +6,7 @@ from omnidistill.experiments.run.expert_stage import load_or_train_experts, trai
 from omnidistill.experiments.run.result import STAGES, DistillResult, matching_loss, pair_folder
 from omnidistill.experiments.run.run_folder import Run, open_or_create_run, open_run
 from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
+from omnidistill.experiments.run.run_lock import runs_on, runs_unchanged
 from omnidistill.experiments.run.start_heads import InitialHeads, given_heads, load_or_create_heads, pretrain_heads
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "open_run",
     "pair_folder",
     "pretrain_heads",
+    "runs_on",
+    "runs_unchanged",
     "train_experts",
     "versions",
 ]

@@ -20,9 +20,11 @@ from omnidistill.core.device import resolve_device
 from omnidistill.core.errors import InputError
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.recentre import recentred
 from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.config.budgets import resolve_size
+from omnidistill.experiments.run.added_data import check_can_add, config_of
 from omnidistill.experiments.run.distill_stages import DistillJob, ExpertSource, distill_joint, distill_pairs
 from omnidistill.experiments.run.expert_stage import given_experts
 from omnidistill.experiments.run.result import DistillResult
@@ -49,6 +51,7 @@ def distill(
     experts: Path | ExpertBuffer | None = None,
     expert_source: ExpertSource | None = None,
     initial_set: InitialSet | None = None,
+    add_to: InitialSet | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     trackers: Sequence[str] = (),
@@ -73,6 +76,9 @@ def distill(
         expert_source: function that returns the experts, so that several runs can share them.
         initial_set: set to continue from: a set, a result, or the Path of a set or run. Its modalities, widths and size
             must be those of this run.
+        add_to: set to which the data are added: the data are distilled, and the result is merged with this set, whose
+            own data are not needed. The sizes of both sets add up. Without `preset` and `config`, the settings are
+            those of this set.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
         trackers: names of trackers that also record the metrics; they need a folder.
@@ -90,6 +96,11 @@ def distill(
     """
     place = None if folder is None else Path(folder)
     first = None if initial_set is None else load_initial_set(initial_set)
+    earlier = None if add_to is None else load_initial_set(add_to)
+    if first is not None and earlier is not None:
+        raise InputError(f"{argument('initial_set')} and {argument('add_to')}: pass only one of them")
+    if earlier is not None and preset is None and config is None:
+        config = config_of(earlier)
     requested = requested_config(
         size=size,
         bytes=bytes,
@@ -104,7 +115,11 @@ def distill(
         raise InputError("resume=True needs the folder of the run to resume; pass this folder, or omit resume")
     features = opened(data, requested.modalities)
     location = features.location
+    if earlier is not None:
+        features = recentred(features, earlier.preprocessing, dict(earlier.spec.modalities))
     resolved = resolve_size(requested, features)
+    if earlier is not None:
+        check_can_add(earlier, resolved, features.widths)
     for part in [features] if resolved.joint else [features.only(p) for p in combinations(features.modalities, 2)]:
         _check(part, resolved, location)
     if first is not None:
@@ -115,6 +130,7 @@ def distill(
         _checked_experts(experts, features, resolved, start),
         expert_source,
         first,
+        earlier,
         resume,
         command,
         tuple(trackers),
@@ -145,7 +161,7 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
     kind = type(source).__name__  # type: ignore[unreachable]
     raise InputError(
         f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the pathlib.Path of the "
-        "folder of a set or run"
+        "folder of a synthetic set or a run"
     )
 
 
@@ -154,18 +170,18 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
     where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from an existing set; choose a method with "
-            "outer iterations and 'joint = true'"
+            f"{where}: method '{config.method}' cannot continue from an existing synthetic set; choose a method with "
+            "outer iterations and the setting 'joint = true'"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
         raise InputError(
-            f"{where}: the modalities or widths of the set differ from those of the data ({data.widths}); pass a set "
-            "that was distilled from the same features"
+            f"{where}: the modalities or widths of the synthetic set differ from those of the data ({data.widths}); "
+            "pass a set that was distilled from the same features"
         )
     if distilled.size != config.distill.size:
         raise InputError(
-            f"{where}: the set has {distilled.size} rows, but the settings require {config.distill.size}; use "
-            f"{argument('size', distilled.size)}"
+            f"{where}: the synthetic set has {distilled.size} rows, but the settings require {config.distill.size}; "
+            f"use {argument('size', distilled.size)}"
         )
 
 
@@ -178,10 +194,13 @@ def _checked_experts(
     if not config.distill.uses_experts:
         outer = getattr(config.distill, "outer", None)
         kind = f"kind {config.distill.kind}" + (f", outer objective {outer.kind}" if outer else "")
-        raise InputError(f"{where}: method '{config.method}' ({kind}) does not use experts; omit this argument")
+        raise InputError(
+            f"{where}: method '{config.method}' ({kind}) does not use expert trajectories; omit this argument"
+        )
     if not config.joint:
         raise InputError(
-            f"{where}: with 'joint = false', every pair of modalities trains its own experts; omit this argument"
+            f"{where}: with 'joint = false', every pair of modalities trains its own expert trajectories; omit this "
+            "argument"
         )
     return given_experts(experts, data, config, heads)
 

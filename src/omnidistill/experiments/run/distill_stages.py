@@ -19,6 +19,7 @@ from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distillation import Distillation, DistilledSet, Provenance
 from omnidistill.distillation.budget import training_bytes
 from omnidistill.experiments.config import RunConfig
+from omnidistill.experiments.run.added_data import store_earlier, with_earlier
 from omnidistill.experiments.run.expert_stage import load_or_train_experts
 from omnidistill.experiments.run.result import DistillResult, pair_folder
 from omnidistill.experiments.run.run_folder import Run, open_or_create_run, save_part
@@ -46,6 +47,7 @@ class DistillJob:
     experts: ExpertBuffer | None
     expert_source: ExpertSource | None
     initial_set: DistilledSet | None
+    earlier: DistilledSet | None
     resume: bool
     command: str
     trackers: tuple[str, ...]
@@ -102,8 +104,8 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
     start = _start(stages, data, config, job)
     if job.experts is not None and heads_fingerprint(job.experts.heads(0, 0)) != heads_fingerprint(start):
         raise InputError(
-            f"{folder}: the run in this folder and the given experts have different initial heads; choose another "
-            "folder"
+            f"{folder}: the run in this folder and the given expert trajectories have different initial heads; choose "
+            "another folder"
         )
 
     def experts() -> ExpertBuffer:
@@ -131,6 +133,8 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
         progress=job.progress,
     )
     result = check_result(config.distill, config.distill.run(task), task)
+    if job.earlier is not None:
+        result = with_earlier(result, job.earlier)
     stages.record("distill", result.seconds)
     if stages.run is None:
         return _in_memory(data, config, (result,), start, stages, job)
@@ -142,9 +146,18 @@ def distill_joint(data: FeatureSet, config: RunConfig, folder: Path | None, job:
 def _begin(data: FeatureSet, config: RunConfig, folder: Path | None, job: DistillJob) -> Run | None:
     if folder is None:
         return None
-    return open_or_create_run(
+    run = open_or_create_run(
         folder, data, config, location=job.location, command=job.command, resume=job.resume, budget=job.budget
     )
+    if job.earlier is not None:
+        store_earlier(folder, job.earlier)
+    before, now = run.versions.get("threads"), versions()["threads"]
+    if before not in (None, now) and not run.finished:
+        job.progress.note(
+            f"this run began with {before} torch threads and resumes with {now}: the last digits of its numbers may "
+            f"differ from those of an uninterrupted run; to avoid this, set OMP_NUM_THREADS={before}"
+        )
+    return run
 
 
 def _start(stages: _Stages, data: FeatureSet, config: RunConfig, job: DistillJob) -> InitialHeads:

@@ -188,7 +188,8 @@ def given_experts(
     other_heads = heads is not None and heads_fingerprint(heads) != identity.get("heads")
     if identity.get("data") != fingerprint(data) or other_heads:
         raise InputError(
-            f"{where}: the experts were trained on different data or from different initial heads; train them again"
+            f"{where}: these expert trajectories were trained on different data or from different initial heads; train "
+            "them again"
         )
     _require_epochs(min(buffer.last_epochs), config, where)
     return buffer
@@ -198,7 +199,6 @@ def _require_epochs(shortest: int, config: RunConfig, where: str) -> None:
     last = config.distill.last_expert_epoch
     if last > shortest:
         raise InputError(
-            f"{where}: the experts were trained for {shortest} epochs, but the settings need experts of at least "
-            f"{last} epochs; train experts with a larger experts.num_epochs, or decrease "
-            "distill.outer.num_expert_epochs"
+            f"{where}: these expert trajectories have {shortest} epochs, but the settings need at least {last} epochs; "
+            "train experts with a larger experts.num_epochs, or decrease distill.outer.num_expert_epochs"
         )

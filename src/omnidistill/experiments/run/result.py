@@ -68,8 +68,8 @@ class DistillResult:
         """
         if len(self.parts) > 1:
             raise InputError(
-                f"the result has {len(self.parts)} sets, one per pair of modalities; use result.sets instead of "
-                "result.set"
+                f"the result has {len(self.parts)} synthetic sets, one per pair of modalities; use result.sets instead "
+                "of result.set"
             )
         return self.parts[0].distilled
 
@@ -182,9 +182,9 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record of the log contains the loss for only one expert and one start epoch. The result is therefore a mean
-    over the last tenth of the records up to the record of the set. Record k + 1 contains the loss of the set from
-    iteration k, because the loss is computed before the rows are updated.
+    Each record of the log contains the loss for only one expert, along a part of its trajectory. The result is
+    therefore a mean over the last tenth of the records up to the one with the loss of the set. Record k + 1 contains
+    the loss of the set from iteration k, because the loss is computed before the rows are updated.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [
@@ -199,7 +199,7 @@ def matching_loss(part: Distillation) -> float | None:
 
 
 def last_iteration(part: Distillation) -> int:
-    """Return the number of outer iterations that were run. Early stopping can make it less than the configured one."""
+    """Return the number of outer iterations that were run. After early stopping, it is less than the setting."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 

@@ -3,6 +3,7 @@
     RUN/run.json          settings, location and fingerprint of the data, versions, command
     RUN/heads/            initial heads of students
     RUN/experts/          expert trajectories, if they were trained in this run
+    RUN/earlier/          the set to which the run added data, if it did
     RUN/distilled/        the set; its manifest is written last, so a run with a manifest is finished
     RUN/timings.json      seconds per stage
     RUN/metrics.jsonl     one record per iteration of the outer loop
@@ -15,6 +16,7 @@ The fingerprint covers all rows that are used for training or for choosing setti
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -30,6 +32,7 @@ from omnidistill.distillation.budget import training_bytes
 from omnidistill.distillation.outer_loop import CHECKPOINT, METRICS
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.experiments.config import RunConfig, parse_config
+from omnidistill.experiments.run.added_data import as_in_run
 from omnidistill.experiments.run.result import STAGES, DistillResult, pair_folder
 from omnidistill.experiments.run.run_identity import versions
 from omnidistill.experiments.run.run_records import FLOOR, TIMINGS, RankFloor, StageSeconds
@@ -71,8 +74,19 @@ class Run:
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
-        """Return the initial heads of students, {modality: d x p_m}."""
-        return load_heads(self.folder / "heads", {name: data.widths[name] for name in self.modalities})[0]
+        """Return the initial heads of students, {modality: d x p_m}.
+
+        Raises:
+            InputError: the heads are missing or damaged.
+        """
+        place = self.folder / "heads"
+        if not place.is_dir():
+            raise InputError(
+                f"{place}: the initial heads of this run are missing; restore this folder from a copy, or create it "
+                f"again: if the run trained its heads, 'omnidistill heads SET -o {shlex.quote(str(place))}' with the "
+                "settings and the seed of the run gives the same heads"
+            )
+        return load_heads(place, {name: data.widths[name] for name in self.modalities})[0]
 
     @property
     def finished(self) -> bool:
@@ -99,8 +113,8 @@ class Run:
         sets = self.sets()
         if len(sets) > 1:
             raise InputError(
-                f"{self.folder}: contains {len(sets)} sets, one per pair of modalities; use one of the runs in its "
-                "folder pairs/"
+                f"{self.folder}: this run has {len(sets)} synthetic sets, one per pair of modalities, but only one can "
+                "be used here; use one of the runs in its folder pairs/"
             )
         return sets[0]
 
@@ -119,7 +133,7 @@ class Run:
         named = data.location or "the data"
         missing = [name for name in self.modalities if name not in data.features]
         if not missing:
-            data = data.only(self.modalities)
+            data = as_in_run(self.folder, data.only(self.modalities))
         if missing or fingerprint(data) != self.fingerprint:
             remedy = f"pass the data of the run with {argument('data')}"
             raise InputError(f"{named}: not the data of the run {self.folder} (modalities or rows differ); {remedy}")

@@ -21,7 +21,10 @@ def heads_fingerprint(heads: Mapping[str, Tensor]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return what can affect a result: package versions, the platform and the number of threads."""
+    """Return the versions of the packages and of Python, the platform, and the number of threads.
+
+    All of these can affect a result.
+    """
     packages = ("omnidistill", "torch", "numpy", "safetensors", "pydantic")
     return {
         **{name: metadata.version(name) for name in packages},

@@ -28,7 +28,7 @@ from omnidistill.evaluation.full_training import Training, choose_training
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.run.run_identity import heads_fingerprint
-from omnidistill.io.artifacts import JsonContent, write_atomic
+from omnidistill.io.artifacts import JsonContent, require_new_folder, write_atomic
 from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, SilentProgress, shown
 from omnidistill.models.heads import Heads, check_heads, load_heads, save_heads
@@ -123,7 +123,9 @@ def _checked(heads: Mapping[str, Array], widths: Mapping[str, int]) -> Heads:
     for name in heads:
         if name not in widths:
             known = ", ".join(widths)
-            raise InputError(f"heads: the data have no modality {name!r} (found: {known}){nearest(str(name), widths)}")
+            raise InputError(
+                f"heads: the data have no modality {name!r}; choose from {known}{nearest(str(name), widths)}"
+            )
     matrices = {name: as_rows(f"head {name!r}", x).float() for name, x in heads.items()}
     check_heads(matrices, widths, "heads")
     return {name: matrices[name] for name in widths}
@@ -154,7 +156,9 @@ def load_or_create_heads(
     if folder is not None and (folder / "manifest.json").exists():
         matrices, meta = load_heads(folder, data.widths)
         if given is not None and heads_fingerprint(given) != heads_fingerprint(matrices):
-            raise InputError(f"{folder}: the heads in this folder differ from the given heads; choose another folder")
+            raise InputError(
+                f"{folder}: the projection heads in this folder differ from the given heads; choose another folder"
+            )
         return InitialHeads(matrices, {name: value for name, value in meta.items() if name != "modalities"}).to(data)
     heads = given or _pretrained(data, config, progress)
     if folder is not None:
@@ -190,6 +194,7 @@ def pretrain_heads(
     seed: int | None = None,
     heads: GivenHeads | None = None,
     folder: str | Path | None = None,
+    force: bool = False,
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
@@ -200,19 +205,23 @@ def pretrain_heads(
         preset, config, settings, seed: settings of a run, as in `distill`; only those under "heads" have an effect.
         heads: existing heads, which are checked, stored and returned instead of new heads.
         folder: output folder; None stores nothing.
+        force: whether to replace heads that are already in the folder.
         device: device on which the heads are trained.
         progress: whether to show progress, or the object that shows it.
 
     Raises:
-        InputError: settings, heads or device cannot be used, or the folder already contains heads.
+        InputError: settings, heads or device cannot be used, or the folder is not empty and `force` is False.
     """
     resolved = requested_config(preset=preset, config=config, settings=settings, seed=seed)
     features = opened(data, resolved.modalities)
     place = None if folder is None else Path(folder)
-    if place is not None and (place / "manifest.json").exists():
-        raise InputError(f"{folder}: already contains heads; choose another folder, or remove this one")
+    if place is not None:
+        require_new_folder(place, force)
     given = given_heads(heads, features.widths)
-    return load_or_create_heads(features.to(resolve_device(device)), resolved, place, given, shown(progress))
+    result = load_or_create_heads(features.to(resolve_device(device)), resolved, None, given, shown(progress))
+    if place is not None:
+        save_heads(result, place, result.meta)
+    return result
 
 
 def load_or_create_starts(
@@ -256,9 +265,9 @@ class _Chosen(JsonContent):
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the heads as the start of an expert, together with its step size and number of epochs.
+    """Return the initial heads of an expert, together with its step size and number of epochs.
 
-    If the settings do not fix both, they are chosen on validation.
+    The step size and the number of epochs are chosen on validation if the settings do not fix them.
     """
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:

@@ -19,7 +19,6 @@ from omnidistill.experiments.sharing.licences import Licence
 from omnidistill.report.interval_notes import covered
 from omnidistill.training.recipes import Recipe
 
-_SHOWN = ("zero_shot", "random", "distilled", "full")
 _CITED = ("R@1", "R@5", "R@10")
 
 
@@ -35,7 +34,7 @@ def card(
 
     Args:
         name: name of the repository on the Hub, OWNER/NAME.
-        distilled: the set.
+        distilled: the distilled set.
         licence: licence of the set.
         scores: scores of the set, if the run was evaluated.
         command: the command that created the set.
@@ -57,7 +56,7 @@ def card(
 
 
 def _front_matter(name: str, distilled: DistilledSet, licence: Licence) -> str:
-    """Return the front matter as YAML; the values are written as JSON, which is valid YAML."""
+    """Return the front matter of README.md as YAML. Values are written as JSON, which is valid YAML."""
     fields: dict[str, Any] = {
         **licence.card,
         "pretty_name": name.split("/")[-1],
@@ -76,8 +75,9 @@ def _size_category(rows: int) -> str:
 def _what(distilled: DistilledSet, widths: Mapping[str, int]) -> str:
     source = _plain(str(distilled.provenance.name or "the user's own features"))
     listed = ", ".join(f"{name} (width {width})" for name, width in widths.items())
+    views = f" ({len(distilled)} to train on, with their sign views)" if len(distilled) != distilled.size else ""
     return (
-        f"{len(distilled)} synthetic rows for training projection heads, with features of {listed}. omnidistill "
+        f"{distilled.size} synthetic rows{views} for training projection heads, with features of {listed}. omnidistill "
         f"distilled them from *{source}* with the method `{distilled.provenance.method}`. Rows are features, not "
         "media; use them only with features from the same encoders."
     )
@@ -127,7 +127,7 @@ def _scores(scores: RunScores) -> str:
     """Return a table of recall and retained gain. Recall is in percent, averaged over all directions and students."""
     levels = [level for level in _CITED if level in scores.levels] or scores.levels
     lines = [f"| row | {' | '.join(levels)} | gain retained, {levels[0]} |", f"|---|{'---:|' * (len(levels) + 1)}"]
-    for row in (scores.rows[name] for name in _SHOWN if name in scores.rows):
+    for row in scores.rows.values():
         recall = " | ".join(f"{100 * row.recall[MEAN][level].mean:.1f}" for level in levels)
         gain = row.gain(levels[0])
         retained = f"{100 * gain.mean:.0f} % [{100 * gain.low:.0f}, {100 * gain.high:.0f}]" if gain else ""

@@ -14,8 +14,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +23,37 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.core.optional import require
 from omnidistill.distillation import DistilledSet
-from omnidistill.io.artifacts import write_atomic
+from omnidistill.io.artifacts import making, require_new, require_new_folder, temp_folder, write_output
 
 METADATA = "omnidistill"
+_DATASET = ("dataset_info.json", "state.json")  # in every folder that `datasets` writes
 
 
-def export(distilled: DistilledSet, out: Path) -> Path:
+def export(distilled: DistilledSet, out: Path, *, force: bool = False) -> Path:
     """Write the rows of a set to a file or folder and return its path.
 
     Args:
-        distilled: the set.
+        distilled: the distilled set.
         out: FILE.parquet, FILE.npz, or a folder for `datasets.load_from_disk`.
+        force: whether to replace an existing file, or the files of an earlier export in a folder.
 
     Raises:
-        InputError: the suffix is unknown, a required package is missing, or the folder exists.
+        InputError: the suffix is unknown, a required package is missing, the output exists and `force` is False, or a
+            folder contains something else than an export.
     """
     match out.suffix.lower():
         case ".parquet":
-            write_atomic(out, parquet_bytes(distilled))
+            require_new(out, force)
+            write_output(out, parquet_bytes(distilled), force)
         case ".npz":
-            write_atomic(out, _npz_bytes(distilled))
+            require_new(out, force)
+            write_output(out, _npz_bytes(distilled), force)
         case "":
-            _save_dataset(distilled, out)
+            _save_dataset(distilled, out, force)
         case other:
             raise InputError(
-                f"{out}: unknown suffix '{other}'; use .parquet, .npz, or no suffix (a folder for the datasets library)"
+                f"{out}: unknown suffix '{other}'; use .parquet, .npz, or no suffix for a folder in the format of the "
+                "Hugging Face datasets library"
             )
     return out
 
@@ -89,23 +93,26 @@ def _npz_bytes(distilled: DistilledSet) -> bytes:
     return file.getvalue()
 
 
-def _save_dataset(distilled: DistilledSet, folder: Path) -> None:
+def _save_dataset(distilled: DistilledSet, folder: Path, force: bool) -> None:
     datasets = require("datasets", "datasets")
-    if os.path.lexists(folder):
-        raise InputError(f"{folder}: already exists; choose another folder")
-    temp = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        dataset = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
-        dataset.info.description = json.dumps(metadata_of(distilled))
-        datasets.disable_progress_bars()
-        dataset.save_to_disk(str(temp))
-        os.replace(temp, folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); free disk space, or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
+    require_new_folder(folder, force)
+    if folder.is_dir() and any(folder.iterdir()) and not all((folder / name).is_file() for name in _DATASET):
+        raise InputError(f"{folder}: contains something else than an export; choose another folder")
+    dataset = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
+    dataset.info.description = json.dumps(metadata_of(distilled))
+    datasets.disable_progress_bars()
+    with making(folder.parent), temp_folder(folder) as temp:
+        try:
+            dataset.save_to_disk(str(temp))
+            if not folder.exists():
+                os.replace(temp, folder)
+                return
+            for file in sorted(temp.iterdir(), key=lambda file: file.name in _DATASET):  # the rows first
+                os.replace(file, folder / file.name)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written ({error.strerror}); free disk space, or choose another folder"
+            ) from error
 
 
 def _matrices(distilled: DistilledSet) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
-from omnidistill.io.artifacts import load_artifact, write_atomic
+from omnidistill.io.artifacts import load_artifact, making, temp_folder, write_atomic
 from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import load_heads
 
@@ -134,40 +133,38 @@ def pull(reference: str, out: Path) -> Pulled:
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: exists and is not empty; choose another folder")
     hub = require("huggingface_hub", "hub")
-    staging = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
-    try:
-        with _hub_errors(reference):
-            api = hub.HfApi()
-            info = api.dataset_info(name, revision=revision or None)
-            commit = str(info.sha)
-            if not _COMMIT.fullmatch(commit):
-                raise InputError(f"{reference}: the Hugging Face Hub returned no valid commit hash; try again")
-            paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
-            _check_paths(reference, paths)
+    with making(out.parent), temp_folder(out) as staging:
+        try:
+            with _hub_errors(reference):
+                api = hub.HfApi()
+                info = api.dataset_info(name, revision=revision or None)
+                commit = str(info.sha)
+                if not _COMMIT.fullmatch(commit):
+                    raise InputError(f"{reference}: the Hugging Face Hub returned no valid commit hash; try again")
+                paths = {str(sibling.rfilename) for sibling in info.siblings or ()}
+                _check_paths(reference, paths)
 
-            def fetch(path: str) -> None:
-                cache = staging / ".fetched"
-                file = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
-                write_atomic(staging / path, Path(file).read_bytes())
+                def fetch(path: str) -> None:
+                    cache = staging / ".fetched"
+                    file = api.hf_hub_download(name, path, repo_type="dataset", revision=commit, cache_dir=cache)
+                    write_atomic(staging / path, Path(file).read_bytes())
 
-            for part in ("", "heads/"):
-                if f"{part}{_MANIFEST}" in paths:
-                    fetch(f"{part}{_MANIFEST}")
-                    fetch(f"{part}{_tensors_of(staging / part / _MANIFEST)}")
-            for path in (PROVENANCE, "README.md"):
-                if path in paths:
-                    fetch(path)
-        shutil.rmtree(staging / ".fetched", ignore_errors=True)
-        distilled = DistilledSet.load(staging)
-        if (staging / "heads").exists():
-            load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
-        os.replace(staging, out)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+                for part in ("", "heads/"):
+                    if f"{part}{_MANIFEST}" in paths:
+                        fetch(f"{part}{_MANIFEST}")
+                        fetch(f"{part}{_tensors_of(staging / part / _MANIFEST)}")
+                for path in (PROVENANCE, "README.md"):
+                    if path in paths:
+                        fetch(path)
+            shutil.rmtree(staging / ".fetched", ignore_errors=True)
+            distilled = DistilledSet.load(staging)
+            if (staging / "heads").exists():
+                load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
+            os.replace(staging, out)
+        except OSError as error:
+            raise InputError(
+                f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"
+            ) from error
     return Pulled(out, distilled, commit)
 
 
@@ -179,7 +176,7 @@ class _Content:
 
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
-    """Return the files to upload by path, the card and the licence."""
+    """Return {path: file} of the files to upload, the text of the card, and the licence."""
     scores: RunScores | None = None
     command, heads = "", None
     if (source / "run.json").is_file():
@@ -209,20 +206,20 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """Return {path in the repository: file} for an artifact. A provenance file of other tensors is omitted."""
+    """Return {path in the repository: file} for an artifact. Omit a provenance file that describes other tensors."""
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}
 
 
 def _tensors_of(manifest: Path) -> str:
-    """Return the name of the only tensor file that a manifest lists. Loading the set verifies its content."""
+    """Return the name of the only tensor file that a manifest lists. The file is verified when the set is loaded."""
     match read_json(manifest).get("files"):
         case [{"name": str(name)}] if _TENSORS.fullmatch(name) and "/" not in name:
             return name
     raise InputError(
-        f"{manifest.name}: lists no valid tensor file, so the repository contains no omnidistill set; choose another "
-        "repository"
+        f"{manifest.name}: lists no valid tensor file, so the repository contains no synthetic set of omnidistill; "
+        "choose another repository"
     )
 
 
@@ -240,7 +237,8 @@ def _check_paths(reference: str, paths: set[str]) -> None:
             )
     if _MANIFEST not in paths:
         raise InputError(
-            f"{reference}: this repository contains no omnidistill set (no {_MANIFEST}); choose another repository"
+            f"{reference}: this repository contains no synthetic set of omnidistill (the file {_MANIFEST} is missing); "
+            "choose another repository"
         )
 
 

@@ -4,10 +4,11 @@ Writing requires a POSIX system (flock, fsync of folders).
 """
 
 from omnidistill.io.artifacts.artifact import Artifact, artifact_bytes, load_artifact, save_artifact
-from omnidistill.io.artifacts.files import FileRecord, write_atomic
+from omnidistill.io.artifacts.files import FileRecord, making, temp_folder, write_atomic
 from omnidistill.io.artifacts.json_content import JsonContent
-from omnidistill.io.artifacts.locks import exclusive
+from omnidistill.io.artifacts.locks import exclusive, unchanged
 from omnidistill.io.artifacts.mapped_file import map_file
+from omnidistill.io.artifacts.outputs import is_new_folder, require_new, require_new_folder, write_output
 from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, write_tensors
 
 __all__ = [
@@ -17,10 +18,17 @@ __all__ = [
     "Pieces",
     "artifact_bytes",
     "exclusive",
+    "is_new_folder",
     "load_artifact",
+    "making",
     "map_file",
     "read_tensors",
+    "require_new",
+    "require_new_folder",
     "save_artifact",
+    "temp_folder",
+    "unchanged",
     "write_atomic",
+    "write_output",
     "write_tensors",
 ]

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts.files import (
+    TENSORS,
     FileRecord,
     check,
     clear_temps,
@@ -126,6 +127,11 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
     while True:
         file = _record(folder, manifest)
         try:
+            if not os.path.lexists(folder / file.name):
+                raise InputError(
+                    f"{folder / file.name}: is missing, although {MANIFEST} lists it; restore it, or delete the folder "
+                    f"{folder} and create it again"
+                )
             check(folder / file.name, file, verify)
             contents = {name: _sidecar(folder / name, file.name) for name in sidecars}
             extra = {name: content for name, content in contents.items() if content is not None}
@@ -139,7 +145,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
 
 
 def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding: int | None) -> bytes:
-    """Return the content of the manifest. Its length depends on the size of the tensor file, but not on the values."""
+    """Return the content of manifest.json. Its length depends on the size of the tensor file, but not on the values."""
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": meta, "files": [asdict(file)]}
     body["sha256"] = _checksum(body)
     if padding is None:
@@ -148,7 +154,7 @@ def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding
 
 
 def _manifest(folder: Path, kind: str) -> dict[str, Any]:
-    """Read the manifest in `folder` and validate all of its fields except `files`."""
+    """Read the artifact's manifest.json in `folder`, and validate all of its fields except `files`."""
     path = folder / MANIFEST
     if folder.exists() and not folder.is_dir():
         raise InputError(
@@ -206,7 +212,7 @@ def _sidecar(path: Path, tensors: str) -> dict[str, Any] | None:
 
 
 def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
-    """Return the name, size and sha256 of the tensor file that a manifest lists, which is in the same folder."""
+    """Return the name, size and sha256 of the tensor file that an artifact's manifest.json lists."""
     match manifest["files"]:
         case [{"name": str(name), "bytes": int(size), "sha256": str(sha256), **rest}] if (
             not rest and re.fullmatch(r"[0-9a-f]{64}", sha256) and name == f"tensors-{sha256[:12]}.safetensors"
@@ -220,17 +226,17 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
 
 
 def _tensors_named(folder: Path, kind: str) -> str | None:
-    """Return the name of the tensor file that the manifest in `folder` lists; None if there is no manifest."""
+    """Return the name of the tensor file that manifest.json in `folder` lists; None if there is no manifest.json."""
     if not os.path.lexists(folder / MANIFEST):
         return None
     return _record(folder, _manifest(folder, kind)).name
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete tensor files that the manifest does not list: replaced files, and files that a killed writer left."""
+    """Delete tensor files that manifest.json does not list: replaced files, and files that a killed writer left."""
     with suppress(OSError):
         for name in os.listdir(folder):
-            if re.fullmatch(r"tensors-[0-9a-f]{12}\.safetensors", name) and name != keep:
+            if re.fullmatch(TENSORS, name) and name != keep:
                 (folder / name).unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from omnidistill.io.input_files import cannot_read, reason, regular_file
 _TEMP = ".omnidistill-temp-"
 SAVE_LOCK = f"{_TEMP}save.lock"
 """File that is locked while an artifact is saved. It is in the artifact's folder."""
+TENSORS = r"tensors-[0-9a-f]{12}\.safetensors"
+"""Regular expression for the name of an artifact's tensor file."""
 CANNOT_LOCK = (OSError, NotImplementedError)
 """Exceptions that filelock raises if a file cannot be locked; NotImplementedError if the file system has no locks."""
 
@@ -84,12 +87,35 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
             temp.unlink(missing_ok=True)
 
 
-def clear_temps(folder: Path) -> None:
-    """Delete the temporary files that killed writers left in `folder` and its subfolders."""
-    for temp in {each.with_suffix("") for each in folder.rglob(f"{_TEMP}*")}:
+def clear_temps(folder: Path, subfolders: bool = True) -> None:
+    """Delete the temporary files and folders that killed writers left in `folder`, and in its subfolders."""
+    found = (folder.rglob if subfolders else folder.glob)(f"{_TEMP}*")
+    for temp in {each.with_suffix("") for each in found}:
         with suppress(*CANNOT_LOCK), _lock(temp, timeout=0.0):  # filelock's Timeout is an OSError
+            if temp.is_dir() and not temp.is_symlink():
+                shutil.rmtree(temp)
             temp.unlink(missing_ok=True)
             _lock_path(temp).unlink(missing_ok=True)
+
+
+def is_temp(path: Path) -> bool:
+    """Return whether a path has the name of a temporary file or folder, or of its lock."""
+    return path.name.startswith(_TEMP)
+
+
+@contextmanager
+def temp_folder(target: Path) -> Iterator[Path]:
+    """Yield a new path for a temporary folder next to `target`. At the end, delete what is there.
+
+    If this process is killed, the next writer deletes the folder. Such folders of killed writers are deleted first.
+    """
+    clear_temps(target.parent, subfolders=False)
+    temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")
+    with _held(temp):
+        try:
+            yield temp
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
 
 
 @contextmanager
@@ -126,7 +152,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def check(path: Path, record: FileRecord, verify: bool) -> None:
-    """Check that a file's size matches its record, and with `verify` also its sha256.
+    """Check that a file has the size in `record` and, if `verify` is True, also the sha256 in `record`.
 
     Raises:
         InputError: the size or the sha256 differs.

@@ -84,5 +84,5 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the names that lead to a field in the file. The default is for files with the layout of the model."""
+        """Return the keys that lead to a field in the file. Override this if the file is nested differently."""
         return [str(part) for part in parts]

@@ -5,8 +5,9 @@ The module does not import filelock until a lock is needed, because the import t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from omnidistill.core.errors import InputError
@@ -46,6 +47,17 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Lock a folder like `exclusive` while the block reads it. A folder on a read-only disk needs no lock.
+
+    Raises:
+        InputError: another process or this process already holds the lock, or the folder cannot be locked.
+    """
+    with exclusive(folder) if os.access(folder, os.W_OK) else nullcontext():
+        yield
 
 
 @contextmanager

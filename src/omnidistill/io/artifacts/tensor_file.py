@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.io.artifacts.files import FileRecord, check, making, replace
 from omnidistill.io.artifacts.mapped_file import map_file
 from omnidistill.io.input_files import cannot_read, one_line, regular_file
@@ -92,6 +93,8 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
         TypeError,
         ValueError,
     ) as error:
+        if out_of_memory(error):
+            raise MemoryError(f"{path}: {error}") from error
         for magic, what in _LOOKS_LIKE.items():
             if start.startswith(magic):
                 raise InputError(

@@ -2,7 +2,7 @@
 
 The log is the source of truth. Trackers (`tracking.tracker`) show copies of it in other tools.
 
-When a run resumes, it truncates the file to the position that the checkpoint recorded.
+When a run resumes, it truncates the file to the length that its last checkpoint recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omnidistill.io.tracking.metrics_record import MOST_METRIC, MetricsRecord, r
 
 @runtime_checkable
 class MetricsLog(Protocol):
-    """Stores the metrics of a run, one record per call. Use it as a context manager, or call `close`."""
+    """Stores the metrics of a run. Each call of `log` adds one record. Use it as a context manager, or call `close`."""
 
     def log(self, record: MetricsRecord) -> None:
         """Store one record."""
@@ -39,7 +39,7 @@ class MetricsLog(Protocol):
 
 
 class MemoryLog:
-    """A log in memory, for a run without a folder."""
+    """A metrics log in memory, for a run without an output folder."""
 
     def __init__(self) -> None:
         self._records: list[MetricsRecord] = []

@@ -1,4 +1,4 @@
-"""One record of a metrics log: the numbers from an outer iteration, and notes."""
+"""One record of a metrics log: numbers from one outer iteration of distillation, and notes for the user."""
 
 from __future__ import annotations
 

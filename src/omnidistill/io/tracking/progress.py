@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows the progress of consecutive stages. Use it as a context manager, or call `stop` at the end."""
+    """Shows the progress of the consecutive stages of a run. Use it as a context manager, or call `stop` at the end."""
 
     def start(self, total: int, label: str, done: int = 0) -> None:
         """Start a stage, and end the previous stage if there is one.
@@ -29,7 +29,7 @@ class Progress(Protocol):
         """
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Advance the stage by `n` steps.
+        """Advance the current stage by `n` steps.
 
         Args:
             n: number of steps since the last call.
@@ -40,7 +40,7 @@ class Progress(Protocol):
         """Show a line of text immediately. The line stays visible."""
 
     def stop(self) -> None:
-        """End the stage."""
+        """End the current stage."""
 
     def __enter__(self) -> Progress: ...
 
@@ -96,7 +96,7 @@ class RichProgress:
             self._bar.start()
 
     def advance(self, n: int = 1, **fields: Json) -> None:
-        """Advance the stage by `n` steps; see `Progress.advance`."""
+        """Advance the current stage by `n` steps; see `Progress.advance`."""
         self._done += n
         if fields:
             self._fields = printable("  ".join(f"{name}={_short(value)}" for name, value in fields.items()))
@@ -111,7 +111,7 @@ class RichProgress:
         self._print(f"{self._label}: {line}" if self._label else line)
 
     def stop(self) -> None:
-        """End the stage, if there is one."""
+        """End the current stage, if there is one."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

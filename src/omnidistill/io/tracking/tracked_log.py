@@ -15,7 +15,7 @@ from omnidistill.io.tracking.tracker import Tracker, trackers
 class TrackerGroup:
     """All trackers of one run. Use it as a context manager, or call `close`.
 
-    A tracker that raises an exception is dropped with a note. The run and its other trackers continue.
+    A tracker that raises an exception is reported and no longer used. The run and its other trackers continue.
 
     Args:
         names: names of trackers; see `trackers`.

@@ -1,4 +1,4 @@
-"""Agreement: rows whose embeddings are most similar across modalities; it extends the CLIP score to M modalities.
+"""Agreement: rows whose embeddings are most similar across modalities, as in the CLIP score, for M modalities.
 
     a_i = mean over pairs (m, n) of <z_im, z_in> = ( ||sum_m z_im||^2 - sum_m ||z_im||^2 ) / ( M (M - 1) )
 
@@ -29,7 +29,7 @@ def agreement(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select the rows with the highest agreement, spread evenly over the groups. `generator` is not used."""
+    """Select the rows with the highest agreement between modalities, spread evenly over the groups."""
     check_size(size, len(train))
     ranking = agreement_scores(train, start).argsort(descending=True, stable=True)
     return first_by_turns(ranking, train.group_codes, size)

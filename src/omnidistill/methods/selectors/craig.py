@@ -51,7 +51,7 @@ def craig(
 def gradient_products(
     train: FeatureSet, deltas: Float[Tensor, "n M d"], rows: Int[Tensor, " b"]
 ) -> Float[Tensor, "b n"]:
-    """Return <g_i, g_j> for the given rows i and all rows j."""
+    """Return the inner products <g_i, g_j> between the gradients of the given rows i and of all rows j."""
     products = torch.zeros(len(rows), len(train), device=deltas.device)
     for m, x in enumerate(train.features.values()):
         products += (deltas[rows, m] @ deltas[:, m].mT) * (x[rows] @ x.mT)

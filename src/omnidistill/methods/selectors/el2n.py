@@ -39,7 +39,7 @@ def el2n(
 
 
 def el2n_scores(train: FeatureSet, heads: Heads) -> Float[Tensor, " n"]:
-    """Return the norm of each row's prediction errors."""
+    """Return, for each row, the norm of its prediction errors: softmax over similarities minus targets."""
     embeddings = unit_embeddings(train, heads)
     codes = train.group_codes
     squares = embeddings.new_zeros(len(train))

@@ -21,7 +21,7 @@ _BLOCKS = 8  # number of blocks per chunk that are in memory at the same time, t
 
 
 def head_outputs(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return y = W x for every modality, in the order of the training rows.
+    """Return the head outputs y = W x of every training row, for every modality.
 
     Raises:
         InputError: the heads do not fit the features.
@@ -31,12 +31,16 @@ def head_outputs(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
 
 
 def unit_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n M d"]:
-    """Return z = y / ||y|| for every modality, in the order of the training rows."""
+    """Return the unit embeddings z = y / ||y|| of every training row, where y are the head outputs of a modality."""
     return normalise(head_outputs(train, heads))[0]
 
 
 def joint_embeddings(train: FeatureSet, heads: Heads) -> Float[Tensor, "n D"]:
-    """Return J_i = concat_m z_im / sqrt(M), so that <J_i, J_j> is the mean over modalities of <z_im, z_jm>."""
+    """Return the joint embedding of every row, J_i = concat_m z_im / sqrt(M).
+
+    z_im is the unit embedding of row i in modality m, and M is the number of modalities. The inner product of two joint
+    embeddings is the cosine similarity of the two rows, averaged over modalities.
+    """
     embeddings = unit_embeddings(train, heads)
     return embeddings.div_(embeddings.shape[1] ** 0.5).flatten(1)
 
@@ -48,10 +52,10 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 
 
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Yield slices of rows that are small enough for comparing them with all columns.
+    """Yield slices of the rows, for computing a matrix of `num_rows` x `num_columns` slice by slice.
 
-    All float32 matrices (rows of the slice x columns) that exist at the same time fit in `memory.CHUNK_BYTES` bytes.
-    Every slice has at least one row, even if a single row does not fit.
+    A slice is so small that all float32 matrices needed for it fit in `memory.CHUNK_BYTES` bytes. It has at least one
+    row, even if a single row exceeds this limit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):

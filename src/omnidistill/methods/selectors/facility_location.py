@@ -37,7 +37,7 @@ def facility_location(
 
 @selectors.register("facility-location")
 class FacilityLocation(RowSelector):
-    """Rows to which all other rows are most similar (greedy facility location)."""
+    """Rows selected such that every row is similar to a selected row (greedy facility location)."""
 
     cites: ClassVar[tuple[str, ...]] = ("facility-location",)
 

@@ -38,8 +38,8 @@ def forgetting(
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:
         raise InputError(
-            "selector 'forgetting' compares snapshots of the heads during training and needs at least 2 of them, but "
-            f"got {num_snapshots}; train experts first, or choose another selector"
+            "selector 'forgetting' compares snapshots of heads during training and needs at least 2 of them, but got "
+            f"{num_snapshots}; train expert trajectories first, or choose another selector"
         )
     counts = forgetting_counts(train, trajectory)
     order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)
@@ -48,7 +48,7 @@ def forgetting(
 
 
 def forgetting_counts(train: FeatureSet, trajectory: Sequence[Heads]) -> Int[Tensor, " n"]:
-    """Return how often each row changes from correct to wrong between consecutive snapshots."""
+    """Return how often each row changes from correct to wrong between consecutive heads of a trajectory."""
     before = _correct(train, trajectory[0])
     counts = torch.zeros_like(before, dtype=torch.int64)
     for heads in trajectory[1:]:
@@ -77,7 +77,7 @@ def _correct(train: FeatureSet, heads: Heads) -> Bool[Tensor, " n"]:
 
 @selectors.register("forgetting")
 class Forgetting(RowSelector):
-    """Rows that training forgets most often."""
+    """Rows that most often change from correct to wrong during training (forgetting)."""
 
     cites: ClassVar[tuple[str, ...]] = ("forgetting",)
     uses_trajectory: ClassVar[bool] = True

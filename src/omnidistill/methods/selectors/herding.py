@@ -1,4 +1,4 @@
-"""Herding (Welling 2009): rows whose running mean follows the mean of all rows.
+"""Herding (Welling 2009): rows selected one by one, so that their mean stays close to the mean of all rows.
 
     i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        because ||J_i|| = 1
     w_t = (t + 1) mean(J) - sum_{chosen} J
@@ -46,7 +46,7 @@ def herding(
 
 @selectors.register("herding")
 class Herding(RowSelector):
-    """Rows whose running mean follows the mean embedding (herding)."""
+    """Rows selected one by one, so that their mean stays close to the mean of all rows (herding)."""
 
     cites: ClassVar[tuple[str, ...]] = ("herding",)
 

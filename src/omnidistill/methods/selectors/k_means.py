@@ -66,7 +66,7 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Move one point into each empty cluster: the farthest from its centre, from a cluster of at least two points."""
+    """Move one point into each empty cluster: the point farthest from its centre, of all clusters with two or more."""
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

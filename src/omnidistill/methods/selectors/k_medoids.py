@@ -42,7 +42,7 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """Return one row per cluster, as described in `k_medoids`; no cluster may be empty."""
+    """Return one row per cluster: the allowed row nearest to its mean (see `k_medoids`). No cluster may be empty."""
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []
     for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():

@@ -48,7 +48,7 @@ def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dic
 
 @selectors.register("prototypes")
 class Prototypes(Selector):
-    """Means of clusters that k-means finds in the joint embeddings."""
+    """Averages of the rows in each cluster that k-means finds in the joint embeddings of all modalities."""
 
     cites: ClassVar[tuple[str, ...]] = ("pds",)
 
@@ -66,7 +66,7 @@ class Prototypes(Selector):
 
 @selectors.register("group-means")
 class GroupMeans(Selector):
-    """Means of random groups."""
+    """Averages of the rows in each of a few random groups."""
 
     def choose(
         self,
@@ -80,5 +80,5 @@ class GroupMeans(Selector):
         return Selection(group_means(train, size, generator), torch.arange(size, device="cpu"))
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the number of training groups."""
+        """Return the number of training groups, because each averaged row is the mean of one group."""
         return len(set(train.groups))

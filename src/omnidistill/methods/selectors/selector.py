@@ -24,12 +24,12 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Selection:
-    """Selected rows.
+    """Rows that a selector has chosen: real rows, or averages of real rows.
 
     Attributes:
-        rows: {modality: N x p_m}.
+        rows: {modality: N x p_m}, for N rows and feature width p_m.
         group_codes: group of each row (N).
-        ids: ids of the rows, if they are real rows.
+        ids: ids of the rows if they are real rows, otherwise empty.
     """
 
     rows: dict[str, Float[Tensor, "_ _"]]
@@ -38,7 +38,7 @@ class Selection:
 
 
 class Selector(Component):
-    """Chooses the rows of a set."""
+    """Base class of selectors, which choose real rows, or averages of real rows, as the synthetic set."""
 
     uses_trajectory: ClassVar[bool] = False
     """Whether `choose` needs a trajectory of heads."""
@@ -52,7 +52,7 @@ class Selector(Component):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
-        """Return `size` rows.
+        """Choose `size` rows.
 
         Args:
             train: the training rows.
@@ -67,12 +67,12 @@ class Selector(Component):
         """
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest possible size."""
+        """Return the largest number of rows that the selector can choose from these training rows."""
         return len(train)
 
 
 class RowSelector(Selector):
-    """Chooses real rows."""
+    """Base class of selectors that choose real rows."""
 
     @abstractmethod
     def rows(
@@ -93,7 +93,7 @@ class RowSelector(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
-        """Return the rows that `rows` selects, with their groups and ids."""
+        """Select rows with the method `rows`, and return them with their groups and ids."""
         chosen = train.select(self.rows(train, start, size, generator, trajectory))
         return Selection(chosen.features, chosen.group_codes, chosen.ids)
 
@@ -126,6 +126,6 @@ AnySelector = Annotated[Selector, selectors]
 
 
 def check_size(size: int, available: int, what: str = "training rows") -> None:
-    """Raise InputError unless 1 <= size <= available."""
+    """Raise InputError unless `size` is at least 1 and at most the available number."""
     if not 1 <= size <= available:
         raise InputError(f"size is {size}, but there are {available} {what}; use a size from 1 to {available}")

@@ -39,7 +39,7 @@ def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
 
 
 def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"]) -> Iterator[Errors]:
-    """Yield the prediction errors for every pair m < n of modalities, in chunks of rows."""
+    """Yield the prediction errors (softmax minus target) for every pair m < n of modalities, in chunks of rows."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):
@@ -73,5 +73,5 @@ def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
 
 
 def _weights(queries: Tensor, items: Tensor) -> Tensor:
-    """Return exp((c - 1) / tau) for the cosines c. The values are at most about 1 and do not underflow at this tau."""
+    """Return exp((c - 1) / tau) for cosines c in [-1, 1], so values are at most about 1. `TAU` avoids underflow."""
     return ((queries @ items.mT - 1) / TAU).exp()

@@ -22,7 +22,7 @@ class GroupTurns:
 
     @property
     def open(self) -> Bool[Tensor, " n"]:
-        """Mask of the rows that may be selected next. It must not be used after all rows are selected."""
+        """Mask of the rows that may be selected next. It is undefined once all rows are selected."""
         remaining = ~self._taken
         return remaining & (self._group_counts == self._group_counts[remaining].min())
 
@@ -54,7 +54,7 @@ def first_by_turns(ranking: Int[Tensor, " n"], codes: Int[Tensor, " n"], size: i
 def highest_by_turns(scores: Float[Tensor, " n"], groups: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
     """Return the indices of the rows with the highest scores, spread evenly over the groups.
 
-    Rows with equal scores are selected in their order.
+    Of rows with equal scores, the row with the lowest index comes first.
     """
     ranking = scores.argsort(descending=True, stable=True)
     return first_by_turns(ranking, groups, size)

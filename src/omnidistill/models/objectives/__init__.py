@@ -1,4 +1,4 @@
-"""Objectives: losses that compare head outputs with target similarities. `objectives` lists them by name."""
+"""Objectives: losses that compare head outputs with target similarities. `objectives` lists all of them by name."""
 
 from omnidistill.models.objectives.hopa import Hopa
 from omnidistill.models.objectives.infonce import InfoNCE

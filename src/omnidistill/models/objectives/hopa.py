@@ -57,7 +57,7 @@ from omnidistill.models.spectrum import Spectrum, spectrum
 
 @objectives.register("hopa")
 class Hopa(Objective):
-    """The HoPA objective (eq. 8) for any M >= 2. It is symmetric in the modalities."""
+    """The HoPA objective (eq. 8 of the paper) for two or more modalities. It is symmetric in the modalities."""
 
     added: ClassVar[tuple[str, ...]] = ("epsilon", "modes")
     cites: ClassVar[tuple[str, ...]] = ("hopa",)
@@ -156,7 +156,7 @@ class Hopa(Objective):
         return sigma.new_zeros(sigma.shape[:-2])
 
     def _modality_excess(self, sigma: Float[Tensor, "*r b M"]) -> Float[Tensor, "*r b M"]:
-        """Return the derivative of L_mod with respect to the singular values sigma."""
+        """Return the derivative of the modality term L_mod with respect to the singular values sigma."""
         first = torch.zeros(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
         first[0] = 1
         if self.modality_term == "softmax":
@@ -171,7 +171,7 @@ class Hopa(Objective):
         return share * torch.stack([inner_products(v, v) for v in directions]).sum(0)
 
     def _proxy_modes(self, num_modalities: int) -> tuple[int, float]:
-        """Return the number of modes in the proxy similarity, and the weight of each."""
+        """Return how many right singular vectors (modes) the proxy similarity uses, and the weight of each."""
         return (num_modalities, 1 / num_modalities) if self.modes == "identity" else (self.proxy_rank, 1.0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:

@@ -34,7 +34,7 @@ class InfoNCE(Objective):
     """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
 
     def bind(self, modalities: Sequence[str]) -> InfoNCE:
-        """Return the objective with the name of the anchor modality replaced by its index."""
+        """Return a copy of the objective in which the name of the anchor modality is replaced by its index."""
         return self.evolve(anchor=anchor_index(self.anchor, modalities))
 
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:

@@ -26,7 +26,7 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss of each run, that is, of each index of the leading dimensions. Outputs are not normalised."""
+        """Return the loss of each run (index of the leading dimensions). The outputs need not be normalised."""
 
     @abstractmethod
     def gradient(
@@ -39,13 +39,13 @@ class Objective(Component):
     ) -> Float[Tensor, "*r"]:
         """Return L as a function of the embeddings Z, without normalising them, so that dL/dZ has radial components.
 
-        For unit embeddings, the result equals `value`. An objective that does not define this function has no radial
-        components: its gradient with respect to Z is tangential.
+        For unit embeddings, the result equals `value`. The default implementation calls `value`, which normalises Z, so
+        its gradient with respect to Z has no radial components.
         """
         return self.value(embeddings, targets)
 
     def bind(self, modalities: Sequence[str]) -> Objective:
-        """Return the objective for outputs whose modalities are in the given order.
+        """Return the objective for outputs whose modalities are in this order: names of modalities become indices.
 
         Raises:
             InputError: a setting names a modality that is not in `modalities`.
@@ -54,7 +54,7 @@ class Objective(Component):
 
     @property
     def title(self) -> str:
-        """Name to show in tables: the kind, followed by the settings that differ from their defaults."""
+        """Name of the objective in tables: its kind, followed by the settings that differ from their defaults."""
         changed = [
             f"{name} {getattr(self, name)}"
             for name, field in type(self).model_fields.items()
@@ -64,7 +64,9 @@ class Objective(Component):
 
 
 def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | None:
-    """Return the index of the anchor modality, which may be given by name; None if there is no anchor.
+    """Return the index of the anchor (the modality that occurs in all pairs), or None if there is no anchor.
+
+    The anchor may be given as a name or an index.
 
     Raises:
         InputError: no modality has this name.
@@ -73,21 +75,22 @@ def anchor_index(anchor: str | int | None, modalities: Sequence[str]) -> int | N
         return anchor
     if anchor not in modalities:
         raise InputError(
-            f"anchor '{anchor}': the data have no modality with this name; choose from {', '.join(modalities)}"
-            f"{nearest(anchor, modalities)}"
+            f"anchor '{anchor}': the data have no such modality; choose from "
+            f"{', '.join(modalities)}{nearest(anchor, modalities)}"
         )
     return list(modalities).index(anchor)
 
 
 def require_index(anchor: str | int | None) -> int | None:
-    """Return the index of the anchor modality, or None if there is no anchor.
+    """Return the index of the anchor (the modality that occurs in all pairs), or None if there is no anchor.
 
     Raises:
         InputError: the anchor is still a name, because `bind` was not called.
     """
     if isinstance(anchor, str):
         raise InputError(
-            f"anchor '{anchor}' is still a name, not an index; call bind(modalities) before using the objective"
+            f"anchor '{anchor}': the objective needs the index of this modality, not its name; call bind(modalities) "
+            "before using the objective"
         )
     return anchor
 

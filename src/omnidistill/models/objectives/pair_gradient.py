@@ -103,7 +103,7 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return the block matrix E of the module docstring, given the derivatives e of all pairs."""
+    """Return the symmetric matrix E, whose blocks are the derivatives e of all pairs of modalities."""
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)
@@ -113,7 +113,10 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1, and return H. `lengths` is added to diag(E C) if given."""
+    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1, and return H. If given, `lengths` is added to diag(E C).
+
+    E contains loss derivatives, C contains cosine similarities, and N is the diagonal matrix of output norms.
+    """
     radial = (errors * cosines).sum(-1)
     if lengths is not None:
         radial += lengths

@@ -1,4 +1,4 @@
-"""Pairs of modalities for pairwise objectives: all pairs, or only the pairs with an anchor (T-bind, V-bind).
+"""Pairs of modalities for pairwise objectives: all pairs, or only those that contain an anchor modality.
 
 A pairwise objective applies a loss to the cosine matrix c_mn = Z_m Z_n^T of each pair (m, n), and sums over the pairs.
 """
@@ -30,5 +30,5 @@ def modality_pairs(
 def cosines(
     embeddings: Float[Tensor, "*r M b d"], left: Int[Tensor, " P"], right: Int[Tensor, " P"]
 ) -> Float[Tensor, "*r P b b"]:
-    """Return the cosine matrix of every pair."""
+    """Return the matrix of cosine similarities for every pair of modalities."""
     return inner_products(embeddings.index_select(-3, left), embeddings.index_select(-3, right))

@@ -1,4 +1,4 @@
-"""S = diag(a): each row matches only itself, with a learned weight. S has N parameters (an ablation in LoRS)."""
+"""Target similarities S = diag(a): each of the N rows matches only itself, with a learned weight (ablation in LoRS)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("diagonal")
 class Diagonal(Similarity):
-    """Diagonal similarity matrix S = diag(a) with a learned vector a."""
+    """Diagonal matrix of target similarities, S = diag(a), with a learned vector a."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the vector a (N values), all ones."""
+        """Return the initial vector a: one value of 1 per row, so S = diag(a) is the identity."""
         return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return diag(a_I) for each mini-batch, where I are its row numbers."""
+        """Return the target similarities of each mini-batch, diag(a_I), where I contains its row indices."""
         return torch.diag_embed(tensors["diagonal"][batches])

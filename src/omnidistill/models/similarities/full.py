@@ -1,4 +1,4 @@
-"""S with every entry learned, initialised to the identity. S has N^2 parameters (an ablation in LoRS)."""
+"""Target similarities S (N x N for N rows) with every entry learned, starting from the identity (ablation in LoRS)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("full")
 class Full(Similarity):
-    """Every entry of S is learned."""
+    """Matrix S of target similarities in which every entry is learned."""
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
@@ -23,5 +23,5 @@ class Full(Similarity):
         return {"matrix": torch.eye(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the submatrix S[I, I] for each mini-batch, where I are its row numbers."""
+        """Return the target similarities of each mini-batch, S[I, I], where I contains its row indices."""
         return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]

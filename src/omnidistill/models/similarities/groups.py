@@ -21,7 +21,7 @@ class SharedGroups(Similarity):
     """S_ij = 1 if rows i and j are in the same group, else 0. S is not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the group number of every row (int32), with every row in a separate group."""
+        """Return initial group numbers (int32), which put every row in a separate group."""
         return {"groups": torch.arange(num_rows, dtype=torch.int32, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
@@ -31,5 +31,5 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows. Group numbers are stored only once for all views."""
+        """Return the number of stored rows, because all views of a row share one group number."""
         return num_stored

@@ -1,4 +1,4 @@
-"""S = I: every synthetic row matches only itself. Nothing is learned."""
+"""Target similarities S = I: every synthetic row matches only itself. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("identity")
 class FixedIdentity(Similarity):
-    """Identity matrix as similarity, S = I. It is not learned."""
+    """Target similarities S = I (the identity matrix), which are not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return an empty dict, because nothing is learned."""

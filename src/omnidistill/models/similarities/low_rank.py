@@ -30,7 +30,7 @@ class LowRank(Similarity):
     """Scale of the low-rank part."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the initial vector a (N) and matrices L and R (N x r), for which S is the identity."""
+        """Return initial values of a (N), L and R (N x r). They give S = diag(a) + (alpha / r) L R^T = I."""
         if self.rank > num_rows:
             raise InputError(
                 f"similarity.rank = {self.rank} exceeds the {num_rows} synthetic rows; use at most {num_rows}"
@@ -42,7 +42,7 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the targets diag(a_I) + (alpha / r) L_I R_I^T of each mini-batch, where I are its row numbers."""
+        """Return the targets diag(a_I) + (alpha / r) L_I R_I^T of each mini-batch, where I contains its row indices."""
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 

@@ -24,7 +24,7 @@ class Similarity(Component):
 
     @abstractmethod
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the initial tensors on the CPU, for which S is the identity. Floating-point tensors are learned."""
+        """Return initial tensors on the CPU, for which S is the identity. Floating-point tensors are learned."""
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:

@@ -2,12 +2,12 @@
 
     x_i ~ s_i k_i        k_i integers in [-31, 31],   s_i = c rms(x_i)
 
-x_i is row i of a modality, and s_i is its step. The factor c is the same for all rows of a modality. It is a power of
-2^(1/64) with which the code takes at most `bits` per number; with the next smaller power, the code would take more. The
-size of a set therefore does not depend on its values, and rows that are easier to code get smaller steps. If a number
-in a row would exceed 31 steps, the step of this row is increased. A magnitude is rounded up if its fraction of a step
-is at least 0.5 + 0.15 / bits, because larger integers take more bits (dead zone: Sullivan 1996, "Efficient scalar
-quantization of exponential and Laplacian random variables").
+x_i is row i of a modality, s_i is its quantisation step, and rms is the root mean square. The factor c is the same for
+all rows of a modality. It is a power of 2^(1/64) with which the code takes at most `bits` per number; with the next
+smaller power, the code would take more. The size of a set therefore does not depend on its values, and rows that are
+easier to code get smaller steps. If a number in a row would exceed 31 steps, the step of this row is increased. A
+magnitude is rounded up if its fraction of a step is at least 0.5 + 0.15 / bits, because larger integers take more bits
+(dead zone: Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables").
 
 Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
 rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"). This storage takes 0.26 to 0.29
@@ -28,6 +28,9 @@ from omnidistill.models.entropy_coding import LARGEST, decode, encode, ideal_bit
 from omnidistill.models.storages.forms import straight_through
 from omnidistill.models.storages.storage import Storage, storages
 
+MOST_BITS = 5
+"""Largest average number of bits per number."""
+
 _GRID = 64  # factors c per power of two
 _STRIDES = (8, 4, 2, 1)  # of the search on the grid
 _DEAD_ZONE = 0.15
@@ -37,30 +40,30 @@ _BITS_OF_UNIT_STEP = 2.05  # entropy of a Gaussian, rounded to integers times it
 
 @storages.register("coded")
 class CodedStorage(Storage):
-    """Entropy-coded integers with one step per row and any average number of bits."""
+    """Stores rows as entropy-coded integers with any average number of bits, and one quantisation step per row."""
 
-    bits: Annotated[float, Field(ge=0.5, le=5)] = 2.0
+    bits: Annotated[float, Field(ge=0.5, le=MOST_BITS)] = 2.0
     """Average bits per number of the code. The steps (16 bits per row) and the table (132 bytes per modality) are not
-    included."""
+    included. With a size budget that the largest useful number of rows does not use up, there are more bits."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return a copy of the rows as latent tensors."""
+        """Return a copy of the rows as latent tensors, which are the tensors that distillation learns."""
         return {name: matrix.clone() for name, matrix in rows.items()}
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the rows, rounded as they will be stored."""
+        """Return the training rows: the latent tensors, rounded as they will be stored."""
         return {name: straight_through(x, _restored(*self._rounded(x))) for name, x in latent.items()}
 
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Return the code length in bits per number, interpolated between integers so that it is differentiable.
 
-        The code has a fixed size. Rows with a smaller rate are therefore stored with finer steps.
+        The stored code has a fixed size, so rows with a smaller rate are stored with finer quantisation steps.
         """
         bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the coded integers, their table and the steps of the rows, for every modality NAME.
+        """Return the coded integers, their table and the quantisation steps of the rows, for every modality NAME.
 
         The tensors are called "NAME/code", "NAME/table" and "NAME/step". The module `models.entropy_coding` defines the
         first two.
@@ -73,7 +76,7 @@ class CodedStorage(Storage):
         return stored
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the decoded integers multiplied by the steps.
+        """Return the training rows: the decoded integers multiplied by the quantisation step of their row.
 
         Raises:
             ValueError: the stored tensors are damaged.
@@ -103,7 +106,7 @@ class CodedStorage(Storage):
 
     @torch.no_grad()
     def _rounded(self, rows: Float[Tensor, "N p"]) -> tuple[Int[Tensor, "N p"], Float[Tensor, " N"]]:
-        """Return the integers and the steps, with the factor c that the module docstring defines."""
+        """Return the quantised integers and the step of every row. The steps are as fine as the code size allows."""
         limit, threshold = self.bits * rows.numel(), 0.5 + _DEAD_ZONE / self.bits
 
         def fits(exponent: int) -> bool:
@@ -129,10 +132,10 @@ def _quantised(rows: Tensor, exponent: int, threshold: float) -> tuple[Tensor, T
 
 
 def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, "N p"]:
-    """Return the bits that the entropy coder spends on every number, linear between two neighbouring integers.
+    """Return the number of bits per number in the entropy code, interpolated linearly between integers.
 
-    The probabilities are those of the integers, and constant. A step is a constant multiple of the root mean square of
-    its row, so the result does not depend on the lengths of the rows.
+    The probabilities of the integers are treated as constants, and so is the ratio of each step to the root mean square
+    of its row. The result therefore does not depend on the lengths of the rows.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
     lengths = (counts.sum() / counts).log2()

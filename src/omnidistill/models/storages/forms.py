@@ -34,22 +34,22 @@ VIEWS_SEED = 0
 
 @runtime_checkable
 class RowForm(Protocol):
-    """Defines how rows are learned and stored."""
+    """Base class of row forms, which define how synthetic rows are learned and stored."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent tensors that represent the given rows."""
+        """Return new latent (learned) tensors that represent the given rows."""
         ...
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows. They are differentiable with respect to every latent tensor."""
+        """Return the rows that students train on. They are differentiable with respect to every latent tensor."""
         ...
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors to store."""
+        """Convert latent tensors to the tensors to store."""
         ...
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows, bitwise equal to the rows that `expand` returned for the latent tensors."""
+        """Convert stored tensors to training rows, bitwise equal to the result of `expand` for the latent tensors."""
         ...
 
 
@@ -58,7 +58,7 @@ class Plain:
     """Rows are learned and stored unchanged, in float32."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return a copy of the rows."""
+        """Return a copy of the rows as latent (learned) tensors."""
         return {name: matrix.clone() for name, matrix in rows.items()}
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -79,17 +79,17 @@ class Half(Plain):
     """Rows are stored in float16. Values outside the range of float16 are clamped."""
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the rows rounded to float16."""
+        """Return the training rows: the latent tensors rounded to float16."""
         rounded = self.load(self.store(latent))
         return {name: straight_through(matrix, rounded[name]) for name, matrix in latent.items()}
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows (N x p_m) in float16."""
+        """Return the rows in float16, N x p_m for N rows and feature width p_m."""
         top = torch.finfo(torch.float16).max
         return {name: matrix.detach().clamp(-top, top).half() for name, matrix in latent.items()}
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the rows converted to float32."""
+        """Return the training rows: the stored rows converted to float32."""
         return {name: matrix.float() for name, matrix in stored.items()}
 
 
@@ -100,7 +100,7 @@ class Bits(Plain):
     bits: int
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the rows rounded to the stored precision."""
+        """Return the training rows: the latent tensors rounded to the stored precision."""
         return {
             name: straight_through(matrix, dequantise(*quantise(matrix, self.bits), self.bits))
             for name, matrix in latent.items()
@@ -109,7 +109,7 @@ class Bits(Plain):
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the packed integers and the quantisation steps of every modality NAME.
 
-        The integers are "NAME/codes", uint8 of shape (N, bytes per row). The steps are "NAME/step", of shape (N,).
+        For N rows, the integers are "NAME/codes" (N x bytes per row, uint8), and the steps are "NAME/step" (N values).
         """
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():
@@ -139,7 +139,7 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent tensors that represent the given rows. `expand` applies the sign patterns."""
+        """Return new latent (learned) tensors for the given rows. `expand` applies the sign patterns."""
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -166,7 +166,7 @@ class Views:
 
 
 def straight_through(latent: Float[Tensor, "*r"], rounded: Float[Tensor, "*r"]) -> Float[Tensor, "*r"]:
-    """Return `rounded` with the derivative of `latent` (straight-through estimator)."""
+    """Return the values of `rounded`. Gradients pass to `latent` as if there were no rounding (straight-through)."""
     result: Tensor = _StraightThrough.apply(latent, rounded)  # type: ignore[no-untyped-call]
     return result
 

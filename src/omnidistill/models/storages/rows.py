@@ -22,7 +22,7 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Stores rows as floats (16 or 32 bits per number) or integers (2 to 8 bits), optionally with sign views."""
+    """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits). Sign views can give more rows to train on."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
@@ -35,7 +35,7 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: all sign views of the rows, which are first rounded to the stored precision."""
+        """Return the training rows: all sign views of the latent rows after rounding to the stored precision."""
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ class RowStorage(Storage):
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with a definite number of views, computed from `num_stored` if `views` is "auto"."""
+        """Return the storage with a fixed number of views per row, computed from `num_stored` if `views` is "auto"."""
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))
@@ -60,7 +60,7 @@ class RowStorage(Storage):
 
     @property
     def title(self) -> str:
-        """Short description, such as "4 bits"."""
+        """Short description of the storage, such as "4 bits"."""
         return f"{self.bits} bits"
 
     @property

@@ -18,7 +18,7 @@ from omnidistill.core.settings import Component
 
 
 class Storage(Component):
-    """Defines how rows are stored, and how many training rows each stored row gives."""
+    """Base class that defines how synthetic rows are stored, and how many training rows each stored row gives."""
 
     @abstractmethod
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
@@ -39,7 +39,7 @@ class Storage(Component):
     def empty(self, widths: Mapping[str, int], num_rows: int) -> dict[str, Tensor]:
         """Return meta tensors, which take no memory, with the shapes and types in which rows are stored.
 
-        By default, the sizes of stored tensors are assumed to be linear in the number of rows.
+        The default implementation assumes that sizes of stored tensors are linear in the number of rows.
 
         Args:
             widths: feature width p_m of each modality.
@@ -59,9 +59,9 @@ class Storage(Component):
         return {name: torch.empty(shape, dtype=one[name].dtype, device="meta") for name, shape in shapes.items()}
 
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Return the average number of bits per number that the rows need, as a differentiable function.
+        """Return the rate: how many bits per number the rows need on average. The result is differentiable.
 
-        By default, the size of a set does not depend on its rows, and the rate is 0.
+        The default implementation returns 0, for storages whose size does not depend on the values in the rows.
         """
         return next(iter(latent.values())).new_zeros(())
 
@@ -75,7 +75,7 @@ class Storage(Component):
 
     @property
     def title(self) -> str:
-        """Short description of the storage for summaries."""
+        """Short description of the storage, which summaries and tables show."""
         return self.kind
 
 

@@ -49,6 +49,8 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B ar
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
     """Return factors B_m (p_m x rank) such that the products B_m B_n^T are nearest to the analytic parameters A_mn.
 
+    The module docstring defines A_mn.
+
     Args:
         moments: moments of the data.
         rank: number of factors.
@@ -82,7 +84,7 @@ def apm_rows(
         moments: moments of the data.
         size: number of rows N. It must be from 2 to 1 + the smallest p_m, because B_m must have a left inverse.
         ridge: see `apm_factors`.
-        rotation: the frame Q, see `rows_of_factors`.
+        rotation: how to choose the frame Q, see `rows_of_factors`.
         generator: used only if the rotation is "random".
         norm: see `apm_factors`.
         factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, if it is already known.
@@ -103,6 +105,6 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T (rank x p_m) for the norm "plain", and the biases that centre their outputs."""
+    """Return the heads W_m = B_m^T for the "plain" factors B_m of `apm_factors`, and biases that centre the outputs."""
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

@@ -1,13 +1,17 @@
 """Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
-Row i has the same target in every modality: the anchor e_i, which is the i-th unit vector. The solution
+Row i has the same target in every modality: its anchor w_i e_i, which is the i-th unit vector e_i times a length w_i.
+With D = diag(w), the solution
 
-    W_m = (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
 
-is the unique minimiser of ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. For
-other anchors E (N x d), the solution is E^T W_m, so it can be computed from (1). In each modality, (1) is kernel ridge
-regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv
-2206.00719).
+is the unique minimiser of ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. In
+each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and
+FRePo (Zhou et al. 2022, arXiv 2206.00719).
+
+The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
+heads is proportional to w_i. Rows far beyond the cutoff therefore hardly add to the inner products of outputs, but they
+still explain noise in the regression that the outputs before the cutoff would otherwise contain.
 
 If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
 all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
@@ -30,17 +34,29 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.streams import Streams
 from omnidistill.training.closed_form.moments import Moments
 
+_ORDER = 4  # of the decrease beyond the cutoff
 _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of heads are rounding errors
 
 
+def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]:
+    """Return the lengths w_i of the anchors, which the module docstring defines, on the CPU.
+
+    Args:
+        num_rows: number of rows N.
+        cutoff: the number k of the output that counts half; None if all outputs count alike.
+    """
+    numbers = torch.arange(1, num_rows + 1, dtype=torch.float64, device="cpu")
+    return torch.ones_like(numbers) if cutoff is None else 1 / (1 + (numbers / cutoff) ** _ORDER)
+
+
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the heads of one modality by equation (1) of the module docstring.
+    """Return the head of one modality by ridge regression to anchors of length 1, equation (1) of the module docstring.
 
     The result is differentiable with respect to `rows` and `ridge`.
 
     Args:
-        rows: the rows X_m, which must not all be zero.
-        ridge: lambda_m > 0, relative to the mean squared length of the rows.
+        rows: the rows of the modality, which must not all be zero.
+        ridge: ridge above 0, relative to the mean squared length of the rows.
     """
     kernel = rows @ rows.mT
     scale = kernel.diagonal().mean()
@@ -49,13 +65,16 @@ def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> 
 
 
 def anchor_maps(
-    rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float] | Float[Tensor, " M"]
+    rows: Mapping[str, Float[Tensor, "N _"]],
+    ridges: Sequence[float] | Float[Tensor, " M"],
+    cutoff: float | None = None,
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads of all modalities by equation (1) of the module docstring.
+    """Return the heads of all modalities by ridge regression to the anchors, equation (1) of the module docstring.
 
     Args:
-        rows: the rows X_m.
-        ridges: ridge lambda_m of each modality, in the order of `rows`.
+        rows: the rows of each modality.
+        ridges: ridge of each modality, in the order of `rows`.
+        cutoff: the cutoff k of the lengths of the anchors; None: all have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.
@@ -63,19 +82,20 @@ def anchor_maps(
     heads = {}
     for (name, x), ridge in zip(rows.items(), ridges, strict=True):
         try:
-            heads[name] = anchor_map(x, ridge)
+            solution = anchor_map(x, ridge)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise InputError(
-                f"regression to the anchors of modality '{name}' failed: its rows are zero or not finite, or its ridge "
-                f"{float(ridge):.3g} is too small for them; use a larger ridge"
+                f"ridge regression for modality '{name}' failed; use a ridge above {float(ridge):.3g}, and check that "
+                "the synthetic rows are finite and not all zero"
             ) from None
+        heads[name] = solution if cutoff is None else anchor_lengths(len(x), cutoff).to(x).unsqueeze(1) * solution
     return heads
 
 
 def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return heads with another output width d.
+    """Convert heads with N outputs to the output width d.
 
-    For d <= N, these are the first d rows of each head. For d > N, outputs are embedded in d dimensions by a fixed
+    For d <= N, the result is the first d rows of each head. For d > N, outputs are embedded in d dimensions by a fixed
     random matrix with orthonormal columns (d x N), so all inner products stay the same.
     """
     size = len(next(iter(heads.values())))
@@ -86,7 +106,7 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
 
 
 def unordered_to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return heads with another output width d, for a set whose rows have no meaningful order.
+    """Convert heads with N outputs to the output width d, if the N rows of the set have no meaningful order.
 
     For d <= N, the outputs are multiplied by a fixed random matrix with orthonormal rows (d x N). Every row of the set
     then contributes equally to the result, which is the ridge regression from the rows to random anchors. For d > N,
@@ -107,11 +127,18 @@ def _orthonormal(rows: int, columns: int) -> Float64[Tensor, "_ _"]:
 
 
 def dual_frame(heads: Mapping[str, Float64[Tensor, "N _"]]) -> dict[str, Float64[Tensor, "N _"]]:
-    """Return rows from which `anchor_maps` with ridges near zero computes the given heads W_m.
+    """Return rows of a set for which `anchor_maps` with ridges near zero returns the given heads W_m.
 
     The rows are X_m = (W_m^+)^T, where W_m^+ is the pseudo-inverse.
     """
     return {name: torch.linalg.pinv(matrix, rtol=_RELATIVE_CUT).mT for name, matrix in heads.items()}
+
+
+def equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
+    """Return the rows scaled to length sqrt(p). Rows of zeros stay zero, and their gradient is zero."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    safe = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+    return rows * torch.where(lengths > 0, rows.shape[1] ** 0.5 / safe, torch.zeros_like(lengths))
 
 
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:

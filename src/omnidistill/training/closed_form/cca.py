@@ -45,6 +45,6 @@ def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
 def ridge_cca_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m (rank x p_m) and biases -W_m mu_m (rank). The biases are zero for centred features."""
+    """Return the ridge CCA heads W_m (rank x p_m) and their biases -W_m mu_m, where mu_m are the feature means."""
     heads = {name: block.mT.to(dtype) for name, block in canonical_factors(moments, rank, ridge).blocks.items()}
     return heads, moments.head_bias(heads)

@@ -61,7 +61,7 @@ def covmatch_rows(
         moments: moments of the data.
         size: number of rows N, at least 2.
         rho: scale of the cross-covariances, above 0.
-        rotation: the frame Q, see `rows_of_factors`.
+        rotation: how to choose the frame Q, see `rows_of_factors`.
         generator: used only if the rotation is "random".
         factors: the result of `covmatch_factors(moments, size)`, if it is already known.
         dtype: dtype of the rows.
@@ -76,4 +76,6 @@ def covmatch_rows(
 
 def _check_rho(rho: float) -> None:
     if not 0 < rho < float("inf"):
-        raise InputError(f"covariance matching: rho is {rho}; it must be finite and above 0")
+        raise InputError(
+            f"covariance matching: rho, the scale of the cross-covariances, is {rho}; it must be finite and above 0"
+        )

@@ -46,7 +46,7 @@ class Factors:
 
     @property
     def residual(self) -> float:
-        """Residual r(B) after the last sweep."""
+        """Residual r(B), the squared error of the products B_m B_n^T, after the last sweep."""
         return self.residuals[-1]
 
 
@@ -57,7 +57,7 @@ def factor(
     tolerance: float = 1e-4,
     max_sweeps: int = 100,
 ) -> Factors:
-    """Return the common factors B of the cross-covariances.
+    """Return common factors B_m whose products B_m B_n^T approximate the cross-covariances C_mn.
 
     Each sweep updates the modalities one after the other. They are sorted by the norm of their cross-covariances with
     the other modalities, largest first. The result therefore does not depend on the names or the order of the
@@ -73,7 +73,7 @@ def factor(
         InputError: the rank is below 1, or all matrices are zero.
     """
     if rank < 1:
-        raise InputError(f"rank of the factors is {rank}; it must be at least 1")
+        raise InputError(f"rank = {rank}: the number of common factors must be at least 1")
     full = {**cross, **{(n, m): block.mT for (m, n), block in cross.items()}}
     names = list(dict.fromkeys(name for pair in cross for name in pair))
     total = sum(float(block.square().sum()) for block in cross.values())
@@ -139,7 +139,7 @@ def _residual(cross: Mapping[tuple[str, str], Tensor], blocks: Mapping[str, Tens
 
 
 def _principal(blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rotate the columns of the stacked blocks to the principal axes. The product B B^T does not change."""
+    """Rotate the columns of the stacked factors B to their principal axes. The product B B^T does not change."""
     stacked = torch.cat(list(blocks.values()))
     axes = torch.linalg.eigh(stacked.mT @ stacked).eigenvectors.flip(1)
     turned = stacked @ axes

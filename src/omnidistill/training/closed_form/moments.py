@@ -78,7 +78,8 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
         pairing: whether cross-covariances pair equal row numbers ("rows") or rows of the same group ("groups").
 
     Raises:
-        InputError: there are fewer than two rows, or the pairing is "groups" and the data has a pairing matrix.
+        InputError: there are fewer than two rows, or the pairing is "groups" but the data defines the similarities
+            between rows by a pairing matrix.
     """
     if len(train) < 2:
         raise InputError(
@@ -109,8 +110,9 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
     """Return the error-weighted cross-covariances C(gamma) of all pairs of modalities, averaged over snapshots.
 
-    The module docstring defines C(gamma). Products are computed in float32, in chunks of n x b numbers, and summed in
-    float64. The computation needs memory for the embeddings of all rows and for one chunk.
+    The module docstring defines C(gamma). The rows are processed in chunks. The similarities of a chunk to all rows are
+    computed in float32, and sums are accumulated in float64. The computation needs memory for the embeddings of all
+    rows and for the similarities of one chunk.
 
     Args:
         train: the training rows.
@@ -118,7 +120,8 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
         tau: temperature of InfoNCE.
 
     Raises:
-        InputError: there are no snapshots, or the data has a pairing matrix.
+        InputError: there are no snapshots, or the data defines the similarities between rows by a pairing matrix
+            instead of by groups.
     """
     if not snapshots:
         raise InputError(
@@ -191,6 +194,6 @@ def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
 def _check_groups(train: FeatureSet) -> None:
     if train.pairing is not None:
         raise InputError(
-            "the data has a pairing matrix, but cross-covariances are computed from groups; "
-            "pass pairing='rows', or data that have no pairing matrix"
+            "the data have a pairing matrix, but cross-covariances are computed from groups; pass pairing='rows', or "
+            "data that have no pairing matrix"
         )

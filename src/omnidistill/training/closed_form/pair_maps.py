@@ -1,4 +1,4 @@
-"""Linear maps between two embedding spaces of the same items, in closed form.
+"""Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
     rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
     ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
@@ -6,12 +6,18 @@
     Procrustes          M = U V^T,                           C = U D V^T                                          (4)
     shared rows         R = T^T X,  Q = T^T Y,               T = an orthonormal basis of  X W_x^T + Y W_y^T       (5)
 
-R (N x p) and Q (N x q) are paired rows, S = X^T X and C = X^T Y for centred source vectors X and target vectors Y. The
-columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. If R = X and Q = Y, (1) is
-the same map as (2), but it solves a system of size n. With lambda = 0, (3) is the best map of its rank (reduced-rank
-regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966). W_x and W_y are the N leading
-directions of ridge CCA (Vinod 1976). (5) compresses the pairs to N mixtures of pairs that keep what both spaces share;
-row i of both sides is divided by the same number, the geometric mean of the root mean squares of both.
+X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
+are N paired rows that represent X and Y. S = X^T X, C = X^T Y, and lambda is the ridge. M is the map from source to
+target.
+
+If R = X and Q = Y, (1) is the same map as (2), but it solves a system of size n instead of p. In (3), M is the map of
+(2), and the columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. With
+lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) uses the singular value
+decomposition of C; it is the best orthogonal map if p = q (Schönemann 1966).
+
+(5) compresses the n pairs to N mixtures of pairs. They retain what both spaces share, because W_x and W_y are the N
+leading directions of ridge CCA (Vinod 1976). Finally, row i of R and row i of Q are divided by one common number: the
+geometric mean of the root mean squares of the two rows.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
 """
@@ -32,14 +38,15 @@ _CHUNK_ROWS = 1024  # their products are exact enough in float32; sums are in fl
 def solved_rows(
     source: Float[Tensor, "N p"], target: Float[Tensor, "N q"], ridge: float | Float[Tensor, ""]
 ) -> Float[Tensor, "N q"]:
-    """Return (R R^T + lambda s I)^-1 Q, the right factor of equation (1). R is `source` and Q is `target`.
+    """Return (R R^T + lambda s I)^-1 Q, where s is the mean of the diagonal of R R^T.
 
-    The result is differentiable with respect to all arguments.
+    R^T times the result is the ridge regression from the rows R to the rows Q. The result is differentiable with
+    respect to all arguments.
 
     Args:
         source: rows R, which must not all be zero.
         target: rows Q.
-        ridge: lambda > 0, relative to the mean squared length of R.
+        ridge: lambda > 0, relative to the mean squared length of the rows R.
     """
     kernel = source @ source.mT
     identity = torch.eye(len(source), dtype=source.dtype, device=source.device)
@@ -49,11 +56,11 @@ def solved_rows(
 
 @dataclass(frozen=True, eq=False)
 class PairMoments:
-    """Second moments of centred pairs in one direction, with the eigendecomposition of the source covariance.
+    """Second moments of pairs of centred vectors: X (n x p) in the source space and Y (n x q) in the target space.
 
     Attributes:
         cross: C = X^T Y (p x q).
-        values, vectors: eigenvalues and eigenvectors of S.
+        values, vectors: eigenvalues and eigenvectors of S = X^T X (p x p).
     """
 
     cross: Float64[Tensor, "p q"]
@@ -62,24 +69,24 @@ class PairMoments:
 
     @staticmethod
     def of(source: Float[Tensor, "n p"], target: Float[Tensor, "n q"]) -> PairMoments:
-        """Return the moments of centred source and target vectors."""
+        """Return the second moments of pairs of centred source and target vectors."""
         values, vectors = torch.linalg.eigh(_product(source, source))
         return PairMoments(_product(source, target), values.clamp(min=0), vectors)
 
     def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
-        """Return the ridge regression of equation (2). `ridge` is lambda > 0."""
+        """Return the ridge regression from source to target. `ridge` > 0 is relative to the mean of `values`."""
         penalty = ridge * self.values.mean()
         matrix: Tensor = self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
         return matrix
 
     def procrustes_map(self) -> Float64[Tensor, "p q"]:
-        """Return the orthogonal map of equation (4); it has orthonormal rows or columns if the widths differ."""
+        """Return the orthogonal map (Procrustes). If the widths differ, it has orthonormal rows or columns."""
         left, _, right = torch.linalg.svd(self.cross, full_matrices=False)
         matrix: Tensor = left @ right
         return matrix
 
     def leading_outputs(self, matrix: Float64[Tensor, "p q"], rank: int) -> Float64[Tensor, "q r"]:
-        """Return P of equation (3) for a map M: an orthonormal basis of its leading outputs."""
+        """Return an orthonormal basis of the principal directions of a map's outputs (P in the module docstring)."""
         root = self.values.sqrt().unsqueeze(1) * (self.vectors.mT @ matrix)
         _, vectors = torch.linalg.eigh(root.mT @ root)
         leading: Tensor = vectors[:, -rank:].flip(1)
@@ -93,12 +100,12 @@ def shared_rows(
     size: int,
     ridge: float,
 ) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N q"]]:
-    """Return the rows of equation (5).
+    """Return N paired rows that retain what two embedding spaces share, equation (5) of the module docstring.
 
     Args:
-        source, target: centred pairs X and Y.
+        source, target: centred source vectors (n x p) and target vectors (n x q) of the same items.
         moments: moments of the pairs from source to target, and from target to source.
-        size: number of rows N, at most n, p and q.
+        size: number of rows N, at most the minimum of n, p and q.
         ridge: ridge of CCA, relative to the mean eigenvalue of each covariance.
     """
     whitening = [

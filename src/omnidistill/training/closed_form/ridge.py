@@ -14,7 +14,7 @@ from omnidistill.training.closed_form.moments import Cross, Moments
 
 
 def ridge_powers(moments: Moments, ridge: float, exponent: float) -> dict[str, Float64[Tensor, "_ _"]]:
-    """Return S_m(ridge)^exponent (p_m x p_m) for every modality m, where S_m is its covariance.
+    """Return S_m(ridge)^exponent (p_m x p_m) for every modality m, where S_m(ridge) is its regularised covariance.
 
     Raises:
         InputError: the ridge is negative or not finite, a modality has no variance, or S_m(ridge) is singular.
@@ -36,6 +36,6 @@ def _power(name: str, covariance: Tensor, ridge: float, exponent: float) -> Tens
         raise InputError(f"modality {name!r}: all rows are equal, so the covariance is zero; check the features")
     values = values.clamp_min(0) + ridge * mean
     if values[0] <= len(values) * torch.finfo(values.dtype).eps * values[-1]:
-        raise InputError(f"ridge {ridge}: the covariance of modality {name!r} is singular; use a larger ridge")
+        raise InputError(f"modality {name!r}: the covariance with ridge {ridge} is singular; use a larger ridge")
     power: Tensor = (vectors * values**exponent) @ vectors.mT
     return power

@@ -55,7 +55,7 @@ def place_rows(
 
 
 def check_size(size: int, limit: int | None = None, why: str = "") -> None:
-    """Raise InputError unless 2 <= size <= limit; `why` explains the limit in the message."""
+    """Raise InputError unless 2 <= size <= limit. The message contains `why`, the reason for the limit."""
     if size < 2 or (limit is not None and size > limit):
         allowed = "at least 2" if limit is None else f"between 2 and {limit} ({why})"
         raise InputError(f"size of the synthetic set is {size}; it must be {allowed}")
@@ -98,4 +98,4 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         shape = (block.shape[1] + 1, block.shape[0])
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
-            raise InputError(f"rotation: the rows of modality {name!r} must have shape {shape}, but have shape {given}")
+            raise InputError(f"rotation: the real rows of modality {name!r} must have shape {shape}, found {given}")

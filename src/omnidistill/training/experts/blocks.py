@@ -1,4 +1,4 @@
-"""Parallel training of experts: the experts are divided into blocks, and each process trains whole blocks.
+"""Parallel training of experts: the experts are divided into blocks, and a process trains one block at a time.
 
 A run is the training of one expert, and a block consists of consecutive runs.
 

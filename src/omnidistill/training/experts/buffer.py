@@ -4,12 +4,12 @@
     BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs s and t, spectra
     BUFFER/progress.json                list of the finished epochs, from which interrupted training resumes
 
-W_s are the heads after epoch s. Two kinds of quantities are stored with the trajectories, so that matching never
-computes them again. The squared norms ||W_s - W_t||^2 are the denominators of the matching loss (eq. 2-3). The spectra
-are singular values of the first expert's updates, from which the rank floor is computed. The file of an epoch is
-memory-mapped only while its heads are in use, so memory never has to hold all trajectories. Experts can start from
-different initial heads (`experts.starts`), and each start can have its own number of epochs. After the last epoch of an
-expert, its heads stay constant.
+W_s are the heads after epoch s. The key identifies the settings and inputs of the training (`experts.expert_key`). The
+squared norms ||W_s - W_t||^2 are the denominators of the matching loss. The spectra are singular values of the first
+expert's updates, from which the rank floor is computed. Norms and spectra are stored so that they are computed only
+once. The file of an epoch is memory-mapped only while its heads are in use, so memory never has to hold all
+trajectories. Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ
+between them. After the last epoch of an expert, its heads stay constant.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from omnidistill.training.rank_floor import singular_values
 
 @dataclass(frozen=True, repr=False)
 class ExpertBuffer:
-    """A finished expert buffer."""
+    """A finished expert buffer: the stored trajectories of all experts."""
 
     snapshots: Snapshots
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 for epochs s and t
@@ -118,18 +118,18 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train E experts and write the buffer. Training that was interrupted resumes, with bitwise the same result.
+    """Train experts and write their trajectories. Interrupted training resumes, with bitwise the same result.
 
     Args:
-        starts: `config.num_starts` starts, each with initial heads, a step size and a number of epochs. The first
-            start has the initial heads of the run, and every second expert uses it.
+        starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
+            entry has the initial heads of the run, and every second expert uses it.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the buffer; None keeps the trajectories in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs per update of the first expert. The buffer stores the singular values of
-            these updates. None: all epochs of this expert.
+        spectrum_epochs: the buffer stores the singular values of the first expert's updates over this number of
+            epochs. None: over all epochs of this expert.
         identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
         progress: advances by one per epoch or, with several processes, by one per block of runs.
         engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
@@ -144,8 +144,8 @@ def train_experts(
     """
     if len(starts) != config.num_starts:
         raise InputError(
-            f"experts: got {len(starts)} starts (initial heads), but experts.num_starts = {config.num_starts}; the two "
-            "numbers must be equal"
+            f"experts: initial heads are given for {len(starts)} starting points, but the setting experts.num_starts "
+            f"is {config.num_starts}; make the two numbers equal"
         )
     require_alike(starts)
     start_numbers = starts_of_experts(config.num_experts, len(starts))
@@ -153,7 +153,9 @@ def train_experts(
     key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
     progress, engine = progress or SilentProgress(), engine or LocalEngine()
     if folder is None and not engine.here:
-        raise InputError("experts: an engine with several processes needs a folder; pass one, or use engine='local'")
+        raise InputError(
+            "experts: an engine with several processes needs an output folder; pass a folder, or use engine='local'"
+        )
 
     def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
         return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
@@ -182,7 +184,7 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet. `start_numbers` contains, for each expert, the index of its start."""
+    """Train the epochs that are not written yet. Expert e uses the entry `start_numbers[e]` of `starts`."""
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
@@ -217,7 +219,7 @@ def _train(
 
 
 def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
-    """Write the manifest of a buffer whose snapshots are in the folder."""
+    """Write the manifest of an expert buffer whose snapshots are in the folder."""
     spectra = {f"spectrum/{name}": values for name, values in buffer.spectra.items()}
     meta = {
         "key": buffer.key.to_json(),
@@ -234,7 +236,7 @@ def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
-    """Open a finished buffer.
+    """Open stored expert trajectories (a finished expert buffer).
 
     Args:
         folder: folder of the buffer.
@@ -279,7 +281,7 @@ def _check_shapes(buffer: ExpertBuffer) -> None:
 def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[Tensor, "E M S S"]:
     """Return ||W_s - W_t||_F^2 for all pairs of epochs s and t, per expert and modality.
 
-    Only one expert is loaded at a time.
+    W_s is the head after epoch s. Only one expert is loaded at a time.
     """
     num_experts, count = len(snapshots[0][modalities[0]]), len(snapshots)
     table = torch.zeros(num_experts, len(modalities), count, count, device="cpu")
@@ -312,7 +314,7 @@ def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert
 def _spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of W_s - W_{s + span} of the first expert, for epochs s = 0 to last_epoch - span."""
+    """Return the singular values of the first expert's updates over `span` epochs, from every possible first epoch."""
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
+from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads, shared_groups
 from omnidistill.models.objectives import Objective
@@ -85,6 +86,7 @@ def train_epochs(
     lasts = [num_epochs] * num_runs if last_epochs is None else last_epochs
     blocks = run_blocks(heads, batch_size)
     velocities = {name: torch.zeros_like(matrix) for name, matrix in heads.items()} if momentum else {}
+    sizes, width = {name: matrix.shape[2] for name, matrix in heads.items()}, next(iter(heads.values())).shape[1]
     for epoch in range(first_epoch, num_epochs):
         orders = epoch_orders(num_runs, num_rows, seed=seed, purpose=purpose, epoch=epoch, first_run=first_run)
         orders = orders.to(data.device)
@@ -96,18 +98,19 @@ def train_epochs(
             part = {name: matrix[runs] for name, matrix in heads.items()}
             moving = {name: matrix[runs] for name, matrix in velocities.items()}
             factor = 0.1 if decay_after is not None and epoch >= decay_after else 1.0
-            for begin in range(0, num_rows - batch_size + 1, batch_size):
-                batch = orders[runs, begin : begin + batch_size]
-                targets = shared_groups(data.group_codes[batch])
-                inputs, deltas = _inputs_and_deltas(objective, part, data.features, targets, batch, bias)
-                if not (momentum or weight_decay):
-                    for delta, (name, matrix) in zip(factor * rates[runs] * deltas, part.items(), strict=True):
-                        matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
-                    continue
-                for delta, (name, matrix) in zip(deltas, part.items(), strict=True):
-                    gradient = (delta.mT @ inputs[name]).add_(matrix, alpha=weight_decay)
-                    velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
-                    matrix.sub_(factor * rates[runs] * velocity)
+            with threads_for(batch_size, sizes, width * (block.stop - block.start)):
+                for begin in range(0, num_rows - batch_size + 1, batch_size):
+                    batch = orders[runs, begin : begin + batch_size]
+                    targets = shared_groups(data.group_codes[batch])
+                    inputs, deltas = _inputs_and_deltas(objective, part, data.features, targets, batch, bias)
+                    if not (momentum or weight_decay):
+                        for delta, (name, matrix) in zip(factor * rates[runs] * deltas, part.items(), strict=True):
+                            matrix.baddbmm_(delta.mT, inputs[name], alpha=-1)
+                        continue
+                    for delta, (name, matrix) in zip(deltas, part.items(), strict=True):
+                        gradient = (delta.mT @ inputs[name]).add_(matrix, alpha=weight_decay)
+                        velocity = moving[name].mul_(momentum).add_(gradient) if momentum else gradient
+                        matrix.sub_(factor * rates[runs] * velocity)
             for name, matrix in heads.items():
                 matrix[runs] = part[name]
             for name, matrix in velocities.items():
@@ -117,7 +120,7 @@ def train_epochs(
 
 
 def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
-    """Divide the runs into the largest blocks for which the outputs of a step fit in the cache, or of one run each."""
+    """Divide the runs into the largest blocks whose outputs in a step fit in the cache, with at least one run each."""
     num_runs, width = next(iter(heads.values())).shape[:2]
     at_once = max(1, _CACHED_NUMBERS // (len(heads) * batch_size * width))
     return [slice(first, min(first + at_once, num_runs)) for first in range(0, num_runs, at_once)]

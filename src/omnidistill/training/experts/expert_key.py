@@ -1,4 +1,4 @@
-"""Key of an expert buffer: settings, starts, seed, data and initial heads, which together determine its content."""
+"""Key of an expert buffer: the settings, seed, data and initial heads that together determine its content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StartTraining:
 
 @dataclass(frozen=True)
 class ExpertKey:
-    """Identifies an expert buffer. Buffers with equal keys are bitwise equal.
+    """Identifies an expert buffer, i.e. stored expert trajectories. Buffers with equal keys are bitwise equal.
 
     Attributes:
         config: the settings of the experts, as JSON.
@@ -55,5 +55,6 @@ class ExpertKey:
             return ExpertKey(dict(tree["config"]), starts, int(tree["seed"]), dict(tree["identity"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the stored settings of the experts are damaged ({error}); train the experts again"
+                f"{where}: the stored settings of the expert trajectories are damaged ({error}); train the experts "
+                "again"
             ) from error

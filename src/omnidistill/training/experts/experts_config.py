@@ -33,7 +33,7 @@ class ExpertsConfig(Settings):
     chosen on validation, separately for each of the initial heads."""
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation of dataset distillation if some experts start from random heads, otherwise none."""
+        """Return the citation key "dataset-distillation" if some experts start from random heads, otherwise none."""
         return ("dataset-distillation",) if self.random_starts else ()
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from omnidistill.core.device import moved
+from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.core.streams import Streams
 from omnidistill.data.featureset import Development
@@ -57,6 +58,10 @@ def pretrain_heads(
     Returns:
         The heads with the best validation score, on the device of the data, and the number of epochs for which they
         were trained (0: random heads).
+
+    Raises:
+        InputError: the heads diverged, because the step size is too large.
+        NotFiniteError: the heads became NaN or Inf.
     """
     drawn = random_heads(data.train.widths, config.width, Streams(seed)["heads"])
     start = moved(drawn, data.train.device)
@@ -79,9 +84,23 @@ def pretrain_heads(
         )
         for epoch in epochs:
             current = {name: matrix[0] for name, matrix in heads.items()}
+            _check_growth(start, current, config.learning_rate, epoch)
             score = scorer(current)
             if score > best_score:
                 best = {name: matrix.clone() for name, matrix in current.items()}
                 best_epoch, best_score = epoch, score
             progress.advance(1, validation=score)
     return best, best_epoch
+
+
+def _check_growth(start: Heads, heads: Heads, learning_rate: float, epoch: int) -> None:
+    """Raise InputError if heads diverged. They remain finite, because the loss does not depend on their length."""
+    growth, name = max((float(heads[name].norm() / start[name].norm()), name) for name in start)
+    if growth > _DIVERGED_FROM:
+        raise InputError(
+            f"heads.learning_rate = {learning_rate:g}: the initial heads diverged (the head of {name!r} became "
+            f"{growth:.0e} times as long by epoch {epoch}); use a smaller heads.learning_rate"
+        )
+
+
+_DIVERGED_FROM = 1e4

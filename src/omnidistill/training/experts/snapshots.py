@@ -54,7 +54,8 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     for path, record in zip(paths, records, strict=True):
         if not path.is_file() or path.stat().st_size != record.bytes:
             raise InputError(
-                f"{path}: the file is missing or does not have {record.bytes} bytes; train the experts again"
+                f"{path}: this file of expert trajectories is missing or does not have {record.bytes} bytes; train the "
+                "experts again"
             )
         read_tensors(path, record if verify else None)
     return StoredSnapshots(paths)
@@ -62,7 +63,7 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies a block of consecutive runs by the number of its first run and the number after its last run."""
+    """Identifies a block of consecutive runs by two numbers: that of its first run, and that of its last run plus 1."""
 
     runs: tuple[int, int]
 
@@ -86,7 +87,8 @@ class BlockKey:
             return BlockKey((int(start), int(stop)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the stored range of training runs is damaged ({error}); train the experts again"
+                f"{where}: the stored numbers of these expert trajectories are damaged ({error}); train the experts "
+                "again"
             ) from error
 
 
@@ -200,6 +202,6 @@ def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> No
         names = [each.name for each in fields(expected)]
         differing = [name for name in names if getattr(stored, name) != getattr(expected, name)]
         raise InputError(
-            f"{folder}: contains experts from another run (different {', '.join(differing)}); "
-            "choose another folder or remove this one"
+            f"{folder}: contains expert trajectories of another run (different {', '.join(differing)}); choose another "
+            "folder or remove this one"
         )

@@ -1,7 +1,7 @@
 """Starts of experts. A start consists of initial heads, and the step size and number of epochs for these heads.
 
     experts 0, 2, 4, ...      start from the initial heads of the run
-    experts 1, 3, 5, ...      use the other starts in turn, or the initial heads of the run if there are none
+    experts 1, 3, 5, ...      use the other starts in turn; if there are none, the initial heads of the run
 
 Students of the set start from the initial heads of the run, so at least half of the experts start there too.
 """
@@ -39,6 +39,6 @@ def require_alike(starts: Sequence[Start]) -> None:
     for number, start_shapes in enumerate(shapes):
         if start_shapes != shapes[OWN]:
             raise InputError(
-                f"start {number} of the experts: the heads have the shapes {start_shapes}, but the initial heads of "
-                f"the run have {shapes[OWN]}; pass heads with the same modalities and shapes"
+                f"experts: the initial heads number {number} have the shapes {start_shapes}, but those of the run have "
+                f"the shapes {shapes[OWN]}; pass heads with the same modalities and shapes"
             )

@@ -1,9 +1,11 @@
 """Ridge regression to shared anchors: a closed form, so the trained heads do not depend on any initial heads.
 
-    W_m = (K_m + lambda_m s_m I)^{-1} X_m        see `training.closed_form.anchor_map`
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
 
-Full-batch gradient descent on ||X_m W_m^T - I||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start.
-The closed form is exact and faster.
+Row i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor.
+The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient
+descent on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is
+exact and faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
 with the heads of the set:
@@ -23,21 +25,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from pydantic import Field
 from torch import Tensor, nn
 
 from omnidistill.core.device import device_of, float64_device
 from omnidistill.core.settings import Positive
 from omnidistill.models.heads import Heads, project
-from omnidistill.training.closed_form.anchor_map import anchor_maps, canonical_basis_of_outputs, to_width
+from omnidistill.training.closed_form.anchor_map import (
+    anchor_lengths,
+    anchor_maps,
+    canonical_basis_of_outputs,
+    to_width,
+)
 from omnidistill.training.recipes.map_regression import MapRegression
 from omnidistill.training.recipes.recipe import Recipe, StackedHeads, TrainingRows, recipes
 
 
 @recipes.register("anchor")
 class Anchor(Recipe):
-    """Ridge regression from the rows to shared anchors, in closed form.
+    """Ridge regression from the rows of a set to anchors (targets that all modalities share), in closed form.
 
     If the user already has heads, `stacked` combines them with the result.
     """
@@ -47,6 +54,8 @@ class Anchor(Recipe):
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
+    cutoff: Positive | None = None
+    """Number of the output that counts half; later outputs count less. Absent: all outputs count alike."""
     weight: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Weight of the set when its heads are stacked on given heads; 1: given heads are ignored."""
     keep_width: bool = False
@@ -56,7 +65,11 @@ class Anchor(Recipe):
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the closed-form heads of the rows: N x p_m, or `width` x p_m if `width` is given."""
-        return heads_of_rows(data.rows, self.ridges, width)
+        return heads_of_rows(data.rows, self.ridges, width, self.cutoff)
+
+    def lengths(self, num_rows: int) -> Float64[Tensor, " N"]:
+        """Return the lengths of the anchors of N rows, in the order of the rows."""
+        return anchor_lengths(num_rows, self.cutoff)
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
@@ -66,7 +79,7 @@ class Anchor(Recipe):
             start: the given heads, {modality: d x p_m}.
             data: rows, targets and objective, on the same device.
             width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
-                `to_width`. None means N + d, d if `keep_width` is set, or N with weight 1.
+                `to_width`. The default is N (number of rows) with weight 1, d with `keep_width`, otherwise N + d.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -80,31 +93,37 @@ class Anchor(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Yield a single checkpoint, in which all students have the same heads: nothing in this recipe is random."""
+        """Yield a single checkpoint. All students have the same heads, because nothing in this recipe is random."""
         yield 0, {name: matrix.expand(num_runs, -1, -1) for name, matrix in self.stacked(start, data).items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train modules with the recipe "map", by regression to the outputs of the closed-form heads."""
-        MapRegression(ridges=self.ridges).train_modules(modules, data, seed=seed)
+        """Train modules by the recipe "map", i.e. by regression to the outputs of the closed-form heads."""
+        MapRegression(ridges=self.ridges, cutoff=self.cutoff).train_modules(modules, data, seed=seed)
 
     @property
     def uses_start(self) -> bool:
-        """Whether given heads are used, that is, whether `weight` is below 1."""
+        """Whether the recipe uses given heads, which it does if `weight` is below 1."""
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already does."""
+        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already ignores them."""
         return self.evolve(weight=1.0) if self.uses_start else None
 
     @property
     def title(self) -> str:
-        """One-line description with the ridges and, if given heads are used, the weight."""
+        """One-line description of the recipe: the ridges, and the cutoff and the weight if they are used."""
         ridges = ", ".join(f"{ridge:.3g}" for ridge in self.ridges)
+        cutoff = "" if self.cutoff is None else f"; outputs count less beyond number {self.cutoff:.3g}"
         stacked = f"; weight {self.weight:g} when stacked on given heads" if self.uses_start else ""
-        return f"ridge regression to anchors, ridges {ridges}{stacked}"
+        return f"ridge regression to anchors, ridges {ridges}{cutoff}{stacked}"
 
 
-def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[float], width: int | None = None) -> Heads:
+def heads_of_rows(
+    rows: Mapping[str, Float[Tensor, "N _"]],
+    ridges: Sequence[float],
+    width: int | None = None,
+    cutoff: float | None = None,
+) -> Heads:
     """Return the closed-form heads of the rows, with the device and dtype of the rows.
 
     The heads are computed in float64 and then converted.
@@ -113,10 +132,11 @@ def heads_of_rows(rows: Mapping[str, Float[Tensor, "N _"]], ridges: Sequence[flo
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
+        cutoff: number of the output that counts half; None: all outputs count alike.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
-    heads = anchor_maps(exact, ridges)
+    heads = anchor_maps(exact, ridges, cutoff)
     heads = heads if width is None else to_width(heads, width)
     return {name: matrix.to(device, rows[name].dtype) for name, matrix in heads.items()}
 
@@ -139,7 +159,7 @@ def stack_on(
     """
     upper, lower = weight**0.5, (1 - weight) ** 0.5
     return {
-        name: torch.cat([upper * _unit_length(matrix, rows[name]), lower * _unit_length(start[name], rows[name])])
+        name: torch.cat([upper * unit_length(matrix, rows[name]), lower * unit_length(start[name], rows[name])])
         for name, matrix in heads.items()
     }
 
@@ -165,7 +185,7 @@ def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> H
     return {name: basis.mT.to(matrix) @ matrix for name, matrix in heads.items()}
 
 
-def _unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Return the matrix, scaled so that its outputs on the rows have a mean length of 1."""
+def unit_length(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Return the head `matrix`, scaled so that its outputs on the rows have a mean length of 1."""
     length = (rows @ matrix.mT).norm(dim=1).mean()
     return matrix / torch.where(length > 0, length, torch.ones_like(length))

@@ -10,7 +10,7 @@ random mixture of the rows and noise:
     r     root mean square of the entries of X_m
     mu    share of the variance of x that comes from the rows (setting `mixture`)
 
-A network trained only on the N rows would fit their anchors exactly, but its outputs for other inputs would be
+A network trained only on the N rows would fit their targets exactly, but its outputs for other inputs would be
 arbitrary. With mu = 0, inputs are pure noise, and the rows only determine W_m.
 
 Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
@@ -41,6 +41,8 @@ class MapRegression(Recipe):
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, as in the recipe "anchor"."""
+    cutoff: Positive | None = None
+    """Number of the output that counts half, as in the recipe "anchor"."""
     num_steps: Annotated[int, Field(ge=0)] = 600
     """Steps of AdamW."""
     learning_rate: Positive = 1e-3
@@ -55,8 +57,8 @@ class MapRegression(Recipe):
     ) -> Iterator[tuple[int, StackedHeads]]:
         """Train linear heads, starting from `start`, and yield (number of steps, heads) at every checkpoint.
 
-        The regression is the same as for modules. Training ends after `num_steps` steps, so all later checkpoints have
-        the same heads.
+        Heads are trained in the same way as modules (`train_modules`). Training ends after `num_steps` steps, so all
+        later checkpoints have the same heads.
         """
         runs = [_linear(start) for _ in range(num_runs)]
         heads = self._heads(data, width=len(next(iter(start.values()))))
@@ -70,7 +72,7 @@ class MapRegression(Recipe):
             yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place by regression to the heads of "anchor", converted to the modules' output width."""
+        """Train the modules in place, by regression to the heads of "anchor" with the output width of the modules."""
         width = check_modules(modules, {name: x.shape[1] for name, x in data.rows.items()})
         for _ in self._steps(modules, self._heads(data, width), data.rows, seed=seed):
             pass
@@ -83,7 +85,7 @@ class MapRegression(Recipe):
         *,
         seed: int,
     ) -> None:
-        """Train the modules in place by regression to given heads, instead of to the heads of "anchor".
+        """Train the modules in place by regression to given heads instead of the heads of the recipe "anchor".
 
         Args:
             modules: one module per modality, on the device of the heads.
@@ -98,7 +100,7 @@ class MapRegression(Recipe):
             pass
 
     def inputs(self, rows: Float[Tensor, "N p"], generator: torch.Generator) -> Float[Tensor, "b p"]:
-        """Return random inputs x for one step, as defined in the module docstring."""
+        """Return the inputs of one step: random mixtures of the rows and noise (x in the module docstring)."""
         scale = rows.square().mean().sqrt()
         share = torch.randn(self.batch_size, len(rows), generator=generator, device="cpu").to(rows) / len(rows) ** 0.5
         noise = torch.randn(self.batch_size, rows.shape[1], generator=generator, device="cpu").to(rows)
@@ -108,7 +110,7 @@ class MapRegression(Recipe):
     @torch.no_grad()
     def _heads(self, data: TrainingRows, width: int) -> Heads:
         """Return the heads of the recipe "anchor" (width x p_m), with the type and device of the rows."""
-        maps = anchor_maps({name: x.double().cpu() for name, x in data.rows.items()}, self.ridges)
+        maps = anchor_maps({name: x.double().cpu() for name, x in data.rows.items()}, self.ridges, self.cutoff)
         return {name: matrix.to(data.rows[name]) for name, matrix in to_width(maps, width).items()}
 
     def _steps(

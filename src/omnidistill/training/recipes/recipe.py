@@ -1,7 +1,7 @@
 """Base class of recipes: how models are trained on a synthetic set. A recipe is stored with its set (`SetSpec`).
 
     sgd      SGD on mini-batches, from given initial heads
-    anchor   ridge regression to shared anchors in closed form; needs no initial heads
+    anchor   ridge regression in closed form, from row i of every modality to the same unit vector e_i (its anchor)
     map      regression of any torch modules to the heads of `anchor`
 
 Shapes: N rows, p_m feature width, d embedding width, R students, b rows per step.
@@ -88,7 +88,7 @@ class Recipe(Component):
             InputError: the recipe needs initial heads.
         """
         raise InputError(
-            f"recipe '{self.kind}' starts from initial heads; pass them, or use a set whose recipe is 'anchor'"
+            f"training recipe '{self.kind}' needs initial heads; pass them, or use a set with the recipe 'anchor'"
         )
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
@@ -97,13 +97,13 @@ class Recipe(Component):
         Args:
             start: initial heads {modality: d x p_m}.
             data: rows, targets and objective.
-            width: output width of the result; None: the width that the recipe gives.
+            width: output width of the result; None: the default width of the recipe.
 
         Raises:
             InputError: the recipe does not stack heads, but trains the initial heads, whose width is fixed.
         """
         raise InputError(
-            f"width: recipe '{self.kind}' trains the given heads, so the result has their width; omit the width"
+            f"width: training recipe '{self.kind}' keeps the output width of the given heads; omit this argument"
         )
 
     @abstractmethod
@@ -123,11 +123,11 @@ class Recipe(Component):
             InputError: the recipe uses all rows at once.
         """
         raise InputError(
-            f"recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
+            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
         )
 
     def check(self, modalities: Collection[str]) -> None:
-        """Check that the setting named by `per_modality`, if there is one, has one value for each modality.
+        """Check that the setting named by `per_modality` has one value per modality; do nothing if none is named.
 
         Raises:
             InputError: the number of values is wrong.
@@ -135,8 +135,8 @@ class Recipe(Component):
         values = getattr(self, self.per_modality) if self.per_modality else modalities
         if len(values) != len(modalities):
             raise InputError(
-                f"recipe.{self.per_modality} has {len(values)} values, but the set has {len(modalities)} modalities "
-                f"({', '.join(modalities)}); give one value per modality"
+                f"recipe.{self.per_modality} has {len(values)} values, but the synthetic set has {len(modalities)} "
+                f"modalities ({', '.join(modalities)}); give one value per modality"
             )
 
     @property

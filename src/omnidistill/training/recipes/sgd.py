@@ -46,7 +46,7 @@ class Sgd(Recipe):
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]
     ) -> Iterator[tuple[int, StackedHeads]]:
-        """Train the students. If the recipe has fixed mini-batches (`order`), all students are identical."""
+        """Train the students. If the recipe fixes the mini-batches (`order`), all students are identical."""
         trained = train_students(
             data.objective,
             start,
@@ -64,7 +64,7 @@ class Sgd(Recipe):
             yield steps, {name: matrix.expand(num_runs, -1, -1) for name, matrix in heads.items()}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place, with the same steps and mini-batches as heads.
+        """Train the modules in place, with the same SGD steps and mini-batches as for heads.
 
         Raises:
             InputError: two modules share a parameter.
@@ -73,8 +73,8 @@ class Sgd(Recipe):
         parameters = [parameter for name in data.rows for parameter in modules[name].parameters()]
         if len(set(parameters)) < len(parameters):
             raise InputError(
-                "modules share parameters, but recipe 'sgd' has one step size per modality; train the set with recipe "
-                "'map', or use modules without shared parameters"
+                "the modules share parameters, but the training recipe 'sgd' has a separate step size per modality; "
+                "use the recipe 'map', or modules without shared parameters"
             )
         groups = [
             {"params": list(modules[name].parameters()), "lr": size}

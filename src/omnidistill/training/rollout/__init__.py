@@ -45,7 +45,7 @@ Form = Literal["auto", "dual", "bptt", "tesla"]
 
 @runtime_checkable
 class Rollout(Protocol):
-    """Signature of every rollout; see `dual_rollout` for the arguments."""
+    """Signature of all rollouts, which train a student differentiably; `dual_rollout` describes the arguments."""
 
     def __call__(
         self,
@@ -67,7 +67,7 @@ class Rollout(Protocol):
 def rollout_named(
     form: Form, *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Rollout:
-    """Return the rollout of this form. For `auto`, `cheaper_form` chooses between `dual` and `bptt`."""
+    """Return the function that implements a form of rollout. For `auto`, `cheaper_form` chooses `dual` or `bptt`."""
     if form == "auto":
         form = cheaper_form(num_rows=num_rows, num_steps=num_steps, batch_size=batch_size, widths=widths, width=width)
     forms: dict[str, Rollout] = {"dual": dual_rollout, "bptt": bptt_rollout, "tesla": tesla_rollout}
@@ -79,8 +79,8 @@ def cheaper_form(
 ) -> Literal["dual", "bptt"]:
     """Return "dual" or "bptt", whichever needs fewer multiply-adds.
 
-    The count covers the forward and backward passes of one rollout and its matching loss. See `rollout.dual` and
-    `rollout.endpoint` for the symbols.
+    The count covers the forward and backward passes of one rollout and its matching loss. X are the synthetic rows, X_I
+    the rows of a mini-batch and W the heads. See `rollout.dual` for K_I, A and Delta, and `rollout.endpoint` for D.
 
     - The dual form computes X W_0^T, X D^T, X X^T and their gradients once. In every step, it computes K_I A, with one
       matrix product in the forward pass and two in the backward pass.

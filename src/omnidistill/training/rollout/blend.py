@@ -40,6 +40,6 @@ class Blend:
         return weight * rows + (1 - weight) * rows.index_select(-2, self.partners[step])
 
     def spread(self, step: int, gradient: Float[Tensor, "*r b d"]) -> Float[Tensor, "*r b d"]:
-        """Convert a gradient for the mixed rows to the gradient for the original rows (the transpose of `mix`)."""
+        """Convert a gradient with respect to the mixed rows to one with respect to the original rows."""
         weight = self.weights[step]
         return weight * gradient + (1 - weight) * gradient.index_select(-2, self.partners[step].argsort())

@@ -97,7 +97,7 @@ class DualState:
 
     @staticmethod
     def initial(num_runs: int, outputs: Float[Tensor, "M N d"], weight_decay: Scalar) -> DualState:
-        """Return the state of the students before the first step, when all their heads equal W_0."""
+        """Return the state of the students before the first step, when all have the initial heads W_0."""
         scale = outputs.new_ones(outputs.shape[0]) if weight_decay else None
         return DualState(outputs.new_zeros(num_runs, *outputs.shape), None, scale, None)
 

@@ -71,7 +71,7 @@ class ParameterEndpoint:
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for every modality, computed as ||(W_T - W_0) + D||_F^2."""
+        """Return ||W_T - W*||_F^2 for target heads W*, computed as ||(W_T - W_0) + D||_F^2 with D = W_0 - W*."""
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
@@ -97,7 +97,7 @@ class DualEndpoint:
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs c F W_0^T + (F X^T) A for the features F of every modality, without computing W_T."""
+        """Return the outputs F W_T^T for the features F of every modality, as c F W_0^T + (F X^T) A."""
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)
             + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
@@ -105,10 +105,10 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for every modality.
+        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality.
 
-        It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with K = X X^T. With weight decay, D + (c - 1) W_0 replaces
-        D.
+        It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with D = W_0 - W* and K = X X^T. A are the coefficients of
+        the rows X. With weight decay, D + (c - 1) W_0 replaces D.
         """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])

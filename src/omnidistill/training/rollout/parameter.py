@@ -102,14 +102,14 @@ def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int
 
 
 def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
-    """Return dL/dW_m = Delta_m^T X_m, where Delta is the gradient with respect to the outputs, in closed form."""
+    """Return dL/dW_m = Delta_m^T X_m for the batch X, where Delta = dL/dY is known in closed form for the outputs Y."""
     outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, heads, strict=True)])
     deltas = objective.gradient(outputs, targets)
     return [delta.mT @ x for delta, x in zip(deltas, batch, strict=True)]
 
 
 class _Tesla(torch.autograd.Function):
-    """The two passes of TESLA: `forward` is pass 1 and returns theta_T; `backward` is pass 2."""
+    """The two passes of TESLA: `forward` is pass 1 and returns the trained heads; `backward` is pass 2."""
 
     @staticmethod
     def forward(
@@ -167,7 +167,10 @@ class _Tesla(torch.autograd.Function):
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
-    """Return sum_{s >= t} beta_s mu^{s - t} for every step t: the weight of the gradient of step t in theta_T."""
+    """Return the weight of each step's gradient in the trained heads: sum_{s >= t} beta_s mu^{s - t} for step t.
+
+    beta_s is the step size of step s, and mu is the momentum.
+    """
     reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
     for t in reversed(range(len(sizes))):
         carried = sizes[t] + momentum * carried
@@ -176,7 +179,11 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return <dL/dtheta_T, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t is the velocity."""
+    """Return <dL/dtheta_T, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t is the velocity.
+
+    `aligned` contains <dL/dtheta_T, g_t> for every step t. theta_T are the trained heads, g_t is the gradient of step
+    t, and mu is the momentum.
+    """
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):
         carried = aligned[s] + momentum * carried

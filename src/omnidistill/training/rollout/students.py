@@ -29,7 +29,7 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """Return the random generator for mini-batches that a recipe fixes, so that all students use the same ones."""
+    """Return the random generator for the mini-batches of a recipe that fixes them, so that all students share them."""
     return Streams(seed)["recipe/batches"]
 
 

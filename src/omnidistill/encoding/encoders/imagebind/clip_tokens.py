@@ -98,7 +98,7 @@ class ClipTokenizer:
         return Tokenised(ids, num_truncated)
 
     def tokens(self, text: str) -> list[int]:
-        """Return the token ids of a text, without truncation, start token and end token."""
+        """Return the token ids of the complete text, without the start token and the end token."""
         return [index for piece in self._pieces.findall(_clean(text)) for index in self._piece(piece)]
 
     @cached_property
@@ -139,7 +139,7 @@ def _clean(text: str) -> str:
 
 @cache
 def _byte_letters() -> dict[int, str]:
-    """Map each byte to a printable character: to itself if printable, otherwise to the characters 256, 257, ..."""
+    """Map each byte to a character: to itself if it is printable, otherwise to one of the code points 256, 257, ..."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
@@ -154,7 +154,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if path.is_dir():
         file = find_vocabulary(path)
         if file is None:
-            raise InputError(f"{path}: contains no CLIP vocabulary; expected one of {', '.join(_FILES)}")
+            raise InputError(f"{path}: contains no CLIP vocabulary; add one of the files {', '.join(_FILES)}")
         path = file
     try:
         pairs = _json_merges(path) if path.suffix == ".json" else _text_merges(path)

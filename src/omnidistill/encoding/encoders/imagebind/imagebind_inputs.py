@@ -25,8 +25,12 @@ from omnidistill.encoding.media.fbank import fbank
 RATE = 16_000
 _CLIP = 2  # seconds
 _VIDEO_CLIPS, _AUDIO_CLIPS = 5, 3
-_BINS, _FRAMES = 128, 204
-_AUDIO_MEAN, _AUDIO_DEVIATION = -4.268, 9.138
+BINS, _FRAMES = 128, 204
+AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
+"""Mean and divisor with which log energies are standardised."""
+MAX_SECONDS = 2.0
+"""Length of the longest sound that the tower reads as one clip."""
+NUM_FRAMES = 10
 
 image_input = picture_input
 
@@ -70,6 +74,22 @@ def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15
     return torch.stack([clips.narrow(along, offset, SIDE) for offset in offsets], 1).flatten(0, 1)
 
 
+def square_clips(frames: Float[Tensor, "n 10 3 224 224"]) -> Float[Tensor, "n 5 3 2 224 224"]:
+    """Return the clips of n videos with square, standardised frames, whose three crops are equal: one view per clip."""
+    return torch.unflatten(frames, 1, (_VIDEO_CLIPS, -1)).transpose(2, 3)
+
+
+def standard_log_energies(sound: Float[Tensor, " samples"]) -> Float[Tensor, "128 columns"]:
+    """Return the standardised log-mel filter banks of one clip."""
+    return (fbank(sound, RATE, BINS).T - AUDIO_MEAN) / AUDIO_DEVIATION
+
+
+def one_clip(log_energies: Float[Tensor, "n 128 columns"]) -> Float[Tensor, "n 1 1 128 204"]:
+    """Return the input for n sounds of at most 2 s, whose three clips are equal: one view per sound."""
+    silence = (0.0 - AUDIO_MEAN) / AUDIO_DEVIATION  # zeros before scaling, as in training
+    return F.pad(log_energies, (0, _FRAMES - log_energies.shape[-1]), value=silence)[:, None, None]
+
+
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 204"]:
     """Return the audio tower's input: the log-mel filter banks of three clips of the sound.
 
@@ -83,9 +103,9 @@ def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 1 128 2
     starts = [int(start * RATE) for start in _starts(len(waveform) / RATE, _AUDIO_CLIPS)]
     views = []
     for start in starts:
-        energies = fbank(waveform[start : start + _CLIP * RATE], RATE, _BINS).T
+        energies = fbank(waveform[start : start + _CLIP * RATE], RATE, BINS).T
         padded = F.pad(energies, (0, _FRAMES - energies.shape[1]))  # zeros before scaling, as in training
-        views.append((padded - _AUDIO_MEAN) / _AUDIO_DEVIATION)
+        views.append((padded - AUDIO_MEAN) / AUDIO_DEVIATION)
     return torch.stack(views).unsqueeze(1)
 
 

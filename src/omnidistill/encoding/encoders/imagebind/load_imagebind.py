@@ -1,4 +1,4 @@
-"""Convert ImageBind's published weights into one artifact per tower, and load a tower.
+"""Convert ImageBind's published weights into one folder per tower, and load a tower from its folder.
 
 The licence of the weights does not allow this project to distribute them, so users must download them.
 """
@@ -42,11 +42,11 @@ def convert(
     modalities: Sequence[Modality] = MODALITIES,
     sizes: Mapping[Modality, Size] = HUGE,
 ) -> None:
-    """Convert the published state dict (`imagebind_huge.pth`, 4.8 GB) into one artifact per tower.
+    """Convert the published state dict (`imagebind_huge.pth`, 4.8 GB) into one subfolder per tower.
 
     Args:
         checkpoint: file with the state dict.
-        folder: folder for the artifacts.
+        folder: folder in which the subfolders are created.
         modalities: modalities of the towers to convert.
         sizes: sizes of all towers in the file.
 
@@ -67,7 +67,7 @@ def load(folder: Path, modality: Modality, verify: bool = True) -> Loaded:
     """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
 
     Args:
-        folder: folder with the artifacts.
+        folder: folder that `convert` wrote.
         modality: modality of the tower to load.
         verify: whether to check the sha256 of the weights first.
 

@@ -21,8 +21,11 @@ from omnidistill.encoding.media.fbank import fbank
 
 RATE = 16_000
 NUM_FRAMES = 8
-_BINS, _FRAMES = 112, 1036
-_AUDIO_MEAN, _AUDIO_DEVIATION = -4.2677393, 4.5689974
+BINS, _FRAMES = 112, 1036
+AUDIO_MEAN, AUDIO_DEVIATION = -4.2677393, 2 * 4.5689974
+"""Mean and divisor with which log energies are standardised."""
+MAX_SECONDS = 10.38
+"""Length of the longest sound that is not divided into chunks."""
 
 image_input = picture_input
 
@@ -56,6 +59,22 @@ def video_input(frames: UInt8[Tensor, "8 3 height width"]) -> Float[Tensor, "3 8
     return centre(scaled_frames(frames)).transpose(0, 1).contiguous()
 
 
+def square_clips(frames: Float[Tensor, "n 8 3 224 224"]) -> Float[Tensor, "n 1 3 8 224 224"]:
+    """Return the input for n videos with square, standardised frames."""
+    return frames.transpose(1, 2).unsqueeze(1)
+
+
+def standard_log_energies(sound: Float[Tensor, " samples"]) -> Float[Tensor, "112 columns"]:
+    """Return the standardised log-mel filter banks of a sound."""
+    return (fbank(sound, RATE, BINS).T - AUDIO_MEAN) / AUDIO_DEVIATION
+
+
+def one_clip(log_energies: Float[Tensor, "n 112 columns"]) -> Float[Tensor, "n 1 3 112 1036"]:
+    """Return the input for n sounds of at most 10.38 s, which are repeated, so their three chunks are equal."""
+    times = -(-_FRAMES // log_energies.shape[-1])
+    return log_energies.repeat(1, 1, times)[:, None, None, :, :_FRAMES].expand(-1, 1, 3, -1, -1)
+
+
 def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 112 1036"]:
     """Return the audio tower's input for a sound.
 
@@ -65,10 +84,10 @@ def audio_input(waveform: Float[Tensor, " samples"]) -> Float[Tensor, "3 112 103
     Raises:
         InputError: the sound is shorter than 25 ms.
     """
-    energies = fbank(waveform, RATE, _BINS)
+    energies = fbank(waveform, RATE, BINS)
     if len(energies) < _FRAMES:
         energies = energies.repeat(-(-_FRAMES // len(energies)), 1)[:_FRAMES]
     num_starts = len(energies) - _FRAMES + 1
     starts = [-(-num_starts * third // 3) % num_starts for third in range(3)]
     chunks = torch.stack([energies[start : start + _FRAMES].T for start in starts])
-    return (chunks - _AUDIO_MEAN) / (2 * _AUDIO_DEVIATION)
+    return (chunks - AUDIO_MEAN) / AUDIO_DEVIATION

@@ -8,7 +8,7 @@
         tokens = tokens + mlp(norm_2(tokens))                     with exact GELU
     feature = mean over frames of post_norm(class token)          for text: post_norm(token at the end of the text)
 
-The feature is the input of our projection heads.
+The projection heads of omnidistill take the feature as input.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class VisionTower(nn.Module):
         return torch.unflatten(pooled, 0, (-1, self.num_frames)).mean(1)
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection (d x width) from features to embeddings."""
+        """Return the matrix (embedding width x feature width) of the pretrained projection."""
         return self.projection.weight.detach()
 
 
@@ -121,7 +121,7 @@ class TextTower(nn.Module):
         return features
 
     def head(self) -> Float[Tensor, "d width"]:
-        """Return the pretrained projection (d x width) from features to embeddings."""
+        """Return the matrix (embedding width x feature width) of the pretrained projection."""
         return self.projection.weight.detach()
 
 
@@ -129,7 +129,7 @@ Tower = VisionTower | TextTower
 
 
 def empty_tower(size: Size) -> Tower:
-    """Return a tower on the meta device, without memory. `load_state_dict(..., assign=True)` adds the weights."""
+    """Return a tower without weights, on the meta device. Load weights with `load_state_dict(..., assign=True)`."""
     with torch.device("meta"):
         tower = VisionTower(size) if size.patch else TextTower(size)
     return tower.eval().requires_grad_(False)

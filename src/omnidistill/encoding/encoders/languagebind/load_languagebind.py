@@ -1,4 +1,4 @@
-"""Convert a published LanguageBind model into one artifact per tower, and load a tower from its artifact.
+"""Convert a published LanguageBind model into one folder per tower, and load a tower from its folder.
 
 The dimensions of a tower are derived from the shapes of its weights. The number of attention heads and the scale of the
 low-rank adapters (LoRA) are read from config.json. Models without `_FT` in their name have adapters, which are merged
@@ -58,7 +58,7 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
 
     Args:
         source: folder of the published model, with config.json and the weights.
-        folder: output folder for the artifacts.
+        folder: output folder; each tower is written to a subfolder.
         modality: the modality of the model other than text.
 
     Raises:
@@ -93,7 +93,7 @@ def load(folder: Path, modality: Modality | Literal["text"], verify: bool = True
     """Load a tower that `convert` wrote. The weights are memory-mapped on the CPU.
 
     Args:
-        folder: folder with the artifacts.
+        folder: folder that `convert` wrote.
         modality: modality of the tower to load.
         verify: whether to verify the sha256 of the weights.
 
@@ -141,12 +141,12 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             case dict(other):
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
-                    f"{path}: {part} has num_attention_heads {heads!r} and hidden_act {activation!r}; "
-                    "expected an integer and 'gelu'"
+                    f"{path}: in {part}, num_attention_heads is {heads!r} and hidden_act is {activation!r}; expected "
+                    "an integer and 'gelu'"
                 )
             case _:
                 raise InputError(
-                    f"{path}: contains no {part}; expected the config.json of a published LanguageBind model"
+                    f"{path}: contains no section {part}; expected the config.json of a published LanguageBind model"
                 )
     return configs[0], configs[1]
 

@@ -1,0 +1,57 @@
+"""The `merge` command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_json
+from omnidistill.cli.output import print_result
+from omnidistill.cli.parser import CommandGroup
+
+
+def add(group: CommandGroup) -> None:
+    """Add the `merge` command to a command group (a heading in the program's help)."""
+    parser = group.add_command(
+        "merge",
+        run,
+        "merge synthetic sets into one, without the data",
+        main_options=("--size", "--bytes"),
+        examples=("omnidistill merge RUN-A RUN-B -o MERGED", "omnidistill merge RUN-A RUN-B --size 100 -o MERGED"),
+    )
+    parser.add_argument(
+        "sets",
+        type=Path,
+        nargs="+",
+        metavar="RUN|SET",
+        help="folder of a finished run, or of a synthetic set; all of the same features, preprocessing and recipe",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MERGED", help="folder of the merged set")
+    parser.add_argument("--size", type=int, metavar="N", help="number of rows (default: the sum of the sizes)")
+    parser.add_argument("--bytes", metavar="B", help="size of the merged set in bytes (64kB), instead of --size")
+    parser.add_argument("--force", action="store_true", help="replace a set in the output folder")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Merge sets, and print the size of the result."""
+    from omnidistill.api import merge
+
+    output = options.output
+    merged = merge(*options.sets, size=options.size, bytes=options.bytes, folder=output, force=options.force)
+    following = f"omnidistill export {output} -o rows.parquet"
+    content = {
+        "output": str(output),
+        "rows": merged.size,
+        "bytes": merged.bytes,
+        "recipe": merged.recipe.title,
+        "notes": merged.provenance.notes,
+        "next": following,
+    }
+    lines = [
+        f"set     {output} ({merged.size} rows of {merged.spec.storage.title}, {merged.bytes:,} bytes)",
+        f"recipe  {merged.recipe.title}",
+        *(f"note    {note}" for note in merged.provenance.notes),
+        f"next    {following}",
+    ]
+    print_result(options, content, lines)

@@ -1,0 +1,121 @@
+"""The `render` command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from omnidistill.cli.options import add_device, add_json, names, set_of
+from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.parser import CommandGroup
+
+_NOTES = (
+    "Encoders need gradients with respect to their input: efficientnet-lite*, frames-*, clip-image, siglip-image, "
+    "whisper-base, whisper-tiny-en, and imagebind-* and languagebind-* for image, video and audio. Texts need no "
+    "encoder.\n"
+    "DIR/items.csv is a manifest of the rendered media, so 'omnidistill encode' can encode them with any encoder."
+)
+
+
+def add(group: CommandGroup) -> None:
+    """Add the `render` command to a command group (a heading in the program's help)."""
+    parser = group.add_command(
+        "render",
+        run,
+        "make pictures, videos, sounds and captions of the rows of a set",
+        description="make pictures, videos and sounds whose features point in the directions of the rows of a set, by "
+        "gradient steps on the encoders' inputs; a text is the caption of the nearest training item",
+        main_options=("--media", "--rows", "--modalities", "--encoder", "--device"),
+        examples=(
+            "omnidistill render RUN --media items.csv -o DIR",
+            "omnidistill render RUN --media items.csv --modalities image --rows 100 --steps 96 -o DIR",
+            "omnidistill render RUN --media items.csv --encoder image=imagebind-image:WEIGHTS -o DIR",
+        ),
+        notes=_NOTES,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "--media",
+        type=Path,
+        required=True,
+        metavar="MANIFEST",
+        help="manifest from which the dataset was encoded; gives the initial media, the captions and the nearest items",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="base folder for relative paths in the manifest (default: the manifest's folder)",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
+    parser.add_argument("--rows", type=int, default=30, metavar="N", help="render the first N rows (default: 30)")
+    parser.add_argument(
+        "--modalities", type=names, metavar="NAMES", help="modalities to render, such as image,text (default: all)"
+    )
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="MODALITY=NAME",
+        help="encoder of a modality, as for 'encode'; may be repeated (default: the encoders that the dataset records, "
+        "if their weights come with a package)",
+    )
+    parser.add_argument("--steps", type=int, metavar="T", help="steps of optimisation (default: 48)")
+    parser.add_argument(
+        "--start",
+        choices=("nearest", "blank"),
+        default="nearest",
+        metavar="NAME",
+        help="initial media: nearest (the nearest training item, the default) or blank (grey pixels, faint noise)",
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of sounds in seconds (default: 2)")
+    parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random translations (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace the files of an earlier rendering")
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Render a run, and print the cosine similarities."""
+    from omnidistill.api import InversionSettings, render
+
+    changes = {"num_steps": options.steps, "start": options.start, "seconds": options.seconds}
+    rendered = render(
+        options.run,
+        options.media,
+        options.output,
+        rows=options.rows,
+        modalities=options.modalities,
+        encoders=_encoders(options.encoder),
+        settings=InversionSettings().evolve(**{name: value for name, value in changes.items() if value is not None}),
+        data=None if options.data is None else set_of(options.data),
+        root=options.root,
+        seed=options.seed,
+        force=options.force,
+        device=options.device,
+        progress=progress(),
+        command=typed_command(),
+    )
+    folder = rendered.folder
+    lines = [
+        rendered.table(),
+        "",
+        *(f"note   {note}" for note in rendered.content.notes),
+        f"media  {folder}/items.csv, {folder}/sheet.png",
+        f"page   {folder}/render.html",
+        "next   open the page in a browser",
+    ]
+    print_result(options, {**rendered.to_json(), "output": str(folder)}, lines)
+
+
+def _encoders(references: list[str]) -> dict[str, str]:
+    from omnidistill.api import InputError
+
+    encoders = {}
+    for reference in references:
+        modality, equals, name = reference.partition("=")
+        if not equals or not name or ":" in modality:
+            raise InputError(f"--encoder {reference}: expected MODALITY=NAME or MODALITY=NAME:SOURCE")
+        encoders[modality] = name
+    return encoders

@@ -1,0 +1,47 @@
+"""Features that were centred by their own means, as if they had been centred by the means of another set.
+
+    x' = x + mu - mu'        mu, mu' means of the features and of the other set (see `data.preprocessing`)
+
+New data can then be used together with a set that was distilled from other data of the same encoders.
+"""
+
+from __future__ import annotations
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.preprocessing import Preprocessing
+
+
+def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) -> FeatureSet:
+    """Return the features as other preprocessing steps would have given them.
+
+    Args:
+        data: the features.
+        steps: the preprocessing of the other set.
+        widths: {modality: p_m} of the other set.
+
+    Raises:
+        InputError: modalities, widths, or other steps than the means differ.
+    """
+    own = data.preprocessing
+    if data.widths != widths:
+        raise InputError(
+            f"the features have {_listed(data.widths)}, but the set has {_listed(widths)}; use features of the same "
+            "modalities from the same encoders"
+        )
+    if own.difference(steps) is None:
+        return data
+    if (own.standardise, own.epsilon, [*own.means]) != (steps.standardise, steps.epsilon, [*steps.means]):
+        raise InputError(
+            f"the features and the set differ in {own.difference(steps)}; pack the features again with the options "
+            "that were used for the data of the set"
+        )
+    shift = {name: (mean - steps.means[name]).to(data.device) for name, mean in own.means.items()}
+    features = {name: x + shift[name] for name, x in data.features.items()}
+    return FeatureSet(
+        features, data.ids, data.groups, data.splits, data.pairing, steps, data.provenance, location=data.location
+    )
+
+
+def _listed(widths: dict[str, int]) -> str:
+    return ", ".join(f"{name} {width}" for name, width in widths.items())

@@ -1,0 +1,251 @@
+"""Merge sets of the same modalities into one set, without the data that they were distilled from.
+
+**Recipe "anchor".** Heads are a ridge regression from the rows of a set to anchors of its own (`training.recipes.
+anchor_regression`). The anchors of different sets have nothing in common, so the outputs of the sets are concatenated:
+
+    H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
+
+W_sm are the heads of set s, u_sm is the mean length of their outputs on the rows of the set, and w_s = N_s / sum N. An
+inner product of outputs of H is the weighted mean of those of the sets. One regression on the concatenated rows does
+not give these heads: sets that know the same direction have nearly parallel rows with different anchors, and the
+regression would fit their differences. The outputs are therefore rotated to their canonical basis Q on the rows of all
+sets (`anchor_map.canonical_basis_of_outputs`; row i of a set is divided by sqrt(i), as in `anchor_regression.cut`), the
+first N outputs are retained, and the rows of the merged set are the dual frame of Q^T H, from which the recipe computes
+these heads again.
+
+**Other recipes.** Rows are concatenated, and rows of different sets do not match. Students take the steps of all sets.
+
+Shapes: N_s rows of set s, N rows of the result, p_m feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.core.json_value import Json
+from omnidistill.distillation.distilled_set import DistilledSet, as_stored
+from omnidistill.distillation.provenance import Provenance
+from omnidistill.models.heads import Heads, project
+from omnidistill.models.similarities import FixedIdentity, Full, SharedGroups, Similarity
+from omnidistill.models.storages import Storage
+from omnidistill.training.closed_form.anchor_map import anchor_maps, canonical_basis_of_outputs, dual_frame
+from omnidistill.training.recipes import Recipe, Sgd
+from omnidistill.training.recipes.anchor_regression import Anchor, unit_length
+
+_RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+
+
+def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> DistilledSet:
+    """Return one set that contains what several sets know.
+
+    Args:
+        sets: two or more sets of the same modalities, widths, preprocessing, recipe and objective.
+        size: number of rows N; None: the sum of the numbers of rows, or the largest useful number if that is smaller.
+
+    Raises:
+        InputError: the sets do not belong together, or they cannot be merged to this size.
+    """
+    check_mergeable(sets)
+    if isinstance(sets[0].recipe, Anchor):
+        return _merged_anchor(sets, size)
+    return _concatenated(sets, size)
+
+
+def check_mergeable(sets: Sequence[DistilledSet]) -> None:
+    """Raise InputError if the sets differ in what they must share. The message names the first difference."""
+    first, where = sets[0], "the sets cannot be merged"
+    for number, other in enumerate(sets[1:], start=2):
+        which = f"set 1 and set {number}"
+        if first.spec.modalities != other.spec.modalities:
+            raise InputError(
+                f"{where}: {which} have different modalities or widths ({_listed(first)}; {_listed(other)}); merge "
+                "sets of features from the same encoders"
+            )
+        if difference := first.preprocessing.difference(other.preprocessing):
+            raise InputError(
+                f"{where}: {which} differ in {difference}; pack the data together, or without centring, or distil the "
+                "new data with 'add_to' (distill --add NEW --from RUN)"
+            )
+        encoders = first.provenance.encoders, other.provenance.encoders
+        if all(encoders) and encoders[0] != encoders[1]:
+            raise InputError(
+                f"{where}: {which} are of different encoders; merge sets of features from the same encoders"
+            )
+        if first.recipe.kind != other.recipe.kind or first.objective != other.objective:
+            raise InputError(
+                f"{where}: {which} have different recipes or objectives ('{first.recipe.kind}' with "
+                f"'{first.objective.kind}', '{other.recipe.kind}' with '{other.objective.kind}'); distil both with the "
+                "same method"
+            )
+
+
+def most_rows(sets: Sequence[DistilledSet]) -> int:
+    """Return the largest size of the merged set: the sum of the sizes.
+
+    With the recipe "anchor", it is at most the second largest width: no two modalities have more common directions.
+    """
+    total = sum(distilled.size for distilled in sets)
+    if not isinstance(sets[0].recipe, Anchor):
+        return total
+    return min(total, sorted(sets[0].spec.modalities.values())[-2])
+
+
+def concatenated_heads(sets: Sequence[DistilledSet]) -> Heads:
+    """Return the heads H of sets with the recipe "anchor" (sum N_s x p_m, float64); see the module docstring."""
+    total = sum(distilled.size for distilled in sets)
+    parts: dict[str, list[Tensor]] = {name: [] for name in sets[0].modalities}
+    for distilled in sets:
+        rows, heads = distilled.rows(), distilled.train()
+        for name, each in parts.items():
+            exact = unit_length(heads[name].double(), rows[name].double())
+            each.append((distilled.size / total) ** 0.5 * exact)
+    return {name: torch.cat(each) for name, each in parts.items()}
+
+
+def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledSet:
+    first, heads, most = sets[0], concatenated_heads(sets), most_rows(sets)
+    if size is not None and not 2 <= size <= most:
+        raise InputError(
+            f"{argument('size', size)}: the sets know at most {most} directions together; choose a size from 2 to "
+            f"{most}, or distil the data again"
+        )
+    basis = canonical_basis_of_outputs(project(heads, _falling_rows(sets)))[:, : size or most]
+    heads = {name: basis.mT @ matrix for name, matrix in heads.items()}
+    storage = first.spec.storage
+    latent, ridges = _dual_rows(heads, storage)
+    weights = [distilled.recipe.weight for distilled in sets if isinstance(distilled.recipe, Anchor)]
+    assert isinstance(first.recipe, Anchor)
+    recipe = first.recipe.evolve(ridges=ridges, weight=sum(weights) / len(weights))
+    return _as_set(sets, storage, latent, FixedIdentity(), {}, recipe)
+
+
+def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n _"]]:
+    """Return the rows of all sets, with row i of a set divided by sqrt(i), and the same rows with the opposite sign.
+
+    Their mean is therefore zero; centring N rows would lose one of their N directions.
+    """
+    scales = torch.cat([torch.arange(1, distilled.size + 1, device="cpu").double().rsqrt() for distilled in sets])
+    rows = {}
+    for name in sets[0].modalities:
+        scaled = scales.unsqueeze(1) * torch.cat([distilled.rows()[name].double() for distilled in sets])
+        rows[name] = torch.cat([scaled, -scaled])
+    return rows
+
+
+def _dual_rows(
+    heads: Mapping[str, Float64[Tensor, "N _"]], storage: Storage
+) -> tuple[dict[str, Tensor], tuple[float, ...]]:
+    """Return latent rows and ridges from which the recipe computes the heads, as closely as the storage permits.
+
+    The ridge of a modality is the candidate whose heads have the largest cosine with the given heads.
+    """
+    latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
+    rows = {name: x.double() for name, x in storage.expand(latent).items()}
+
+    def cosine(name: str, ridge: float) -> float:
+        result = anchor_maps({name: rows[name]}, (ridge,))[name]
+        return float(torch.cosine_similarity(result.flatten(), heads[name].flatten(), dim=0))
+
+    return latent, tuple(max(_RIDGES, key=lambda ridge: cosine(name, ridge)) for name in heads)
+
+
+def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSet:
+    first, total = sets[0], sum(distilled.size for distilled in sets)
+    if size not in (None, total):
+        raise InputError(
+            f"{argument('size', size)}: only sets with the recipe 'anchor' can be merged to another size than the sum "
+            f"of their sizes ({total}); omit the size, or distil the data again"
+        )
+    if not isinstance(first.recipe, Sgd):
+        raise InputError(f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil the data again")
+    storage = first.spec.storage
+    rows = {
+        name: torch.cat([distilled.rows()[name][: distilled.size] for distilled in sets]) for name in first.modalities
+    }
+    similarity, tensors = _block_similarity(sets, storage.num_rows(total) // total)
+    recipe = first.recipe.evolve(num_steps=sum(distilled.recipe.num_steps for distilled in sets))
+    return _as_set(sets, storage, storage.init(rows), similarity, tensors, recipe)
+
+
+def _block_similarity(sets: Sequence[DistilledSet], num_views: int) -> tuple[Similarity, dict[str, Tensor]]:
+    """Return the similarity of the concatenated rows: rows of different sets do not match."""
+    kinds = {type(distilled.spec.similarity) for distilled in sets}
+    if kinds == {FixedIdentity}:
+        return FixedIdentity(), {}
+    if kinds == {SharedGroups}:
+        codes, offset = [], 0
+        for distilled in sets:
+            groups = distilled.similarity_tensors["groups"]
+            codes.append(groups + offset)
+            offset += int(groups.max()) + 1
+        return SharedGroups(), {"groups": torch.cat(codes).int()}
+    total, offset = sum(distilled.size for distilled in sets), 0
+    matrix = torch.zeros(num_views * total, num_views * total, device="cpu")
+    for distilled in sets:
+        stored = offset + torch.arange(distilled.size, device="cpu")
+        index = torch.cat([view * total + stored for view in range(num_views)])
+        matrix[index.unsqueeze(1), index] = distilled.similarity().float()
+        offset += distilled.size
+    return Full(), {"matrix": matrix}
+
+
+def _as_set(
+    sets: Sequence[DistilledSet],
+    storage: Storage,
+    latent: Mapping[str, Tensor],
+    similarity: Similarity,
+    similarity_tensors: Mapping[str, Tensor],
+    recipe: Recipe,
+) -> DistilledSet:
+    spec = replace(
+        sets[0].spec, size=len(next(iter(latent.values()))), storage=storage, similarity=similarity, recipe=recipe
+    )
+    tensors = as_stored(storage, {f"rows/{name}": x for name, x in latent.items()})
+    tensors |= {f"similarity/{name}": x for name, x in similarity_tensors.items()}
+    return DistilledSet(tensors, spec, sets[0].preprocessing, _provenance(sets))
+
+
+def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
+    """Return the common provenance: what is equal in all sets, and the licences of all."""
+    known = [distilled.provenance for distilled in sets]
+    encoders = next((each.encoders for each in known if each.encoders), None)
+    names = list(dict.fromkeys(each.name for each in known if each.name))
+    methods = list(dict.fromkeys(each.method for each in known if each.method))
+    sizes = " + ".join(str(distilled.size) for distilled in sets)
+    return Provenance(
+        method=" + ".join(methods),
+        name=" + ".join(names) or None,
+        licences=_licences(known),
+        encoders=encoders,
+        notes=(f"merged from {len(sets)} sets of {sizes} rows", *(note for each in known for note in each.notes)),
+    )
+
+
+def _licences(known: Sequence[Provenance]) -> Json:
+    """Return the licences of all sets by part. A set without licences is listed, so that its licence stays unknown."""
+    if all(each.licences == known[0].licences for each in known):
+        return known[0].licences
+    merged: dict[str, Json] = {}
+    for number, each in enumerate(known, start=1):
+        match each.licences:
+            case Mapping() as by_part:
+                parts = {str(part): licence for part, licence in by_part.items()}
+            case list() | tuple() as listed:
+                parts = {f"part {place} of set {number}": licence for place, licence in enumerate(listed, start=1)}
+            case licence:
+                parts = {f"set {number}": licence or "not recorded"}
+        for part, licence in parts.items():
+            same = merged.get(part, licence) == licence
+            merged[part if same else f"{part} of set {number}"] = licence
+    return merged
+
+
+def _listed(distilled: DistilledSet) -> str:
+    return ", ".join(f"{name} {width}" for name, width in distilled.spec.modalities.items())

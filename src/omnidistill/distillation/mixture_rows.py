@@ -1,0 +1,249 @@
+"""Learn the mixing matrix of a set whose rows are mixtures of items (see `item_mixture`), for any encoder.
+
+    X_m(A) = normalise(A F_m)          heads W_m(A) by ridge regression from X_m(A) to shared anchors
+
+Heads are computed from the mixtures, so A is learned through the regression, as in `head_learning`. The initial A is in
+closed form: row i contains the output i of every item, summed over the modalities, where the outputs are those of
+ridge CCA heads in their canonical basis.
+
+The heads must be good for features of encoders that are not known yet. Every iteration therefore imitates another
+encoder: in the principal components of each modality, both the items and the real rows of the batch become
+
+    x_j -> c s_j^(a - 1) x_j + noise       a ~ U(low, high),   s_j = standard deviation of component j
+
+The factor c restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
+because the regression depends only on inner products.
+
+With k items per row, learning chooses among candidates: the items with the largest absolute values in each row of the
+initial A. Values outside the k largest count as zero, but get the gradient that they would have otherwise
+(straight-through estimator), so they can replace others.
+
+Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.head_learning import (
+    FIRST_LOGIT,
+    LearnableHeads,
+    Learning,
+    LearningSettings,
+    canonical_cca_heads,
+)
+from omnidistill.distillation.item_mixture import Mixture, mixed_rows
+from omnidistill.models.heads import Heads
+from omnidistill.models.storages import Storage
+from omnidistill.models.storages.forms import straight_through
+from omnidistill.training.closed_form import Moments
+from omnidistill.training.closed_form.anchor_map import anchor_maps
+
+_CHUNK_ROWS = 2**16
+_NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
+_SMALLEST = 1e-3  # smallest s_j, relative to the largest
+
+
+@dataclass(frozen=True)
+class MixtureRows(LearnableHeads):
+    """A learnable mixing matrix, and the learnable settings of the recipe "anchor".
+
+    Attributes:
+        latent: {"weights": the values of A before rounding, N x c (dense: N x n)}.
+        item_numbers: number of the item of each value (N x c), in `features`; None if A is dense.
+        features: features of the items that rows can contain, {modality: n x p_m}.
+        ids: ids of these items.
+        items_per_row: number k of items per row; None if A is dense.
+        log_ridges: logarithm of the regression ridge of each modality.
+        logit: logit of `weight`, a scalar.
+        storage: rounds the values of A.
+        row_storage: rounds the rows.
+    """
+
+    latent: dict[str, Tensor]
+    item_numbers: Int[Tensor, "N c"] | None
+    features: dict[str, Tensor]
+    ids: tuple[str, ...]
+    items_per_row: int | None
+    log_ridges: Float[Tensor, " M"]
+    logit: Float[Tensor, ""]
+    storage: Storage
+    row_storage: Storage
+
+    @staticmethod
+    def closed_form(
+        moments: Moments,
+        train: FeatureSet,
+        size: int,
+        cca_ridge: float,
+        items: tuple[int, int] | None,
+        storages: tuple[Storage, Storage],
+    ) -> MixtureRows:
+        """Return the initial mixing matrix of the module docstring; the root mean square of each row is 1.
+
+        Rows beyond the directions that the modalities share are zero, and stay zero.
+
+        Args:
+            moments: moments of the training rows.
+            train: the training rows, which are the items.
+            size: number of rows N.
+            cca_ridge: ridge of CCA.
+            items: numbers k of items and c of candidates per row; None for a dense matrix.
+            storages: storage of the values of A, and storage of the rows.
+        """
+        heads = {
+            name: x.to(train.device, torch.float32) for name, x in canonical_cca_heads(moments, size, cca_ridge).items()
+        }
+        weights, numbers = _leading_outputs(heads, train, None if items is None else min(items[1], len(train)))
+        sizes = weights.square().mean(1, keepdim=True).sqrt()
+        weights = torch.where(sizes > _NOTHING * sizes.max(), weights / sizes, torch.zeros_like(weights))
+        features, ids = dict(train.features), train.ids
+        if numbers is not None:
+            pool, numbers = torch.unique(numbers, return_inverse=True)
+            features = {name: x[pool] for name, x in features.items()}
+            ids = tuple(train.ids[row] for row in pool.tolist())
+        log_ridges = torch.zeros(len(features), device=train.device)
+        logit = torch.tensor(FIRST_LOGIT, device=train.device)
+        per_row = None if items is None else min(items[0], len(train))
+        return MixtureRows({"weights": weights}, numbers, features, ids, per_row, log_ridges, logit, *storages)
+
+    @property
+    def size(self) -> int:
+        """Number of rows N."""
+        return len(self.latent["weights"])
+
+    @property
+    def ridges(self) -> Float[Tensor, " M"]:
+        """Regression ridge of each modality, in the order of the modalities."""
+        return self.log_ridges.exp()
+
+    @property
+    def weight(self) -> Float[Tensor, ""]:
+        """Weight of the heads when they are stacked on initial heads. It is not learned."""
+        return self.logit.sigmoid()
+
+    def with_ridge(self, ridge: float) -> MixtureRows:
+        """Return a copy that uses the same regression ridge for every modality."""
+        return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
+
+    def leaves(self) -> list[Tensor]:
+        """Return the tensors to learn: the values of A and the logarithms of the ridges."""
+        return [self.latent["weights"], self.log_ridges]
+
+    def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
+        """Return the rows before they are rounded. The values of A are rounded."""
+        weights = self.latent["weights"]
+        if self.items_per_row is not None:
+            largest = weights.detach().abs().topk(self.items_per_row, 1).indices
+            kept = torch.zeros_like(weights).scatter(1, largest, 1.0)
+            weights = straight_through(weights, weights.detach() * kept)
+        weights = self.storage.expand({"weights": weights})["weights"]
+        return mixed_rows(weights, self.item_numbers, self.features)
+
+    def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
+        """Return the rounded rows and the heads that the recipe computes from them; both are differentiable."""
+        rows = self.row_storage.expand(self.mixed())
+        return rows, anchor_maps(rows, self.ridges)
+
+    def mixture(self) -> Mixture:
+        """Return the mixing matrix with rounded values."""
+        weights, numbers = self.latent["weights"].detach(), self.item_numbers
+        if numbers is None or self.items_per_row is None:
+            return Mixture.of(weights, self.storage, None, self.ids)
+        largest = weights.abs().topk(self.items_per_row, 1).indices
+        return Mixture.of(weights.gather(1, largest), self.storage, numbers.gather(1, largest), self.ids)
+
+    def detached(self) -> MixtureRows:
+        """Return a copy of the learned tensors, detached from the autograd graph."""
+        latent = {name: x.detach().clone() for name, x in self.latent.items()}
+        return replace(self, latent=latent, log_ridges=self.log_ridges.detach().clone())
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much the features of imitated encoders differ.
+
+    Attributes:
+        powers: lowest and highest exponent a of the standard deviations of principal components; (1, 1) leaves them
+            unchanged.
+        noise: standard deviation of the noise, relative to the root mean square of the features.
+    """
+
+    powers: tuple[float, float]
+    noise: float
+
+
+class MixtureLearning(Learning[MixtureRows]):
+    """Adam on a mixing matrix, with features of another imitated encoder in every iteration."""
+
+    def __init__(
+        self,
+        first: MixtureRows,
+        train: FeatureSet,
+        moments: Moments,
+        settings: LearningSettings,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        super().__init__(first, train, {}, settings, seed)
+        self._augmentation, self._draws = augmentation, Streams(seed)["mixture/augmentation"]
+        self._components = {name: _components(c, train.device) for name, c in moments.covariances.items()}
+        self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
+
+    def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
+        """Return the learned matrix with features of an imitated encoder, and the real rows of a batch by the same."""
+        items, rows = {}, {}
+        for name, x in self._train.features.items():
+            basis, deviations = self._components[name]
+            low, high = self._augmentation.powers
+            power = low + (high - low) * float(torch.rand((), generator=self._draws, device="cpu"))
+            scale = deviations ** (power - 1)
+            scale = scale * (deviations.square().sum() / (scale * deviations).square().sum()).sqrt()
+            noise = self._augmentation.noise * float(deviations.square().mean().sqrt())
+            items[name] = self._noisy(self._items[name] * scale, noise)
+            rows[name] = self._noisy((x[indices] @ basis) * scale, noise)
+        return replace(self.learned, features=items), rows
+
+    def _noisy(self, x: Float[Tensor, "n p"], noise: float) -> Float[Tensor, "n p"]:
+        if not noise:
+            return x
+        return x + noise * torch.randn(x.shape, generator=self._draws, device="cpu").to(x.device)
+
+
+def _leading_outputs(
+    heads: Heads, train: FeatureSet, count: int | None
+) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
+    """Return the outputs of every item, summed over modalities: all of them, or the `count` largest per output.
+
+    Rows are read in chunks, so that a large number of items needs little memory if `count` is given.
+    """
+    values, numbers = [], []
+    for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):
+        outputs = torch.stack([train.features[name][chunk] @ w.mT for name, w in heads.items()]).sum(0).mT
+        if count is None:
+            values.append(outputs)
+            continue
+        largest = outputs.abs().topk(min(count, len(chunk)), 1).indices
+        values.append(outputs.gather(1, largest))
+        numbers.append(chunk[largest])
+    joined = torch.cat(values, 1)
+    if count is None:
+        return joined, None
+    largest = joined.abs().topk(count, 1).indices
+    return joined.gather(1, largest), torch.cat(numbers, 1).gather(1, largest)
+
+
+def _components(
+    covariance: Float[Tensor, "p p"], device: torch.device
+) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
+    """Return the principal components of a modality as columns, and the standard deviation of each."""
+    values, vectors = torch.linalg.eigh(covariance)
+    deviations = values.clamp(min=0).sqrt()
+    deviations = deviations.clamp(min=_SMALLEST * float(deviations.max()))
+    return vectors.to(device, torch.float32), deviations.to(device, torch.float32)

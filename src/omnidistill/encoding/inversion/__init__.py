@@ -1,0 +1,17 @@
+"""Inversion of encoders: find media whose features have a given direction, by gradient steps on the encoder's input."""
+
+from omnidistill.encoding.inversion.canvas import Canvas, Invertible, PixelCanvas, canvas_of
+from omnidistill.encoding.inversion.invert import InversionSettings, Inverted, batches, invert
+from omnidistill.encoding.inversion.sound_canvas import SoundCanvas
+
+__all__ = [
+    "Canvas",
+    "InversionSettings",
+    "Inverted",
+    "Invertible",
+    "PixelCanvas",
+    "SoundCanvas",
+    "batches",
+    "canvas_of",
+    "invert",
+]

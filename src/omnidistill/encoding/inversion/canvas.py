@@ -1,0 +1,174 @@
+"""Canvases: what is optimised when an encoder is inverted, and how it becomes the encoder's input and a file.
+
+| canvas | optimised values | file |
+|---|---|---|
+| `PixelCanvas`, image | pixels 3 x height x width in [0, 1] | .png |
+| `PixelCanvas`, video | pixels frames x 3 x height x width in [0, 1] | .mkv, one frame per second, lossless |
+| `SoundCanvas` | log energies, bands x columns | .wav, by Griffin-Lim |
+
+An encoder that can be inverted has a canvas and computes features with gradients (`Invertible`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from omnidistill.core.optional import require
+from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
+
+
+@runtime_checkable
+class Canvas(Protocol):
+    """The values that are optimised for one medium, a tensor of a fixed shape."""
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the medium."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values. The last two axes are the plane in which values are smoothed and shifted."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file, such as ".png"."""
+        ...
+
+    def read(self, item: Item) -> Float[Tensor, ...]:
+        """Return the values that represent a real item."""
+        ...
+
+    def blank(self) -> Float[Tensor, ...]:
+        """Return the values of an empty medium: grey pixels or silence."""
+        ...
+
+    def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the values, restricted to those that a medium can have."""
+        ...
+
+    def to_input(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the encoder's input for n media, with gradients."""
+        ...
+
+    def save(self, values: Float[Tensor, ...], path: Path) -> None:
+        """Write one medium to a file with this canvas's suffix."""
+        ...
+
+    def picture(self, values: Float[Tensor, ...]) -> UInt8[Tensor, "3 height width"]:
+        """Return a picture of one medium: the image, the middle frame, or the spectrogram."""
+        ...
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """An encoder whose features have gradients with respect to its input."""
+
+    def features(self, batch: Tensor) -> Float[Tensor, "n views width"]:
+        """Return the features of `encode`, on the encoder's device and with gradients.
+
+        There may be fewer views than `encode` returns if the omitted views are copies.
+        """
+        ...
+
+    def canvas(self, seconds: float) -> Canvas | None:
+        """Return the canvas of the encoder, or None if this encoder has none.
+
+        Args:
+            seconds: length of sounds.
+        """
+        ...
+
+
+def canvas_of(encoder: Encoder, seconds: float) -> Canvas | None:
+    """Return the canvas of an encoder; None if the encoder cannot be inverted."""
+    return encoder.canvas(seconds) if isinstance(encoder, Invertible) else None
+
+
+@dataclass(frozen=True)
+class PixelCanvas:
+    """Pixels of a picture, or of the frames of a video.
+
+    Attributes:
+        shape: 3 x height x width, or frames x 3 x height x width.
+        mean, deviation: the encoder's mean and standard deviation of each channel, for pixels in [0, 1].
+        prepare: returns the standardised pixels of an item, in this shape.
+        arrange: returns the encoder's input for n x shape standardised pixels.
+    """
+
+    shape: tuple[int, ...]
+    mean: Sequence[float]
+    deviation: Sequence[float]
+    prepare: Callable[[Item], Tensor]
+    arrange: Callable[[Tensor], Tensor] = lambda pixels: pixels
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the medium."""
+        return "image" if len(self.shape) == 3 else "video"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file."""
+        return ".png" if self.kind == "image" else ".mkv"
+
+    def read(self, item: Item) -> Float[Tensor, ...]:
+        """Return the pixels of an item, resized and cropped as the encoder does."""
+        standardised = self.prepare(item)
+        mean, deviation = self._statistics(standardised)
+        return (standardised * deviation + mean).clamp(0, 1)
+
+    def blank(self) -> Float[Tensor, ...]:
+        """Return grey pixels."""
+        return torch.full(self.shape, 0.5, device="cpu")
+
+    def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the pixels, clamped to [0, 1]."""
+        return values.clamp(0, 1)
+
+    def to_input(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the encoder's input for n pictures or videos."""
+        mean, deviation = self._statistics(values)
+        return self.arrange((values - mean) / deviation)
+
+    def save(self, values: Float[Tensor, ...], path: Path) -> None:
+        """Write a PNG file, or a lossless video with one frame per second."""
+        pixels = as_bytes(values)
+        if self.kind == "image":
+            require("PIL.Image", "media").fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
+        else:
+            _write_video(pixels, path)
+
+    def picture(self, values: Float[Tensor, ...]) -> UInt8[Tensor, "3 height width"]:
+        """Return the picture, or the frame in the middle."""
+        pixels = as_bytes(values)
+        return pixels if pixels.ndim == 3 else pixels[len(pixels) // 2]
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = (
+            torch.tensor(list(x), device=like.device)[:, None, None] for x in (self.mean, self.deviation)
+        )
+        return mean, deviation
+
+
+def as_bytes(values: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """Return values in [0, 1] as numbers from 0 to 255, on the CPU."""
+    return (values.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _write_video(pixels: UInt8[Tensor, "frames 3 height width"], path: Path) -> None:
+    av = require("av", "media")
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=1)
+        stream.height, stream.width, stream.pix_fmt = *pixels.shape[2:], "bgr0"
+        for frame in pixels.permute(0, 2, 3, 1).contiguous().numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))

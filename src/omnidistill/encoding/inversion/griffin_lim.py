@@ -1,0 +1,71 @@
+"""Compute a waveform from the energies in mel bands: powers of all frequencies, then phases by Griffin-Lim.
+
+1. Powers P (columns x frequencies) that minimise the distance of P F^T to the energies E, with P >= 0, by
+   multiplicative updates P <- P * (E F) / (P F^T F), where F are the filters (bands x frequencies).
+2. Phases: alternate between the spectrogram S with magnitudes sqrt(P) and the spectrogram of the waveform that S gives
+   by overlap-add, with momentum 0.99.
+
+References: D. Lee and H. Seung (2000), algorithms for non-negative matrix factorisation; D. Griffin and J. Lim (1984);
+N. Perraudin et al. (2013), a fast Griffin-Lim algorithm.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+_POWER_UPDATES = 100
+_MOMENTUM = 0.99
+_TINY = 1e-12
+
+
+def band_powers(
+    energies: Float[Tensor, "columns bands"], filters: Float[Tensor, "bands frequencies"]
+) -> Float[Tensor, "columns frequencies"]:
+    """Return non-negative powers of all frequencies, whose energies in the mel bands are close to the given ones."""
+    gram, target = filters.T @ filters, energies @ filters
+    powers = target / target.amax().clamp_min(_TINY) * energies.amax() + _TINY
+    for _ in range(_POWER_UPDATES):
+        powers = powers * target / (powers @ gram).clamp_min(_TINY)
+    return powers
+
+
+def waveform_of(
+    powers: Float[Tensor, "columns frequencies"],
+    window: Float[Tensor, " window"],
+    hop: int,
+    generator: torch.Generator,
+    num_iterations: int = 60,
+) -> Float[Tensor, " samples"]:
+    """Return a waveform with (columns - 1) * hop + window samples, whose power spectra are close to `powers`.
+
+    Args:
+        powers: power of each frequency of the FFT, for each column.
+        window: weights of the samples of one column.
+        hop: samples between columns.
+        generator: draws the initial phases.
+        num_iterations: iterations of Griffin-Lim.
+    """
+    size, magnitudes = 2 * (powers.shape[1] - 1), powers.sqrt()
+    phases = torch.rand(powers.shape, generator=generator, device="cpu") * (2 * torch.pi)
+    spectrogram, before = torch.polar(magnitudes, phases), torch.zeros_like(magnitudes, dtype=torch.complex64)
+    for _ in range(num_iterations):
+        after = _spectrogram(_overlap_add(spectrogram, window, hop, size), window, hop, size)
+        ahead = after + _MOMENTUM * (after - before)
+        spectrogram, before = torch.polar(magnitudes, ahead.angle()), after
+    return _overlap_add(spectrogram, window, hop, size)
+
+
+def _spectrogram(sound: Tensor, window: Tensor, hop: int, size: int) -> Complex[Tensor, "columns frequencies"]:
+    spectrogram: Tensor = torch.fft.rfft(sound.unfold(0, len(window), hop) * window, size)
+    return spectrogram
+
+
+def _overlap_add(spectrogram: Tensor, window: Tensor, hop: int, size: int) -> Float[Tensor, " samples"]:
+    pieces = torch.fft.irfft(spectrogram, size)[:, : len(window)] * window
+    weights = window.square().expand(len(pieces), -1)
+    length = (len(pieces) - 1) * hop + len(window)
+    sums = [F.fold(x.T[None], (1, length), (1, len(window)), stride=(1, hop)).flatten() for x in (pieces, weights)]
+    return sums[0] / sums[1].clamp_min(1e-3)

@@ -1,0 +1,185 @@
+"""Find media whose features have given directions, by gradient steps on the encoder's input.
+
+For every target x (a row of p values), the optimised values v minimise
+
+    1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v) / TV(v_0)
+
+f is the encoder, P the preprocessing of the features, shift a random cyclic translation, TV the mean squared difference
+of neighbouring values in the plane of the last two axes, and v_0 the initial value (at least TV of white noise with
+deviation 0.01). Adam takes the steps. With the parametrisation "fourier", it acts on the coefficients of the Fourier
+transform of the plane, divided by 1 / frequency, so low frequencies move faster than high ones. All targets are
+independent of each other; batches only save time.
+
+Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
+L. Schubert (2017), feature visualization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from omnidistill.core.settings import Count, Positive, Settings
+from omnidistill.encoding.inversion.canvas import Canvas, Invertible
+
+_LEAST_VARIATION = 2e-4  # total variation of white noise with standard deviation 0.01
+
+
+class InversionSettings(Settings):
+    """How media are optimised."""
+
+    num_steps: Count = 48
+    """Steps of Adam."""
+    learning_rate: Positive = 0.02
+    """Learning rate of Adam, with cosine decay; pixels are in [0, 1]."""
+    start: Literal["nearest", "blank"] = "nearest"
+    """Initial values: the real item with the nearest features, or grey pixels and faint noise."""
+    parametrisation: Literal["plane", "fourier"] = "plane"
+    """What Adam acts on: the values, or their Fourier coefficients."""
+    smoothness: Annotated[float, Field(ge=0)] = 0.02
+    """Weight of the total variation, relative to that of the initial values."""
+    jitter: Annotated[int, Field(ge=0)] = 4
+    """Largest random translation per step, in pixels or columns; spectrograms move only in time."""
+    batch_size: Count = 4
+    """Number of pictures, frames or sounds that are optimised at once."""
+    seconds: Positive = 2.0
+    """Length of sounds, in seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """The result of `invert`, on the CPU.
+
+    Attributes:
+        values: the optimised values of n media, or the initial values of a medium if these are closer to the target.
+        initial_cosines: cosine similarities of the initial media and the targets.
+        cosines: cosine similarities of `values` and the targets.
+    """
+
+    values: Float[Tensor, "n ..."]
+    initial_cosines: Float[Tensor, " n"]
+    cosines: Float[Tensor, " n"]
+
+
+def invert(
+    encoder: Invertible,
+    canvas: Canvas,
+    targets: Float[Tensor, "n p"],
+    start: Float[Tensor, "n ..."],
+    preprocess: Callable[[Tensor], Tensor],
+    settings: InversionSettings,
+    generator: torch.Generator,
+    advance: Callable[[], object] = lambda: None,
+) -> Inverted:
+    """Optimise one medium per target.
+
+    Args:
+        encoder: the encoder.
+        canvas: the encoder's canvas.
+        targets: the directions, in the space of preprocessed features.
+        start: initial values of the media.
+        preprocess: maps features (n x p) to the space of the targets, with gradients.
+        settings: how media are optimised.
+        generator: draws the translations.
+        advance: called after every step of every batch.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []  # everything but the encoder is on the CPU
+    for part in batches(len(targets), canvas, settings):
+        target, values = targets[part], canvas.limited(start[part])
+        with torch.no_grad():
+            before = _cosines(encoder, canvas, values, target, preprocess)
+        optimised = _optimise(encoder, canvas, target, values, preprocess, settings, generator, advance)
+        with torch.no_grad():
+            after = _cosines(encoder, canvas, optimised, target, preprocess)
+        kept = (before > after).view(-1, *[1] * (values.ndim - 1))  # the start was closer
+        parts.append((torch.where(kept, values, optimised), before, torch.maximum(before, after)))
+    values, before, after = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return Inverted(values, before, after)
+
+
+def batches(count: int, canvas: Canvas, settings: InversionSettings) -> list[slice]:
+    """Return the media of every batch. A video counts as its number of frames."""
+    pictures = canvas.shape[0] if canvas.kind == "video" else 1
+    size = max(1, settings.batch_size // pictures)
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def total_variation(values: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
+    """Return the mean squared difference of neighbours in the plane of the last two axes."""
+    across, down = (values.diff(dim=axis).square().flatten(1).mean(1) for axis in (-1, -2))
+    return across + down
+
+
+def _optimise(
+    encoder: Invertible,
+    canvas: Canvas,
+    target: Tensor,
+    start: Tensor,
+    preprocess: Callable[[Tensor], Tensor],
+    settings: InversionSettings,
+    generator: torch.Generator,
+    advance: Callable[[], object],
+) -> Float[Tensor, "n ..."]:
+    plane = _Fourier(start.shape) if settings.parametrisation == "fourier" else _Plane()
+    parameters = plane.parameters(start).requires_grad_()
+    unit = total_variation(start).clamp_min(_LEAST_VARIATION)
+    adam = torch.optim.Adam([parameters], settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.num_steps)
+    for _ in range(settings.num_steps):
+        values = canvas.limited(plane.values(parameters))
+        cosines = _cosines(encoder, canvas, _shifted(values, canvas, settings.jitter, generator), target, preprocess)
+        loss = (1 - cosines + settings.smoothness * total_variation(values) / unit).sum()
+        (parameters.grad,) = torch.autograd.grad(loss, [parameters])
+        adam.step()
+        schedule.step()
+        if settings.parametrisation == "plane":
+            parameters.data = canvas.limited(parameters.data)  # a value outside the limits would have no gradient
+        advance()
+    return canvas.limited(plane.values(parameters.detach()))
+
+
+def _cosines(
+    encoder: Invertible, canvas: Canvas, values: Tensor, target: Tensor, preprocess: Callable[[Tensor], Tensor]
+) -> Float[Tensor, " n"]:
+    features = encoder.features(canvas.to_input(values)).mean(1).cpu()
+    return cosine_similarity(preprocess(features), target, dim=1)
+
+
+def _shifted(values: Tensor, canvas: Canvas, jitter: int, generator: torch.Generator) -> Tensor:
+    rows, columns = torch.randint(-jitter, jitter + 1, (2,), generator=generator, device="cpu").tolist()
+    return values.roll((0 if canvas.kind == "audio" else rows, columns), (-2, -1)) if jitter else values
+
+
+class _Plane:
+    """The parameters are the values."""
+
+    def parameters(self, values: Tensor) -> Tensor:
+        return values.clone()
+
+    def values(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+
+class _Fourier(_Plane):
+    """The parameters are Fourier coefficients of the plane, in units of 1 / frequency."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        self.size = shape[-2:]
+        height, width = self.size
+        frequency = (torch.fft.fftfreq(height)[:, None].square() + torch.fft.rfftfreq(width).square()).sqrt()
+        self.scale = 1 / frequency.clamp_min(1 / max(height, width)) / frequency.mean()
+
+    def parameters(self, values: Tensor) -> Tensor:
+        return torch.view_as_real(torch.fft.rfft2(values, norm="ortho") / self.scale.to(values.device))
+
+    def values(self, parameters: Tensor) -> Tensor:
+        coefficients = torch.view_as_complex(parameters) * self.scale.to(parameters.device)
+        values: Tensor = torch.fft.irfft2(coefficients, s=self.size, norm="ortho")
+        return values

@@ -1,0 +1,166 @@
+"""Membership inference: how well an attacker who has a set can tell its training rows from other rows.
+
+An attack gives every row a score, which should be higher for training rows:
+
+    loss         -mean over (m, n) of l_mn,  l_mn = -log softmax_j <z_m, z_n^j> / 0.07,  of heads trained on the set
+    nearest row  max over s of mean over m of cos(x_m, r_m^s)
+
+x_m are the features of the row, z_m its unit embeddings, and r_m^s is synthetic row s. (m, n) are ordered pairs of
+modalities. j runs over the row itself and all rows of other groups, from both splits. The score of a group is the mean
+over its rows. The AUC is the probability that a random training group has a higher score than a random group of the
+test split; guessing has an AUC of 0.5. The interval is a bootstrap over groups (95 %, percentiles).
+
+Two further loss attacks help to read these numbers: on heads trained on all rows, and, as a control, on the initial
+heads, which were trained on neither split. If the control is far from 0.5, the splits differ in a way that has nothing
+to do with the set. An AUC of 0.5 does not prove that a set is private: stronger attacks exist (Carlini et al. 2022,
+arXiv 2112.03570), and an average over groups may hide a few exposed ones.
+
+Reference: Yeom et al. (2018), "Privacy risk in machine learning: analyzing the connection to overfitting",
+arXiv 1709.01604.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Float64
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from omnidistill.core.streams import Streams
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import DistilledSet
+from omnidistill.evaluation.intervals import Interval
+from omnidistill.io.artifacts import JsonContent
+from omnidistill.models.heads import Heads, embed, shared_groups
+
+LABELS = {
+    "loss": "loss attack",
+    "nearest_row": "nearest-row attack",
+    "loss_full": "loss attack on heads trained on all rows",
+    "loss_initial": "control: loss attack on the initial heads",
+}
+"""{attack: its name in tables}."""
+
+_TEMPERATURE = 0.07
+_MOST_ROWS = 2000  # of each split
+_RESAMPLES = 1000
+
+
+class Membership(JsonContent):
+    """How well attacks tell training groups from test groups.
+
+    Attributes:
+        members: number of training groups.
+        others: number of test groups.
+        auc: area under the ROC curve of each attack in `LABELS`, in [0, 1], with its 95 % interval over groups.
+    """
+
+    members: Annotated[int, Field(ge=1)]
+    others: Annotated[int, Field(ge=1)]
+    auc: Mapping[str, Interval]
+
+    def lines(self) -> list[str]:
+        """Return the result as text, one attack per line."""
+        groups = f"{self.members:,} training and {self.others:,} test groups"
+        head = f"membership attacks on {groups} (AUC with 95 % interval; guessing: 0.5)"
+        named = ((LABELS.get(name, name), each) for name, each in self.auc.items())
+        return [head, *(f"  {each.mean:.3f} [{each.low:.3f}, {each.high:.3f}]  {label}" for label, each in named)]
+
+
+def measure_membership(
+    sets: Sequence[DistilledSet],
+    heads: Mapping[str, Sequence[Heads]],
+    train: FeatureSet,
+    test: FeatureSet,
+    seed: int = 0,
+) -> Membership:
+    """Attack a set.
+
+    Args:
+        sets: the set, or one set per pair of modalities.
+        heads: {name of a loss attack: the heads that it uses}, as one part for all modalities or several parts. A pair
+            of modalities uses the first part that contains both.
+        train: the training rows of the set; at most about 2,000 rows of random groups are used.
+        test: rows that were not used for the set; at most about 2,000 as well.
+        seed: seed for the choice of groups and for the bootstrap.
+    """
+    generator = Streams(seed)["membership"]
+    members, others = (_some_groups(split, generator) for split in (train, test))
+    features = {name: torch.cat([members.features[name], others.features[name]]) for name in members.modalities}
+    codes = torch.cat([members.group_codes, others.group_codes + int(members.group_codes.max()) + 1])
+    num_members, resample = (
+        int(members.group_codes.max()) + 1,
+        int(torch.randint(2**62, (1,), generator=generator, device="cpu")),
+    )
+    scores = {name: -_losses(parts, features, codes) for name, parts in heads.items()}
+    scores["nearest_row"] = _nearest_row(sets, features)
+    auc = {}
+    for name in (each for each in LABELS if each in scores):
+        groups = _group_means(scores[name].cpu().double(), codes.cpu())
+        draws = torch.Generator(device="cpu").manual_seed(resample)  # the same groups for every attack
+        auc[name] = auc_interval(groups[:num_members], groups[num_members:], draws)
+    return Membership(members=num_members, others=len(groups) - num_members, auc=auc)
+
+
+def auc_interval(members: Float64[Tensor, " m"], others: Float64[Tensor, " n"], generator: torch.Generator) -> Interval:
+    """Return the AUC of scores with its 95 % bootstrap interval: members and others are resampled separately.
+
+    Args:
+        members: scores of the members.
+        others: scores of the others.
+        generator: draws the resamples.
+    """
+    higher = (members.unsqueeze(1) > others).double() + (members.unsqueeze(1) == others).double() / 2
+    counts = [_resampled(len(each), generator) for each in (members, others)]
+    draws = ((counts[0] @ higher) * counts[1]).sum(1) / (len(members) * len(others))
+    low, high = torch.quantile(draws, torch.tensor([0.025, 0.975], dtype=draws.dtype, device="cpu")).tolist()
+    return Interval(float(higher.mean()), low, high)
+
+
+def _resampled(count: int, generator: torch.Generator) -> Float64[Tensor, "r n"]:
+    """Return how often each of `count` units occurs in every resample."""
+    drawn = torch.randint(count, (_RESAMPLES, count), generator=generator, device="cpu")
+    counts = torch.zeros(drawn.shape, dtype=torch.float64, device="cpu")
+    return counts.scatter_add_(1, drawn, torch.ones_like(counts))
+
+
+def _some_groups(split: FeatureSet, generator: torch.Generator) -> FeatureSet:
+    """Return the rows of random groups, about `_MOST_ROWS` rows at most but those of two groups at least."""
+    codes = split.group_codes.cpu()
+    sizes = torch.bincount(codes)
+    order = torch.randperm(len(sizes), generator=generator, device="cpu")
+    fits = sizes[order].cumsum(0) <= _MOST_ROWS
+    fits[:2] = True
+    return split.select(torch.isin(codes, order[fits]).nonzero().flatten())
+
+
+def _losses(parts: Sequence[Heads], features: Mapping[str, Float[Tensor, "n _"]], codes: Tensor) -> Float[Tensor, " n"]:
+    """Return the loss of each row: InfoNCE against rows of other groups, averaged over ordered pairs of modalities."""
+    same = shared_groups(codes).bool().fill_diagonal_(False)
+    embeddings = [embed(part, features) for part in parts]
+    losses = []
+    for query, gallery in permutations(features, 2):
+        of_pair = next(each for each in embeddings if query in each and gallery in each)
+        logits = of_pair[query] @ of_pair[gallery].mT / _TEMPERATURE
+        losses.append(logits.masked_fill(same, -torch.inf).logsumexp(1) - logits.diagonal())
+    return torch.stack(losses).mean(0)
+
+
+def _nearest_row(sets: Sequence[DistilledSet], features: Mapping[str, Float[Tensor, "n _"]]) -> Float[Tensor, " n"]:
+    """Return the largest cosine between each row and a synthetic row, averaged over modalities before the maximum."""
+    units, best = {name: normalize(x, dim=1) for name, x in features.items()}, []
+    for distilled in sets:
+        rows = {name: normalize(x[: distilled.size], dim=1) for name, x in distilled.rows().items()}
+        cosines = torch.stack([units[name] @ x.to(units[name]).mT for name, x in rows.items()])
+        best.append(cosines.mean(0).amax(1))
+    return torch.stack(best).amax(0)
+
+
+def _group_means(scores: Float64[Tensor, " n"], codes: Tensor) -> Float64[Tensor, " g"]:
+    means = torch.zeros(int(codes.max()) + 1, dtype=torch.float64, device="cpu")
+    return means.scatter_reduce_(0, codes, scores, "mean", include_self=False)

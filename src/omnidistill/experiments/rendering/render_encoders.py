@@ -1,0 +1,91 @@
+"""Find the encoder of each modality of a set, and check that it computes the features of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError, nearest
+from omnidistill.data.emoji import ENCODER_NAMES
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.encoding.encoders.encoder import Encoder
+from omnidistill.encoding.encoders.encoder_registry import encoders, open_encoder
+from omnidistill.encoding.extraction.encode_settings import item_of
+from omnidistill.encoding.manifests.manifest import Manifest
+
+LEAST_AGREEMENT = 0.9
+"""Smallest median cosine similarity of recomputed features and those of the data."""
+NUM_CHECKED = 3
+"""Number of items whose features are recomputed."""
+
+
+def open_encoders(
+    requested: Mapping[str, str | Encoder], data: FeatureSet, modalities: Sequence[str], device: str
+) -> dict[str, Encoder]:
+    """Return the encoder of each of these modalities.
+
+    An encoder that is not requested is taken from the provenance of the data, if its weights come with a package.
+
+    Raises:
+        InputError: a requested modality is not among `modalities`, an encoder is unknown or cannot be opened, or the
+            data do not record an encoder that can be opened by its name alone.
+    """
+    for name in requested:
+        if name not in modalities:
+            raise InputError(
+                f"{argument('encoder')}: modality {name!r} is not rendered; the modalities are "
+                f"{', '.join(modalities)}{nearest(name, modalities)}"
+            )
+    opened = {}
+    for name in modalities:
+        reference = requested.get(name) or _recorded(data, name)
+        if reference is None:
+            raise InputError(
+                f"modality {name!r}: the data do not record an encoder that can be opened by its name alone; pass it "
+                f"as {_example(name)}"
+            )
+        opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
+    return opened
+
+
+def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Manifest) -> None:
+    """Check that the encoder computes the features of a few training items, whose media are in the manifest.
+
+    Raises:
+        InputError: the features differ, so the data are not from this encoder.
+    """
+    rows = {row.id: row for row in manifest.rows}
+    places = torch.linspace(0, len(train) - 1, min(NUM_CHECKED, len(train)), device="cpu").long().tolist()
+    items = [item_of(manifest, rows[train.ids[place]], name) for place in places]
+    raw = torch.cat([encoder.encode(encoder.prepare(item)[None]).mean(1) for item in items])
+    if raw.shape[1] != train.features[name].shape[1]:
+        raise InputError(
+            f"encoder {encoder.name!r}: its features have width {raw.shape[1]}, but those of modality {name!r} have "
+            f"width {train.features[name].shape[1]}; pass the encoder of the data as {_example(name)}"
+        )
+    features = train.preprocessing.apply({name: raw})[name]
+    agreement = float(cosine_similarity(features, train.features[name][places]).median())
+    if agreement < LEAST_AGREEMENT:
+        raise InputError(
+            f"encoder {encoder.name!r}: its features of {len(items)} items have a cosine similarity of "
+            f"{agreement:.2f} to those of modality {name!r} in the data; pass the encoder of the data as "
+            f"{_example(name)}, and the manifest of its media"
+        )
+
+
+def _recorded(data: FeatureSet, name: str) -> str | None:
+    if data.provenance.get("name") == "emoji":
+        return ENCODER_NAMES.get(name)
+    recorded = data.provenance.get("encoders")
+    fingerprint = recorded.get(name) if isinstance(recorded, dict) else None
+    encoder = fingerprint.get("name") if isinstance(fingerprint, dict) else None
+    if not isinstance(encoder, str) or encoder not in encoders:
+        return None
+    return encoder if getattr(encoders.get(encoder), "source", "optional") == "none" else None
+
+
+def _example(name: str) -> str:
+    return f"{argument('encoder', f'{name}=NAME')} (or NAME:SOURCE)"

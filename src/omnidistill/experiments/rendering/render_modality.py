@@ -1,0 +1,114 @@
+"""Render one modality of a set: optimise media through its encoder, write them, and encode the files again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.optional import require
+from omnidistill.encoding.encoders.encoder import Encoder, Item
+from omnidistill.encoding.inversion import Canvas, InversionSettings, Invertible, canvas_of, invert
+from omnidistill.report.render_content import NearItem, RenderedMedium
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedModality:
+    """The media of one modality, and their preprocessed features (n x p)."""
+
+    media: list[RenderedMedium]
+    features: Float[Tensor, "n p"]
+
+
+def require_canvas(encoder: Encoder, name: str, seconds: float) -> Canvas:
+    """Return the canvas of an encoder.
+
+    Raises:
+        InputError: the encoder has no gradients with respect to its input.
+    """
+    canvas = canvas_of(encoder, seconds)
+    if canvas is None:
+        raise InputError(
+            f"modality {name!r}: encoder {encoder.name!r} has no gradients with respect to its input, so its rows "
+            "cannot be rendered; leave the modality out, or use features of another encoder"
+        )
+    return canvas
+
+
+def render_modality(
+    encoder: Encoder,
+    name: str,
+    targets: Float[Tensor, "n p"],
+    starts: Sequence[Item],
+    nearest: Sequence[Sequence[NearItem]],
+    preprocess: Callable[[Tensor], Tensor],
+    folder: Path,
+    settings: InversionSettings,
+    generator: torch.Generator,
+    advance: Callable[[], object],
+) -> RenderedModality:
+    """Optimise one medium per row, write it to `folder`, and encode the file.
+
+    Args:
+        encoder: the encoder.
+        name: name of the modality.
+        targets: the rows of the set.
+        starts: the nearest real item of every row.
+        nearest: the nearest real items of every row, for the report.
+        preprocess: maps features of the encoder to the space of the rows.
+        folder: output folder; files get paths such as media/image/row-0000.png.
+        settings: how media are optimised.
+        generator: source of random translations.
+        advance: called after every step of every batch.
+    """
+    canvas = require_canvas(encoder, name, settings.seconds)
+    assert isinstance(encoder, Invertible)
+    real = [canvas.read(item) for item in starts]
+    start = torch.stack(real if settings.start == "nearest" else [canvas.blank()] * len(real))
+    inverted = invert(encoder, canvas, targets, start, preprocess, settings, generator, advance)
+    (folder / "media" / name).mkdir(parents=True, exist_ok=True)
+    (folder / "pictures" / name).mkdir(parents=True, exist_ok=True)
+    features, media = [], []
+    for row, values in enumerate(inverted.values):
+        file = f"media/{name}/row-{row:04d}{canvas.suffix}"
+        canvas.save(values, folder / file)
+        pictures = [f"pictures/{name}/row-{row:04d}{part}.png" for part in ("", "-nearest")]
+        for picture, shown in zip(pictures, (values, real[row]), strict=True):
+            _write_picture(canvas, shown, folder / picture)
+        features.append(preprocess(encoder.encode(encoder.prepare(Item(folder / file))[None]).mean(1)))
+        media.append(
+            RenderedMedium(
+                content=file,
+                cosine=float(cosine_similarity(features[-1], targets[row][None])),
+                optimised=float(inverted.cosines[row]),
+                nearest=list(nearest[row]),
+                pictures=pictures,
+            )
+        )
+    return RenderedModality(media, torch.cat(features))
+
+
+def captions(
+    texts: Sequence[str],
+    targets: Float[Tensor, "n p"],
+    features: Float[Tensor, "n p"],
+    nearest: Sequence[Sequence[NearItem]],
+) -> RenderedModality:
+    """Return the text of the nearest real item of every row. `features` are those of these items."""
+    cosines = cosine_similarity(features, targets).tolist()
+    media = [
+        RenderedMedium(content=text, cosine=cosine, optimised=None, nearest=list(near))
+        for text, cosine, near in zip(texts, cosines, nearest, strict=True)
+    ]
+    return RenderedModality(media, features)
+
+
+def _write_picture(canvas: Canvas, values: Tensor, path: Path) -> None:
+    picture = canvas.picture(values).permute(1, 2, 0).contiguous()
+    require("PIL.Image", "media").fromarray(picture.numpy()).save(path)

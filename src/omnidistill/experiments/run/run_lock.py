@@ -1,0 +1,39 @@
+"""Locks on runs that are evaluated or read, and a search for the runs on a set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from omnidistill.core.errors import InputError
+from omnidistill.experiments.run.run_folder import RUN
+from omnidistill.io.artifacts import unchanged
+from omnidistill.io.input_files import read_json
+
+
+@contextmanager
+def runs_unchanged(folders: Iterable[Path]) -> Iterator[None]:
+    """Lock runs while the block reads them. Folders that are not runs, such as a single set, are not locked.
+
+    Raises:
+        InputError: another process or this process is using a run.
+    """
+    distinct = {folder.resolve(): folder for folder in folders if (folder / RUN).is_file()}
+    with ExitStack() as stack:
+        for _, folder in sorted(distinct.items()):
+            stack.enter_context(unchanged(folder))
+        yield
+
+
+def runs_on(dataset: Path) -> list[Path]:
+    """Return the runs that were distilled from a packed set, among the folders next to it and the current folder's."""
+    result: dict[Path, Path] = {}
+    for file in (file for place in (dataset.parent, Path()) for file in place.glob(f"*/{RUN}")):
+        try:
+            location = read_json(file).get("data")
+        except InputError:  # not a run, or a damaged one
+            continue
+        if isinstance(location, str) and Path(location).resolve() == dataset.resolve():
+            result.setdefault(file.parent.resolve(), file.parent)
+    return sorted(result.values())

@@ -1,0 +1,171 @@
+"""Train heads of other encoders on a set that was distilled with one encoder, and compare all ways to do so.
+
+FOLDER/sets/                      mixtures, and sets that were distilled with a new encoder (sets/NAME/)
+FOLDER/transfer.json, .md, .html  the table
+
+This is the only part of the comparison that reads the test split. It scores every row once, after all choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.device import resolve_device
+from omnidistill.core.errors import InputError
+from omnidistill.core.threads import threads_for
+from omnidistill.data.datasets import Data, opened
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.item_mixture import Missing, named
+from omnidistill.evaluation.intervals import Coverage, Hits
+from omnidistill.evaluation.run_scores import MEAN
+from omnidistill.evaluation.scores import Scoring, rank_runs
+from omnidistill.experiments.evaluate_run import open_result
+from omnidistill.experiments.run import DistillResult, Run, load_or_create_heads, versions
+from omnidistill.experiments.transfer.shared_items import require_modalities, shared_training_rows
+from omnidistill.experiments.transfer.train_transferred import recipe_of
+from omnidistill.experiments.transfer.transfer_result import Transfer, require_output
+from omnidistill.experiments.transfer.transfer_rows import DIRECT, RANDOM, TableRow, Target
+from omnidistill.experiments.transfer.transfer_settings import TransferSettings, load_transfer
+from omnidistill.experiments.transfer.transferred_sets import SourceRun
+from omnidistill.io.tracking import Progress, shown
+from omnidistill.report.transfer_content import TransferContent, TransferRow, TransferTarget
+
+AnyRun = DistillResult | Run | Path
+
+
+def transfer(
+    runs: AnyRun | Sequence[AnyRun],
+    to: Data | Sequence[Data],
+    *,
+    data: Data | None = None,
+    settings: TransferSettings | str | None = None,
+    rendered: Path | None = None,
+    missing: Missing = "error",
+    folder: str | Path | None = None,
+    force: bool = False,
+    device: str | torch.device = "auto",
+    progress: Progress | bool = True,
+    command: str = "",
+) -> Transfer:
+    """Use a set with other encoders, and compare the options, with baselines on the new encoder.
+
+    The new data contain the same items as the data of the run, with the same ids, splits and groups, but features of
+    another encoder. All heads are trained by the same recipe, whose settings are chosen on the validation rows of the
+    new encoder. Every row of the table is scored once on its test rows.
+
+    Args:
+        runs: what `distill` returned, a run, or the Path of its folder. Several runs of one method on the same data
+            with different seeds give intervals that also cover the variation between sets.
+        to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
+        data: the data of the runs; None loads them from the recorded location.
+        settings: options to compare and candidates of their settings, or the name of a preset ("paper-table-4").
+        rendered: folder with features of rendered media, by the new encoder: MODALITY.npy with one row per row of the
+            set. Only with a single run and a single new encoder.
+        missing: "error", or "drop" to continue without training items that the new data do not have.
+        folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in its
+            folder "sets", and the next call reuses them.
+        force: whether to replace an existing table.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: whether to show progress, or the object that shows it.
+        command: command line, recorded in the table.
+
+    Returns:
+        The table, which is also saved in `folder` as transfer.json, .md and .html.
+
+    Raises:
+        InputError: a run is not finished or has one set per pair of modalities; the new data lack a modality or items,
+            or belong to another dataset; rendered features do not fit; or the folder contains a table and `force` is
+            False.
+    """
+    chosen = load_transfer(settings) if isinstance(settings, str) else settings or TransferSettings()
+    display = shown(progress)
+    sources = [*runs] if isinstance(runs, Sequence) else [runs]
+    targets = [*to] if isinstance(to, Sequence) and not isinstance(to, str) else [to]
+    if not sources or not targets:
+        raise InputError(f"{argument('to')}: pass at least one run and the data of at least one new encoder")
+    if folder is not None:
+        require_output(Path(folder), force)
+    if rendered is not None and (len(sources) > 1 or len(targets) > 1):
+        raise InputError(f"{argument('rendered', rendered)}: pass a single run and the data of a single new encoder")
+    place = resolve_device(device)
+    loaded_runs = [open_result(each, data) for each in sources]
+    sets = None if folder is None else Path(folder) / "sets"
+    opened_runs = [SourceRun(result, features.to(place), sets) for result, features in loaded_runs]
+    first, old = opened_runs[0].result, opened_runs[0].data
+    for result in (run.result for run in opened_runs):
+        if (result.set.modalities, result.fingerprint) != (first.set.modalities, first.fingerprint):
+            raise InputError("runs: they were distilled from different data; pass runs that differ only in their seed")
+    loaded = [require_modalities(opened(each), first.modalities).to(place) for each in targets]
+    for features in loaded:  # errors come before any work
+        shared_training_rows(old.split("train"), features, missing)
+        features.development()
+        Scoring.of(features.split("test"), chosen.evaluate)
+    names = _distinct([named(features) for features in loaded])
+    tables = []
+    for name, features in zip(names, loaded, strict=True):
+        with display, threads_for(first.set.size, features.widths, first.set.size):
+            display.start(12, f"transfer to {name}")
+            start = load_or_create_heads(features, first.config)
+            target = Target(opened_runs, features, start, chosen, missing, rendered, sets and sets / name, display)
+            tables.append(_scored(name, list(target.rows()), features, chosen))
+    content = TransferContent(
+        command=command,
+        versions=versions(),
+        data=named(old),
+        method=first.config.method,
+        size=first.set.size,
+        seeds=[run.result.config.seed for run in opened_runs],
+        recipe=recipe_of(first.set, chosen),
+        targets=tables,
+    )
+    table = Transfer(content, {})
+    return table if folder is None else table.save(folder)
+
+
+def _scored(name: str, rows: Sequence[TableRow], data: FeatureSet, settings: TransferSettings) -> TransferTarget:
+    """Score all rows on the test split."""
+    test = data.split("test")
+    scoring = Scoring.of(test, settings.evaluate)
+    rankings = {
+        row.name: [run for unit in row.units for run in rank_runs(unit, test, settings.evaluate.gallery)]
+        for row in rows
+    }
+    hits = {each: scoring.hits(runs) for each, runs in rankings.items()}
+    nothing: Hits = [torch.zeros_like(each[:1]) for each in hits[RANDOM]]
+    scored = [
+        TransferRow(
+            name=row.name,
+            recall=scoring.difference(hits[row.name], nothing),
+            directions={
+                direction: {level: spread.mean for level, spread in levels.items()}
+                for direction, levels in scoring.recall(rankings[row.name]).items()
+                if direction != MEAN
+            },
+            improvement=None if row.name == RANDOM else scoring.difference(hits[row.name], hits[RANDOM]),
+            share=None if row.name == RANDOM else scoring.gain(hits[RANDOM], hits[DIRECT], hits[row.name]),
+            coverage=Coverage.of_runs(len(rankings[row.name])),
+            bytes=row.bytes,
+            needs=row.needs,
+            seconds=row.seconds,
+            settings=list(row.settings),
+        )
+        for row in rows
+    ]
+    return TransferTarget(
+        name=name,
+        widths=data.widths,
+        split_rows=data.split_sizes,
+        levels=list(scoring.levels),
+        facts=scoring.facts(settings.evaluate.gallery),
+        rows=scored,
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the last parts of the names if they differ, and otherwise numbered names."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(short) else [f"{name} ({i})" for i, name in enumerate(short, start=1)]

@@ -1,0 +1,245 @@
+"""Options for using a set with another encoder. Each gives sets in the space of that encoder.
+
+    mixture     rows that are mixtures of items: A F_m with the features of the new encoder
+    nearest     the nearest item of each row, per modality or jointly for all modalities
+    map         rows mapped by ridge regression from the old to the new encoder, fitted on all training items
+    rendered    media that were rendered from the rows and encoded by the new encoder
+
+If an option has a setting, it gives one set per candidate value, and validation chooses.
+
+Shapes: N rows, n items, p_m and q_m feature widths of the old and the new encoder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import DistilledSet
+from omnidistill.distillation.item_mixture import Missing, Mixture, fit, named
+from omnidistill.experiments.run import DistillResult, distill
+from omnidistill.experiments.transfer.transfer_settings import TransferSettings
+from omnidistill.models.storages import RowStorage
+from omnidistill.training.closed_form.pair_maps import PairMoments
+
+_WEIGHTS = RowStorage(bits=8)
+"""Storage of the mixing matrix that is fitted to a set."""
+
+
+@dataclass(frozen=True, eq=False)
+class Option:
+    """A way to use a set with another encoder.
+
+    Attributes:
+        name: name of the row of the table.
+        sets: {setting of the option: set in the space of the new encoder}.
+        bytes: size of the files that a user of the new encoder needs, without items.
+        needs: which items must be encoded by the new encoder.
+        seconds: time to compute the sets.
+        items: ids of the items that a mixture uses; empty for other options, and if it uses all training items.
+    """
+
+    name: str
+    sets: Mapping[str, DistilledSet]
+    bytes: int
+    needs: str
+    seconds: float
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SourceRun:
+    """A run, the data that it was distilled from, and a mixture of the same size.
+
+    Attributes:
+        result: the result of the run.
+        data: its data.
+        folder: folder in which the mixture is stored; None keeps it in memory.
+    """
+
+    result: DistillResult
+    data: FeatureSet
+    folder: Path | None = None
+
+    @cached_property
+    def learned_mixture(self) -> DistillResult:
+        """A mixture that is learned from the same data as the set of the run."""
+        return distill(
+            self.data,
+            preset="mixture",
+            size=self.result.set.size,
+            seed=self.result.config.seed,
+            heads=dict(self.result.start),
+            folder=run_folder(self.folder, "mixture", self.result),
+            resume=self.folder is not None,
+            device=self.data.device,
+            progress=False,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A run, and the training rows of both encoders for the same items in the same order."""
+
+    run: SourceRun
+    old: FeatureSet
+    new: FeatureSet
+    missing: Missing
+
+    @property
+    def plain(self) -> DistilledSet:
+        """The set with its stored rows in float32, so that nothing is rounded twice."""
+        distilled, storage = self.run.result.set, self.run.result.set.spec.storage
+        exact = storage.evolve(bits=32) if isinstance(storage, RowStorage) else RowStorage()
+        rows = {f"rows/{name}": x for name, x in self.stored_rows.items()}
+        others = {name: x for name, x in distilled.tensors.items() if not name.startswith("rows/")}
+        return replace(distilled, spec=replace(distilled.spec, storage=exact), tensors={**rows, **others})
+
+    @property
+    def stored_rows(self) -> dict[str, Float[Tensor, "N _"]]:
+        """The stored rows of the set, without views."""
+        distilled = self.run.result.set
+        return {name: x[: distilled.size] for name, x in distilled.rows().items()}
+
+
+def options_of(source: Source, settings: TransferSettings, rendered: Path | None) -> Iterator[Option]:
+    """Yield all requested options.
+
+    Args:
+        source: the run and the data of both encoders.
+        settings: which options to compare.
+        rendered: folder with the features of rendered media; None omits this option.
+    """
+    if "mixture" in settings.options:
+        yield from _mixtures(source, settings)
+    if "nearest" in settings.options:
+        yield _nearest(source, per_modality=True)
+        yield _nearest(source, per_modality=False)
+    if "map" in settings.options:
+        yield _mapped(source, settings)
+    if rendered is not None:
+        yield rendered_rows(source, rendered)
+
+
+def _mixtures(source: Source, settings: TransferSettings) -> Iterator[Option]:
+    """Yield mixtures that were learned, and if the run has none, also mixtures that are fitted to its set."""
+    started_at = time.monotonic()
+    if source.run.result.set.mixture is not None:
+        yield _mixed("mixture", source, {"": source.run.result.set}, started_at)
+        return
+    learned = source.run.learned_mixture
+    option = _mixed("mixture, learned", source, {"": learned.set}, time.monotonic())
+    yield replace(option, seconds=option.seconds + learned.seconds["distill"])
+    started_at = time.monotonic()
+    fitted = fit(source.stored_rows, source.old, settings.mixture_ridges, _WEIGHTS)
+    sets = {f"ridge {ridge:g}": replace(source.plain, mixture=mixture) for ridge, mixture in fitted.items()}
+    yield _mixed("mixture, fitted to the set", source, sets, started_at)
+
+
+def _mixed(name: str, source: Source, sets: Mapping[str, DistilledSet], started_at: float) -> Option:
+    realised = {setting: each.realise(source.new, missing=source.missing) for setting, each in sets.items()}
+    mixture = next(iter(realised.values())).mixture
+    assert isinstance(mixture, Mixture)
+    needs, seconds = f"{len(mixture.ids):,} items", time.monotonic() - started_at
+    items = mixture.ids if len(mixture.ids) < len(source.new) else ()
+    return Option(name, realised, mixture.bytes, needs, seconds, items)
+
+
+def _nearest(source: Source, per_modality: bool) -> Option:
+    started_at = time.monotonic()
+    similarity = {
+        name: _cosines(x.to(source.old.device), source.old.features[name]) for name, x in source.stored_rows.items()
+    }
+    if per_modality:
+        chosen = {name: each.argmax(1) for name, each in similarity.items()}
+    else:
+        joint = torch.stack(list(similarity.values())).sum(0).argmax(1)
+        chosen = dict.fromkeys(similarity, joint)
+    rows = {name: source.new.features[name][index] for name, index in chosen.items()}
+    distilled = source.plain.with_rows(rows, source.new)
+    distinct = [len(set(each.tolist())) for each in chosen.values()]
+    name = "nearest item per modality" if per_modality else "nearest item"
+    needs = f"{sum(distinct):,} items of single modalities" if per_modality else f"{distinct[0]:,} items"
+    return Option(name, {"": distilled}, _bytes_of_ids(source.new, chosen), needs, time.monotonic() - started_at)
+
+
+def _mapped(source: Source, settings: TransferSettings) -> Option:
+    started_at = time.monotonic()
+    means = {name: (x.mean(0), source.new.features[name].mean(0)) for name, x in source.old.features.items()}
+    moments = {
+        name: PairMoments.of(x - means[name][0], source.new.features[name] - means[name][1])
+        for name, x in source.old.features.items()
+    }
+    sets = {}
+    for ridge in settings.map_ridges:
+        rows = {}
+        for name, x in source.stored_rows.items():
+            matrix = moments[name].ridge_map(ridge).to(source.old.features[name])
+            mapped = (x.to(matrix) - means[name][0]) @ matrix + means[name][1]
+            rows[name] = _with_lengths_of(mapped, x.to(matrix))
+        sets[f"ridge {ridge:g}"] = source.plain.with_rows(rows, source.new)
+    needs = f"all {len(source.new):,} items, also by the old encoder"
+    return Option("map between encoders", sets, next(iter(sets.values())).bytes, needs, time.monotonic() - started_at)
+
+
+def rendered_rows(source: Source, folder: Path) -> Option:
+    """Return the option "rendered": features of media that were rendered from the rows, by the new encoder.
+
+    Args:
+        source: the run and the data of the new encoder.
+        folder: contains one file MODALITY.npy per modality, with one row per row of the set, in the same order. The
+            preprocessing of the new data is applied to them.
+
+    Raises:
+        InputError: a file is missing or has the wrong shape or type.
+    """
+    started_at, size, raw = time.monotonic(), source.run.result.set.size, {}
+    for name, width in source.new.widths.items():
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; the folder needs one file of rendered features per modality")
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path}: cannot be read as a .npy file ({error}); write it with numpy.save") from None
+        if array.shape != (size, width) or array.dtype.kind != "f":
+            raise InputError(
+                f"{path}: has shape {tuple(array.shape)} and type {array.dtype}, expected floats of shape "
+                f"({size}, {width}): one row per row of the set, by the encoder of {named(source.new)}"
+            )
+        raw[name] = torch.from_numpy(array).float().to(source.new.device)
+        if not bool(raw[name].isfinite().all()):
+            raise InputError(f"{path}: contains NaN or Inf; encode the rendered media again")
+    distilled = source.plain.with_rows(source.new.preprocessing.apply(raw), source.new)
+    return Option("rendered", {"": distilled}, distilled.bytes, "none", time.monotonic() - started_at)
+
+
+def run_folder(folder: Path | None, name: str, result: DistillResult) -> Path | None:
+    """Return the folder for a set of the size and seed of a run; None if nothing is stored."""
+    return None if folder is None else folder / f"{name}-n{result.set.size}-s{result.config.seed}"
+
+
+def _cosines(rows: Float[Tensor, "N p"], items: Float[Tensor, "n p"]) -> Float[Tensor, "N n"]:
+    return torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(items, dim=1).mT
+
+
+def _with_lengths_of(rows: Float[Tensor, "N q"], originals: Float[Tensor, "N p"]) -> Float[Tensor, "N q"]:
+    """Return the rows, scaled so that their root mean squares are those of the original rows."""
+    target = originals.square().mean(1, keepdim=True).sqrt()
+    return rows * (target / rows.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny))
+
+
+def _bytes_of_ids(data: FeatureSet, chosen: Mapping[str, Int[Tensor, " N"]]) -> int:
+    """Return the size of the ids of the chosen items, with one line per id; equal lists count once."""
+    lists = {tuple(index.tolist()) for index in chosen.values()}
+    return sum(len(data.ids[row].encode()) + 1 for rows in lists for row in rows)

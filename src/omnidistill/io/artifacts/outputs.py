@@ -1,0 +1,70 @@
+"""Files and folders that the user names as output: nothing that exists is replaced without `force`.
+
+require_new, require_new_folder     check an output before the work starts
+write_output                        write a file, and delete the temporary files of killed writers next to it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.io.artifacts.files import TENSORS, clear_temps, is_temp, write_atomic
+
+
+def require_new(path: Path, force: bool) -> None:
+    """Check that an output file can be written without replacing anything, or replaces a file with `force`.
+
+    Raises:
+        InputError: the path exists and `force` is False, or it is not a regular file.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, but the output is a file; choose another path")
+    if not path.is_file():
+        raise InputError(f"{path}: exists and is not a regular file; choose another path")
+    if not force:
+        raise InputError(f"{path}: already exists; replace it with {argument('force', True)}, or choose another output")
+
+
+def require_new_folder(folder: Path, force: bool) -> None:
+    """Check that an output folder is empty or does not exist. With `force`, the command may replace its own files.
+
+    Raises:
+        InputError: the folder is not empty and `force` is False, or the path is a file.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file, but the output is a folder; choose another path")
+    if not force and not is_new_folder(folder):
+        raise InputError(
+            f"{folder}: is not empty; replace earlier output in it with {argument('force', True)}, or choose another "
+            "folder"
+        )
+
+
+def is_new_folder(folder: Path) -> bool:
+    """Return whether a folder does not exist, or contains nothing but what a killed writer of an artifact left.
+
+    These are locks, temporary files, and tensor files without a manifest.
+    """
+    if not folder.exists():
+        return True
+    names = [entry.name for entry in folder.iterdir() if not is_temp(entry) and entry.name != ".lock"]
+    return all(re.fullmatch(TENSORS, name) for name in names)
+
+
+def write_output(path: Path, data: bytes, force: bool) -> None:
+    """Write a file that the user named, and delete the temporary files of killed writers in its folder.
+
+    Raises:
+        InputError: the file exists and `force` is False, or it cannot be written.
+    """
+    require_new(path, force)
+    clear_temps(path.parent, subfolders=False)
+    write_atomic(path, data)

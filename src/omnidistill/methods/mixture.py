@@ -1,0 +1,169 @@
+"""A set whose rows are mixtures of real items, learned for encoders that are not known yet.
+
+    X_m = normalise(A F_m)        one mixing matrix A for all modalities, rounded to few bits
+
+`distillation.item_mixture` defines the mixtures, and `distillation.mixture_rows` how they are learned. The set trains
+heads by the recipe "anchor", like the sets of the method "anchor". In addition, `DistilledSet.realise` gives the rows
+that the same items have in another encoder, and `DistilledSet.items` shows of which items a row consists.
+
+Whoever can encode all items with the new encoder should solve ridge CCA on them instead: it is better, and so is CCA on
+only the items that a sparse mixture uses. Mixtures are for a set that stays the same while encoders change, and for
+explaining its rows.
+
+Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
+uses the encoder of the data, without augmentation.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.settings import Count, Positive
+from omnidistill.core.threads import threads_for
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.distillation.head_learning import LearningSettings
+from omnidistill.distillation.mixture_rows import Augmentation, MixtureLearning, MixtureRows
+from omnidistill.evaluation.validation import can_choose, doubt, score_alone_and_stacked
+from omnidistill.io.tracking import MetricsRecord
+from omnidistill.methods.learned_heads import (
+    NUM_WEIGHTS,
+    best_stack_weight,
+    learn_with_validation,
+    most_directions,
+    notes_on_size,
+)
+from omnidistill.methods.method import Method, methods
+from omnidistill.methods.task import Task
+from omnidistill.models.objectives import AnyObjective, InfoNCE
+from omnidistill.models.similarities import FixedIdentity, Similarity
+from omnidistill.models.storages import RowStorage
+from omnidistill.training.closed_form import Moments, accumulate_moments
+from omnidistill.training.recipes.anchor_regression import Anchor
+from omnidistill.training.recipes.recipe import Recipe
+
+
+@methods.register("mixture")
+class MixtureMethod(Method):
+    """Rows that are mixtures of real items, so that the set can be used with other encoders of the same items."""
+
+    cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
+
+    outer: AnyObjective = InfoNCE()
+    """Objective of the heads on real rows; the mixing matrix is learned to minimise it."""
+    items_per_row: Count | None = None
+    """Number of items per row; absent: every row is a mixture of all training rows."""
+    candidates: Count = 8
+    """Items among which learning chooses, as a multiple of `items_per_row`."""
+    weight_bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
+    """Bits per value of the mixing matrix."""
+    powers: tuple[Positive, Positive] = (0.3, 1.2)
+    """Range of the exponent with which the standard deviations of principal components change; (1, 1): no change."""
+    noise: Annotated[float, Field(ge=0)] = 0.5
+    """Standard deviation of the noise on features, relative to their root mean square."""
+    weight: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Weight of the set when its heads are stacked on initial heads; 1: trained heads do not use the initial heads;
+    absent: chosen on validation."""
+    keep_width: bool = False
+    """Whether stacked heads are cut to the width of the initial heads."""
+    cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0)
+    """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    iterations: Annotated[int, Field(ge=0)] = 140
+    """Iterations of Adam; 0: the mixing matrix stays in its closed form."""
+    learning_rate: Positive = 0.01
+    """Learning rate of Adam, for a mixing matrix whose root mean square is 1, and for the logarithms of the ridges."""
+    real_rows: Annotated[int, Field(ge=2)] = 560
+    """Real rows per iteration, or all training rows if there are fewer."""
+    validate_every: Count = 20
+    """Iterations between validations."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MixtureMethod:
+        if self.powers[0] > self.powers[1]:
+            raise ValueError(f"powers: the first ({self.powers[0]}) must not exceed the second ({self.powers[1]})")
+        return self
+
+    @property
+    def set_similarity(self) -> Similarity:
+        """The identity, S = I."""
+        return FixedIdentity()
+
+    def placeholder_recipe(self, num_modalities: int) -> Recipe:
+        """Return a recipe of kind "anchor" with placeholder values."""
+        return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
+
+    def most_rows(self, train: FeatureSet) -> int:
+        """Return the largest useful size, the number of directions that two modalities can share."""
+        return most_directions(train)
+
+    def run(self, task: Task) -> Distillation:
+        """Initialise the mixing matrix in closed form, learn it, and return the set with the best validation score.
+
+        Raises:
+            InputError: the size is below 2 or above the number of training rows, the storage derives several training
+                rows (views) from each stored row, or the data have a pairing matrix instead of groups.
+        """
+        started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
+        if not 2 <= self.num_stored <= len(train):
+            raise InputError(
+                f"distill.size = {self.num_stored}: method 'mixture' needs at least 2 rows and at most the number of "
+                f"training rows ({len(train)})"
+            )
+        if self.num_rows != self.num_stored:
+            raise InputError("distill.storage.views: method 'mixture' trains on each stored row once; use views = 1")
+        chosen, doubtful = can_choose(validation), doubt(validation)
+        notes = (*(() if doubtful is None else (doubtful,)), *notes_on_size(self.num_stored, train))
+        with task.progress, threads_for(self.num_rows, train.widths, len(train)):
+            task.progress.start(self.iterations + 1, f"learn {self.num_stored} mixtures")
+            for note in notes:
+                task.progress.note(note)
+            moments = accumulate_moments(train)
+            starts = [self._score(rows, task) for rows in self._initial(moments, task)]
+            score, first = max(starts, key=lambda each: each[0])
+            task.progress.advance(1, validation=score)
+            settings = LearningSettings(self.outer, 0.0, self.iterations, self.learning_rate, self.real_rows)
+            augmentation = Augmentation(self.powers, self.noise)
+            outcome = learn_with_validation(
+                MixtureLearning(first, train, moments, settings, augmentation, task.seed),
+                (score, first),
+                chosen,
+                self.iterations,
+                self.validate_every,
+                lambda rows: self._score(rows, task)[0],
+                task.progress,
+            )
+            distilled = self._as_set(outcome.best, task)
+        seconds = time.monotonic() - started_at
+        provenance = replace(distilled.provenance, validation=outcome.score, notes=notes)
+        num_evaluated = len(starts) + outcome.num_evaluated + (0 if self.weight else NUM_WEIGHTS)
+        final = {"validation": outcome.score, "judged": float(num_evaluated), "seconds": seconds}
+        records = (*outcome.records, MetricsRecord(None, final, notes))
+        return Distillation(replace(distilled, provenance=provenance), seconds, records)
+
+    def _initial(self, moments: Moments, task: Task) -> list[MixtureRows]:
+        """Return the initial mixing matrix for every ridge of CCA and every ridge of the regression."""
+        items = None if self.items_per_row is None else (self.items_per_row, self.candidates * self.items_per_row)
+        storages = RowStorage(bits=self.weight_bits), self.storage
+        train = task.development.train
+        initial = [
+            MixtureRows.closed_form(moments, train, self.num_stored, ridge, items, storages)
+            for ridge in self.cca_ridges
+        ]
+        return [rows.with_ridge(ridge) for rows in initial for ridge in self.ridges]
+
+    def _score(self, rows: MixtureRows, task: Task) -> tuple[float, MixtureRows]:
+        return score_alone_and_stacked(rows, task.start, task.development.validation, 0.0), rows
+
+    def _as_set(self, rows: MixtureRows, task: Task) -> DistilledSet:
+        """Return the set with its mixture. Choose the weight of stacked heads on validation, unless it is set."""
+        weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
+        recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight, keep_width=self.keep_width)
+        latent = {f"rows/{name}": x.detach().cpu() for name, x in rows.mixed().items()}
+        return replace(task.as_set(self, latent).with_recipe(recipe), mixture=rows.mixture())

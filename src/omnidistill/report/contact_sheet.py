@@ -1,0 +1,48 @@
+"""A contact sheet: one picture with pairs of the nearest real medium (left) and the rendered one (right).
+
+Every rendered row has one pair per modality with pictures (images, middle frames of videos, spectrograms). The number
+below a pair is the cosine similarity of the rendered medium and the row.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from omnidistill.core.optional import require
+from omnidistill.report.render_content import RenderContent
+
+TILE = 112
+"""Side of a picture in pixels."""
+_GAP, _CAPTION, _PAIRS_ACROSS = 8, 16, 6
+
+
+def contact_sheet(content: RenderContent, folder: Path) -> bytes | None:
+    """Return the sheet as a PNG file; None if no modality has pictures.
+
+    Args:
+        content: the rendered media.
+        folder: the folder that contains the pictures.
+    """
+    images, draws = require("PIL.Image", "media"), require("PIL.ImageDraw", "media")
+    pairs = [
+        (f"{row.row} {name} {medium.cosine:.2f}", medium.pictures)
+        for name in content.encoders
+        for row in content.rows
+        if (medium := row.media[name]).pictures
+    ]
+    if not pairs:
+        return None
+    width, height = 2 * TILE + 2 * _GAP, TILE + _CAPTION + _GAP
+    across = min(_PAIRS_ACROSS, len(pairs))
+    sheet = images.new("RGB", (across * width, -(-len(pairs) // across) * height), "white")
+    draw = draws.Draw(sheet)
+    for index, (caption, (rendered, nearest)) in enumerate(pairs):
+        left, top = index % across * width, index // across * height
+        for offset, name in ((0, nearest), (TILE, rendered)):
+            with images.open(folder / name) as picture:
+                sheet.paste(picture.convert("RGB").resize((TILE, TILE)), (left + offset, top))
+        draw.text((left, top + TILE + 2), caption, fill="black")
+    data = io.BytesIO()
+    sheet.save(data, "PNG")
+    return data.getvalue()

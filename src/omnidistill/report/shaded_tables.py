@@ -1,0 +1,70 @@
+"""An HTML page with tables whose numbers are shaded; self-contained, without scripts.
+
+The shade of a cell shows its first number, from the smallest to the largest value in its column. Texts from the data
+are escaped, and a content security policy allows only the page's own style.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page_tables import NUM_SHADES
+
+_NUMBER = re.compile(r"-?[0-9.]+")
+
+
+@runtime_checkable
+class TableOfTexts(Protocol):
+    """A table with a title, names of columns, and the texts of every row."""
+
+    @property
+    def title(self) -> str:
+        """Title of the table."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The texts of every row; the first is the name of the row."""
+        ...
+
+
+def render_tables(title: str, tables: Sequence[tuple[TableOfTexts, Sequence[int]]], notes: Sequence[str]) -> str:
+    """Return the page as HTML. The same content gives the same bytes.
+
+    Args:
+        title: title of the page.
+        tables: the tables, each with the numbers of the columns to shade.
+        notes: sentences below the tables.
+    """
+    shaded = [(table, _shaded(table, columns)) for table, columns in tables]
+    return render_template("shaded_tables.html.jinja", title=title, tables=shaded, notes=notes, style=page_style())
+
+
+def _shaded(table: TableOfTexts, columns: Sequence[int]) -> list[tuple[str, list[tuple[str, int | None]]]]:
+    """Return (name, cells with their shades) of every row. Cells without a number and other columns have no shade."""
+    values = {column: [_first(row[column]) for row in table.rows] for column in columns}
+
+    def shade(column: int, text: str) -> int | None:
+        value = _first(text) if column in values else None
+        if value is None:
+            return None
+        known = [each for each in values[column] if each is not None]
+        low, high = min(known), max(known)
+        return round(NUM_SHADES * (value - low) / (high - low)) if high > low else 0
+
+    return [
+        (row[0], [(text, shade(column, text)) for column, text in enumerate(row[1:], start=1)]) for row in table.rows
+    ]
+
+
+def _first(text: str) -> float | None:
+    matched = _NUMBER.match(text)
+    return None if matched is None else float(matched[0])

@@ -1,0 +1,93 @@
+"""The content of a transfer table: recall on new encoders of heads that were trained on a set in several ways.
+
+For a row with recall r,
+
+    improvement     r - r_random                          r_random: random rows of the same number
+    share           (r - r_random) / (r_direct - r_random)    r_direct: a set distilled with the new encoder
+
+All rows use the same recipe on the same encoder. All values are fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from omnidistill.evaluation.intervals import Coverage, Interval
+from omnidistill.evaluation.run_scores import Intervals, Level
+from omnidistill.io.artifacts import JsonContent
+
+
+class TransferRow(JsonContent):
+    """One row of the table.
+
+    Attributes:
+        name: an option, a baseline, or direct distillation.
+        recall: mean recall over directions, with its interval.
+        directions: {direction: recall}, averaged over units.
+        improvement: see the module docstring; None for random rows.
+        share: see the module docstring; None for random rows.
+        coverage: the sources of variation that the intervals cover.
+        bytes: size of the files that a user of the new encoder needs, without items; None for initial heads.
+        needs: which items must be encoded by the new encoder.
+        seconds: mean time per set or run.
+        settings: what validation chose, for every set or run.
+    """
+
+    name: str
+    recall: Mapping[Level, Interval | None]
+    directions: Mapping[str, Mapping[Level, float]]
+    improvement: Intervals | None
+    share: Intervals | None
+    coverage: Coverage
+    bytes: int | None
+    needs: str
+    seconds: float
+    settings: Sequence[Mapping[str, Any]]
+
+
+class TransferTarget(JsonContent):
+    """The table of one new encoder.
+
+    Attributes:
+        name: name of the data.
+        widths: feature width of each modality.
+        split_rows: number of rows in each split.
+        levels: names of the recall metrics.
+        facts: sentences about queries and galleries.
+        rows: the rows of the table.
+    """
+
+    name: str
+    widths: Mapping[str, int]
+    split_rows: Mapping[str, int]
+    levels: Sequence[Level]
+    facts: Sequence[str]
+    rows: Sequence[TransferRow]
+
+
+class TransferContent(JsonContent):
+    """The content of transfer.json.
+
+    Attributes:
+        command: the command that computed the table.
+        versions: versions of the packages that were used.
+        data: the data of the runs.
+        method: method of the runs.
+        size: number of rows of the set.
+        seeds: seeds of the runs.
+        recipe: "anchor" or "sgd", the recipe of all rows.
+        targets: one table per new encoder.
+    """
+
+    remedy: ClassVar[str] = "compute the table again"
+    layout_version: ClassVar[int | None] = 1
+
+    command: str = ""
+    versions: Mapping[str, str] = {}
+    data: str
+    method: str
+    size: int
+    seeds: Sequence[int]
+    recipe: str
+    targets: Sequence[TransferTarget]

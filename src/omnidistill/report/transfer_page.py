@@ -1,0 +1,18 @@
+"""An HTML page with transfer tables; self-contained, without scripts.
+
+The shade of a recall shows its value at the first level, from the smallest to the largest value in its column.
+"""
+
+from __future__ import annotations
+
+from omnidistill.report.shaded_tables import render_tables
+from omnidistill.report.transfer_content import TransferContent
+from omnidistill.report.transfer_table import transfer_notes, transfer_tables
+
+
+def render_transfer(content: TransferContent) -> str:
+    """Return the page as HTML. The same content gives the same bytes."""
+    tables = transfer_tables(content)
+    shaded = [(1,) if "recall" in table.columns else tuple(range(1, len(table.columns))) for table in tables]
+    title = f"Transfer of {content.method}, {content.size} rows"
+    return render_tables(title, list(zip(tables, shaded, strict=True)), transfer_notes(content))

@@ -1,0 +1,99 @@
+"""`merge`, and `distill --add`: from two sets of data to one set, without the first data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import omnidistill as od
+from omnidistill.evaluation.validation import validation_score
+from small_runs import cli, contents, features, packed
+
+FEW = ("--size", "6", "--set", "heads.width=8", "--set", "distill.iterations=1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two packed sets with different means, a run on the first, and a run that adds the second without the first."""
+    folder = tmp_path_factory.mktemp("merge")
+    for name, seed in (("FIRST", 0), ("SECOND", 1)):
+        packed(folder / name, features(seed=seed))
+    assert cli("distill", folder / "FIRST", *FEW, "-o", folder / "RUN").code == 0
+    (folder / "FIRST").rename(folder / "GONE")
+    added = cli("distill", "--add", folder / "SECOND", "--from", folder / "RUN", *FEW, "-o", folder / "GROWN", "--json")
+    assert added.code == 0, added.err
+    (folder / "added.json").write_text(added.out)
+    return folder
+
+
+def test_data_are_added_without_the_data_of_the_earlier_set(folder: Path) -> None:
+    told = json.loads((folder / "added.json").read_text())
+    assert told["sets"][0]["rows"] == 12
+    assert told["sets"][0]["notes"][0] == "6 rows of the new data merged with 6 rows of an earlier set"
+    run, earlier = od.open_run(folder / "GROWN"), od.open_run(folder / "RUN").distilled()
+    grown, data = run.distilled(), run.data()  # centred by the means of the first data
+    assert grown.preprocessing.difference(earlier.preprocessing) is None
+    assert data.preprocessing.difference(earlier.preprocessing) is None
+    assert run.result(data).set.size == 12
+    new = data.split("validation")
+    assert validation_score(grown.train(), new) > validation_score(earlier.train(), new)
+    other = cli("distill", "--add", folder / "SECOND", "--from", folder / "GROWN", *FEW, "-o", folder / "GROWN",
+                "--resume")  # fmt: skip
+    assert "GROWN: contains another run, which adds data to another set" in other.err
+    shutil.rmtree(folder / "GROWN" / "distilled")  # as after an interruption
+    again = cli(
+        "distill", "--add", folder / "SECOND", "--from", folder / "RUN", *FEW, "-o", folder / "GROWN", "--resume"
+    )
+    assert again.code == 0, again.err
+    assert all(torch.equal(x, run.distilled().tensors[name]) for name, x in grown.tensors.items())
+
+
+def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
+    sets, output = (folder / "RUN", folder / "GROWN"), tmp_path / "MERGED"
+    printed = cli("merge", *sets, "--size", "8", "-o", output)
+    assert printed.code == 0, printed.err
+    assert printed.out.startswith(f"set     {output} (8 rows of 32 bits, ")
+    assert f"next    omnidistill export {output} -o rows.parquet" in printed.out
+    merged = od.DistilledSet.load(output)
+    assert all(torch.equal(x, merged.tensors[name]) for name, x in od.merge(*sets, size=8).tensors.items())
+    before = contents(output)
+    refused = cli("merge", *sets, "-o", output)
+    assert (refused.code, refused.err) == (
+        2, f"omnidistill: {output}: exists; choose another folder, or replace the set with --force\n"
+    )  # fmt: skip
+    assert contents(output) == before
+    told = json.loads(cli("merge", output, "--bytes", str(merged.bytes - 100), "--force", "-o", output, "--json").out)
+    assert (told["rows"], told["bytes"] < merged.bytes) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("merge RUN -o M", "pass two or more sets, or one set and a smaller size or budget"),
+        ("merge RUN GROWN --size 8 --bytes 9kB -o M", "--size 8 and --bytes 9kB: both set the size"),
+        ("merge RUN GROWN --bytes 1% -o M", "--bytes 1%: a percentage needs the data"),
+        ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; 2 rows take "),
+        ("merge RUN GROWN --size 99 -o M", "--size 99: the sets know at most "),
+        ("merge RUN SECOND -o M", "SECOND"),
+        ("merge RUN GROWN -o SECOND --force", "SECOND"),
+        ("distill -o M", "pass the dataset SET, or new data with --add NEW --from RUN"),
+        ("distill SECOND --add SECOND --from RUN -o M", "only one of them"),
+        ("distill --add SECOND -o M", "--add SECOND: pass the run to which the data are added with --from RUN"),
+        (
+            "distill --add SECOND --from RUN --preset random -o M",
+            "gives sets with the recipe 'sgd', but the earlier",
+        ),
+    ],
+)
+def test_what_cannot_be_merged_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(folder)
+    outcome = cli(*arguments.split())
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert message in outcome.err
+    assert not (folder / "M").exists()

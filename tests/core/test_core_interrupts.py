@@ -1,0 +1,97 @@
+"""Signals that end the program: raised at once, deferred to the end of an iteration, or ending the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from omnidistill.core.interrupts import (
+    Interrupted,
+    handlers_unchanged,
+    interrupt_deferred,
+    signals_end_process,
+    signals_raised,
+)
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+each_signal = pytest.mark.parametrize("number", list(EXIT_CODES))
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in EXIT_CODES]
+
+
+@pytest.fixture(autouse=True)
+def _exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+
+
+def raise_twice(number: signal.Signals) -> None:
+    with signals_raised():
+        with pytest.raises(Interrupted) as raised:
+            signal.raise_signal(number)
+        assert raised.value.exit_code == EXIT_CODES[number]
+        signal.raise_signal(number)  # for example while workers are stopped
+
+
+@each_signal
+def test_a_command_raises_the_signal_and_the_second_one_ends_the_process(number: signal.Signals) -> None:
+    before = handlers()
+    with pytest.raises(SystemExit) as ended:
+        raise_twice(number)
+    assert ended.value.code == EXIT_CODES[number]
+    assert handlers() == before
+
+
+def raise_twice_while_deferred(number: signal.Signals) -> None:
+    with interrupt_deferred() as interrupted:
+        assert interrupted() is None
+        signal.raise_signal(number)
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+        stop = interrupted()
+        assert stop is not None
+        assert stop.exit_code == EXIT_CODES[number]
+
+
+@each_signal
+@pytest.mark.parametrize("command", [False, True])
+def test_a_deferred_signal_waits_and_the_second_one_does_not(number: signal.Signals, command: bool) -> None:
+    """The block leaves the first signal to its end, where it is raised."""
+    before = handlers()
+    with signals_raised() if command else handlers_unchanged(), pytest.raises(Interrupted):
+        raise_twice_while_deferred(number)
+    assert handlers() == before
+
+
+def test_a_signal_while_extension_modules_are_imported_ends_the_process() -> None:
+    with signals_raised(), pytest.raises(SystemExit, match="143"), signals_end_process():
+        signal.raise_signal(signal.SIGTERM)
+    with signals_end_process():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a library leaves signals to the program
+
+
+def test_ignored_signals_and_other_handlers_stay() -> None:
+    def own(*_: object) -> None:
+        pass
+
+    with handlers_unchanged():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+        signal.signal(signal.SIGTERM, own)
+        with signals_raised(), interrupt_deferred():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is own
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_handlers_stay_when_the_process_ends_with_the_command() -> None:
+    with handlers_unchanged():
+        with signals_raised(permanent=True):
+            pass
+        with pytest.raises(SystemExit, match="129"):
+            signal.raise_signal(signal.SIGHUP)
