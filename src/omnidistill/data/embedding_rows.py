@@ -132,7 +132,7 @@ def _mapped(path: Path) -> np.ndarray:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError) as error:  # damaged, truncated, or Python objects
+    except Exception as error:  # for damaged or truncated files and Python objects, NumPy raises many types of errors
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a complete .npy file of numbers ({reason}); save the array again") from None
 
