@@ -113,7 +113,7 @@ def fuzz(samples: Path, reader: FuzzedReader, seconds: float, most_batches: int 
         outcome = run_function(act, limit=int(seconds) + 120)
     passed = outcome.code == 0 and outcome.growth <= MOST_BYTES
     detail = f"{outcome.out.strip()} files, {outcome.growth / 2**20:,.0f} MiB"
-    return Trial(f"fuzz {reader.name}", passed, detail if outcome.code == 0 else outcome.err.strip()[-400:])
+    return Trial(f"fuzz: {reader.name}", passed, detail if outcome.code == 0 else outcome.err.strip()[-400:])
 
 
 def _run_batch(reader: FuzzedReader, path: Path, good: bytes, number: int) -> None:

@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def forged(samples: Path, number: int, seed: int = 0) -> Iterator[Trial]:
         if path.suffix in (".json", ".jsonl"):
             first = path.read_text("utf-8").splitlines()[0] if path.suffix == ".jsonl" else ""
             for place, value in forgeries(_as_json(path, first, samples), number, seed):
-                yield attempt(samples, reader, name_of(place, value), lambda file, p=place, v=value: _forge(file, p, v))
+                yield attempt(samples, reader, name_of(place, value), partial(_forge, place=place, value=value))
 
 
 def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], object]) -> Trial:
@@ -71,7 +72,7 @@ def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], o
     problem = outcome.problem()
     lines = outcome.err.strip().splitlines()
     said = lines[-1].replace(str(folder), "") if lines else f"exit code {outcome.code}"
-    return Trial(f"{reader.name}: {name}", not problem, problem or said)
+    return Trial(f"hostile {reader.name}: {name}", not problem, problem or said)
 
 
 def only(folder: Path, reader: Reader) -> Path:

@@ -102,8 +102,12 @@ def run_function(act: Callable[[], int | None], limit: int = 60) -> Outcome:
             _child(act, out, err, limit)
         _, status, usage = os.wait4(child, 0)
         seconds = time.monotonic() - started_at
-        texts = [path.read_bytes().decode(errors="replace") if path.exists() else "" for path in (out, err)]
-        return Outcome(os.waitstatus_to_exitcode(status), *texts, max(0, 1024 * usage.ru_maxrss - before), seconds)
+        growth = max(0, 1024 * usage.ru_maxrss - before)
+        return Outcome(os.waitstatus_to_exitcode(status), _text(out), _text(err), growth, seconds)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
 
 def _child(act: Callable[[], int | None], out: Path, err: Path, limit: int) -> None:
