@@ -34,11 +34,11 @@ from omnidistill.experiments.run import open_run
 from omnidistill.io.artifacts import read_tensors
 from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import read_records
-from torture.measured_command import MOST_BYTES, run_function
+from torture.measured_command import MOST_BYTES, in_fork, run_function
 from torture.sample_files import write_samples
 from torture.trial import Trial
 
-SECONDS = 60.0
+SECONDS = 60
 """Time per reader."""
 _BATCH = 200  # examples between two looks at the clock
 
@@ -84,12 +84,13 @@ FUZZED = (
 )
 
 
-def trials(options: Any, seconds: float = SECONDS) -> Iterator[Trial]:
-    """Fuzz every reader for this many seconds. `options` has no effect."""
+def trials(options: Any) -> Iterator[Trial]:
+    """Fuzz every reader for a minute, or the share of it that the options state."""
     with tempfile.TemporaryDirectory(prefix="torture-") as place:
-        samples = write_samples(Path(place) / "samples")
+        samples = Path(place) / "samples"
+        in_fork(lambda: write_samples(samples))
         for reader in FUZZED:
-            yield fuzz(samples, reader, seconds)
+            yield fuzz(samples, reader, options.number(SECONDS))
 
 
 def fuzz(samples: Path, reader: FuzzedReader, seconds: float, most_batches: int = 10**9) -> Trial:
@@ -112,7 +113,7 @@ def fuzz(samples: Path, reader: FuzzedReader, seconds: float, most_batches: int 
         outcome = run_function(act, limit=int(seconds) + 120)
     passed = outcome.code == 0 and outcome.growth <= MOST_BYTES
     detail = f"{outcome.out.strip()} files, {outcome.growth / 2**20:,.0f} MiB"
-    return Trial(f"fuzz {reader.name}", passed, detail if outcome.code == 0 else outcome.err.strip()[-400:])
+    return Trial(f"fuzz: {reader.name}", passed, detail if outcome.code == 0 else outcome.err.strip()[-400:])
 
 
 def _run_batch(reader: FuzzedReader, path: Path, good: bytes, number: int) -> None:

@@ -10,13 +10,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torture.costly_files import COSTLY
 from torture.forged_json import forge, forgeries, name_of, write_json
 from torture.hostile_bytes import DAMAGES
-from torture.measured_command import run_command
+from torture.measured_command import in_fork, run_command
 from torture.readers import READERS, Reader
 from torture.sample_files import write_samples
 from torture.trial import Trial
@@ -26,12 +27,13 @@ FORGERIES = 40
 
 
 def trials(options: Any) -> Iterator[Trial]:
-    """Try all hostile files. `options` has no effect."""
+    """Try all hostile files."""
     with tempfile.TemporaryDirectory(prefix="torture-") as place:
-        samples = write_samples(Path(place) / "samples")
+        samples = Path(place) / "samples"
+        in_fork(lambda: write_samples(samples))
         yield from damaged(samples)
         yield from costly(samples)
-        yield from forged(samples, FORGERIES)
+        yield from forged(samples, options.number(FORGERIES), options.seed)
 
 
 def damaged(samples: Path) -> Iterator[Trial]:
@@ -55,7 +57,7 @@ def forged(samples: Path, number: int, seed: int = 0) -> Iterator[Trial]:
         if path.suffix in (".json", ".jsonl"):
             first = path.read_text("utf-8").splitlines()[0] if path.suffix == ".jsonl" else ""
             for place, value in forgeries(_as_json(path, first, samples), number, seed):
-                yield attempt(samples, reader, name_of(place, value), lambda file, p=place, v=value: _forge(file, p, v))
+                yield attempt(samples, reader, name_of(place, value), partial(_forge, place=place, value=value))
 
 
 def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], object]) -> Trial:
@@ -65,12 +67,12 @@ def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], o
         for sample in reader.samples:
             source = samples / sample
             shutil.copytree(source, folder / sample) if source.is_dir() else shutil.copy(source, folder / sample)
-        damage(only(folder, reader))
+        in_fork(lambda: damage(only(folder, reader)))
         outcome = run_command(reader.command(folder))
     problem = outcome.problem()
     lines = outcome.err.strip().splitlines()
     said = lines[-1].replace(str(folder), "") if lines else f"exit code {outcome.code}"
-    return Trial(f"{reader.name}: {name}", not problem, problem or said)
+    return Trial(f"hostile {reader.name}: {name}", not problem, problem or said)
 
 
 def only(folder: Path, reader: Reader) -> Path:

@@ -68,12 +68,29 @@ def run_command(arguments: Sequence[object]) -> Outcome:
     return run_function(lambda: main([str(argument) for argument in arguments]))
 
 
+def in_fork(act: Callable[[], object]) -> None:
+    """Run a function in a fork, so that this process starts no threads: a fork of a process with threads may hang.
+
+    Raises:
+        RuntimeError: the function failed.
+    """
+
+    def run() -> int:
+        act()
+        return 0
+
+    outcome = run_function(run, limit=600)
+    if outcome.code:
+        raise RuntimeError(outcome.err)
+
+
 def run_function(act: Callable[[], int | None], limit: int = 60) -> Outcome:
     """Run a function in a fork of this process. Its result is the exit code; an exception prints a traceback.
 
     Args:
         act: the function.
-        limit: seconds after which the process is ended.
+        limit: seconds of CPU time after which the process is ended; a process that waits is ended after ten times as
+            many seconds.
     """
     with tempfile.TemporaryDirectory() as place:
         out, err = Path(place, "out"), Path(place, "err")
@@ -85,8 +102,12 @@ def run_function(act: Callable[[], int | None], limit: int = 60) -> Outcome:
             _child(act, out, err, limit)
         _, status, usage = os.wait4(child, 0)
         seconds = time.monotonic() - started_at
-        texts = [path.read_bytes().decode(errors="replace") if path.exists() else "" for path in (out, err)]
-        return Outcome(os.waitstatus_to_exitcode(status), *texts, max(0, 1024 * usage.ru_maxrss - before), seconds)
+        growth = max(0, 1024 * usage.ru_maxrss - before)
+        return Outcome(os.waitstatus_to_exitcode(status), _text(out), _text(err), growth, seconds)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
 
 def _child(act: Callable[[], int | None], out: Path, err: Path, limit: int) -> None:
@@ -94,7 +115,8 @@ def _child(act: Callable[[], int | None], out: Path, err: Path, limit: int) -> N
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES + _virtual(), resource.RLIM_INFINITY))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(limit)
+        signal.alarm(10 * limit)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         for path, stream in ((out, 1), (err, 2)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
         sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115

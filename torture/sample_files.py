@@ -14,9 +14,11 @@ FOLDER/exports/     a set as .npz and .parquet, heads as .safetensors
 from __future__ import annotations
 
 import csv
+import io
 import json
 import signal
 import wave
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import torch
 import omnidistill as od
 from omnidistill.cli.main import main
 from omnidistill.data.store import save_features
+from omnidistill.experiments.migration import MigrationSettings
 from omnidistill.io.artifacts import write_tensors
 from omnidistill.io.tracking import SilentProgress
 
@@ -36,6 +39,13 @@ ROWS = {"heads": 24, "train": 48, "validation": 24, "test": 24}
 def write_samples(folder: Path) -> Path:
     """Write all samples to `folder`, and return it."""
     write_inputs(folder)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        _write_outputs(folder)
+    return folder
+
+
+def _write_outputs(folder: Path) -> None:
+    """Write the samples that omnidistill makes."""
     data = od.prepare(od.planted({"a": 12, "b": 14}, ROWS))
     save_features(data, folder / "SET")
     _command("distill", folder / "SET", *SMALL, "-o", folder / "RUN")
@@ -44,7 +54,6 @@ def write_samples(folder: Path) -> Path:
     _stopped(folder / "SET", folder / "STOPPED")
     _kit(folder / "KIT")
     _exports(folder / "RUN", folder / "exports")
-    return folder
 
 
 def write_inputs(folder: Path) -> Path:
@@ -150,7 +159,7 @@ def _kit(folder: Path) -> None:
     draw = np.random.default_rng(0)
     old = draw.normal(size=(80, 6)).astype("float32")
     new = (old @ draw.normal(size=(6, 5))).astype("float32")
-    settings: Any = {"iterations": 2, "batch_size": 16, "validate_every": 1}
+    settings = MigrationSettings(iterations=2, batch_size=16, validate_every=1)
     migration = od.migrate(old, new, size=4, settings=settings, baselines="none", device="cpu", progress=False)
     migration.kit.save(folder)
     np.save(folder.parent / "old.npy", old)

@@ -91,6 +91,12 @@ def test_damaged_files(cut: int, tmp_path: Path) -> None:
         open_embeddings(path, "x")
 
 
+def test_a_damaged_header_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', " + 12 * b"'fortran_or ")
+    with pytest.raises(InputError, match=r"x\.npy: not a complete \.npy file of numbers"):
+        open_embeddings(tmp_path / "x.npy", "x")
+
+
 def test_files_with_objects_are_not_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[object()]], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"not a complete \.npy file of numbers"):

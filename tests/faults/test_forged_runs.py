@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_hostile_files import forge
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.printable import printable
 from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.inspection import inspect
 from omnidistill.experiments.run import open_run
@@ -180,3 +182,25 @@ def test_forged_experts_are_refused(field: str, value: Any, made: Path, tmp_path
     buffer = shutil.copytree(made / "EXPERTS" / "buffer", tmp_path / "buffer")
     forge(buffer, lambda manifest: manifest["meta"].update({field: value}))
     refused(cli("distill", made / "SET", *SMALL, "--experts", buffer, "-o", tmp_path / "RUN"), str(buffer))
+
+
+def test_file_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    odd = "\udcff\x1b[2J"
+    arrays = {name: x.numpy() for name, x in features(2).features.items()}
+    np.savez(tmp_path / f"features{odd}.npz", **arrays)
+    rows = "".join(f"i{row},{split}\n" for row, split in enumerate(features(2).splits))
+    (tmp_path / f"table{odd}.csv").write_text(f"id,split\n{rows}")
+    pack = ("pack", "--features", tmp_path / f"features{odd}.npz", "--table", tmp_path / f"table{odd}.csv")
+    refused(cli(*pack, "-o", tmp_path / f"SET{odd}"), "this path is not UTF-8")
+    assert len(list(tmp_path.iterdir())) == 2
+    data, run, page = tmp_path / "SET\x1b[2J", tmp_path / "RUN\x1b[2J", tmp_path / f"page{odd}.html"
+    for command in (
+        (*pack, "-o", data),
+        ("inspect", data, "--verify"),
+        ("distill", data, *SMALL, "-o", run),
+        ("report", run, "-o", page),
+    ):
+        outcome = cli(*command)
+        assert outcome.code == 0, outcome
+        assert printable(outcome.out + outcome.err) == outcome.out + outcome.err
+    assert "\x1b" not in page.read_text("utf-8")

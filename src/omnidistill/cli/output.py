@@ -94,7 +94,7 @@ def progress() -> Any:
 
 def typed_command() -> str:
     """Return the command line, which is recorded in runs."""
-    return command_line(*sys.argv[1:])
+    return printable(command_line(*sys.argv[1:]))  # a file name that is not UTF-8 cannot be stored
 
 
 def command_line(*words: object) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.printable import printable
 from omnidistill.io.input_files import open_input
 
 Embeddings = Tensor | ArrayLike | Path
@@ -109,7 +110,7 @@ def open_embeddings(source: Embeddings, name: str) -> EmbeddingRows:
         InputError: the file is missing or not a .npy file, or the array is not numeric with shape rows x width.
     """
     if isinstance(source, Path):
-        return _checked_shape(EmbeddingRows(str(source), _mapped(source), source))
+        return _checked_shape(EmbeddingRows(printable(str(source)), _mapped(source), source))
     if isinstance(source, Tensor):
         x = source.detach()
         return _checked_shape(EmbeddingRows(name, (x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy()))
@@ -132,7 +133,7 @@ def _mapped(path: Path) -> np.ndarray:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError) as error:  # damaged, truncated, or Python objects
+    except Exception as error:  # for damaged or truncated files and Python objects, NumPy raises many types of errors
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a complete .npy file of numbers ({reason}); save the array again") from None
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
+from omnidistill.core.printable import printable
 from omnidistill.data.duplicates import Duplicates, code_rows, find_leaks, repeated_in_test
 from omnidistill.data.featureset import FeatureSet, prepare_rows
 from omnidistill.data.preprocessing import Preprocessing
@@ -135,8 +136,8 @@ def read_raw(
         groups,
         splits,
         provenance={
-            "name": name or features.stem,
-            "sources": {file.name: _sha256(file) for file in sources},
+            "name": printable(name or features.stem),
+            "sources": {printable(file.name): _sha256(file) for file in sources},
             "dtypes": {**_dtypes(tensors)},
             "notes": [*notes],
         },

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from omnidistill.core.device import moved
@@ -21,7 +22,7 @@ from omnidistill.distillation.learner import Learner, RestartPoint
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.version_0_1 import upgraded_config
-from omnidistill.io.artifacts import load_artifact, save_artifact
+from omnidistill.io.artifacts import JsonContent, load_artifact, save_artifact
 from omnidistill.io.input_files import reading
 from omnidistill.io.tracking import JsonlLog
 
@@ -106,6 +107,34 @@ class CheckpointIdentity:
             ) from None
 
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Moment(JsonContent):
+    iteration: Count
+    restarts: Count = 0
+
+
+class _BestMoment(_Moment):
+    score: float
+    num_steps: Count
+
+
+class CheckpointMeta(JsonContent):
+    """Metadata of a checkpoint; `Best`, `LoopState` and `RestartPoint` explain the values."""
+
+    remedy: ClassVar[str] = "delete this folder to start again"
+
+    identity: Mapping[str, Json]
+    iteration: Count
+    best: _BestMoment | None
+    last_good: _Moment | None = None
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
+    notes: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(ge=0)]
+    tracker_position: Count | None
+
+
 def save_checkpoint(folder: Path, identity: CheckpointIdentity, state: LoopState, learner: Learner) -> None:
     """Write a checkpoint of the outer loop to a folder. An interrupted write leaves no partial checkpoint.
 
@@ -153,11 +182,11 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
     """
     try:
         artifact = load_artifact(folder, "checkpoint")
+        meta = CheckpointMeta.from_json(artifact.meta, str(folder))
     except InputError as error:
         raise _with_remedy(error, folder) from error
-    meta = artifact.meta
-    with reading(str(folder), "delete this folder to start again"):
-        if CheckpointIdentity.from_json(meta["identity"], str(folder)) != identity:
+    with reading(str(folder), meta.remedy):
+        if CheckpointIdentity.from_json(meta.identity, str(folder)) != identity:
             raise InputError(
                 f"{folder}: the checkpoint belongs to another run (data, heads or settings differ); use a new run "
                 "folder"
@@ -170,12 +199,12 @@ def load_checkpoint(folder: Path, identity: CheckpointIdentity, learner: Learner
         learner.learnable.restore(sections["leaf"])
         restore_optimiser(learner.optimiser, sections["optimiser"])
         learner.streams.restore(sections["stream"])
-        learner.restarts = meta.get("restarts", 0)
-        taken = meta.get("last_good", {"iteration": meta["iteration"]})
+        learner.restarts = meta.restarts
+        taken = meta.last_good or _Moment(iteration=meta.iteration)
         last_good, best_tensors = (moved(sections[name], learner.device) for name in ("last-good", "best"))
-        learner.last_good = RestartPoint(last_good or learner.learnable.copy(), **taken)
-        best = Best(**meta["best"], tensors=best_tensors) if meta["best"] else Best()
-        return LoopState(meta["iteration"], best, meta.get("notes", []), meta["seconds"], meta["tracker_position"])
+        learner.last_good = RestartPoint(last_good or learner.learnable.copy(), taken.iteration, taken.restarts)
+        best = Best(**dict(meta.best), tensors=best_tensors) if meta.best else Best()
+    return LoopState(meta.iteration, best, list(meta.notes), meta.seconds, meta.tracker_position)
 
 
 def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.printable import printable
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
@@ -87,7 +88,7 @@ def open_rows(out: Path) -> RawRows:
         splits += shard.splits
         bad_items += len(shard.bad)
         widths = {name: shard.features[name].shape[-1] for name in modalities}
-    provenance = {"name": out.name, **encoded_by, "bad_items": bad_items}
+    provenance = {"name": printable(out.name), **encoded_by, "bad_items": bad_items}
     read = partial(_read, out, torch.tensor(starts, device="cpu"))
     return RawRows(widths, tuple(ids), tuple(groups), tuple(splits), provenance, read)
 

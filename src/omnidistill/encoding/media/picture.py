@@ -32,8 +32,6 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
     """
     operations = require("PIL.ImageOps", "media")
     with _opened(path) as picture:
-        width, height = picture.size
-        check_cost(path, width * height)
         operations.exif_transpose(picture, in_place=True)
         pixels = np.array(_rgb(picture), dtype=np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -65,6 +63,8 @@ def _opened(path: Path) -> Iterator[Any]:
     check_file(path)
     try:
         with images.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            check_cost(path, width * height)  # before anything else: the orientation may come after the pixels
             yield picture
     except MediaError:
         raise

@@ -151,7 +151,7 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
             labels = read_text(groups).splitlines()
     except InputError:
         raise
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # for damaged files, NumPy raises many types of errors
         reason = " ".join(str(error).split())
         raise InputError(
             f"{name}: cannot be read ({reason}); pass a .npy file, or a text file with one group per line"

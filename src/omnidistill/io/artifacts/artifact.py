@@ -36,7 +36,7 @@ from omnidistill.io.artifacts.files import (
     write_atomic,
 )
 from omnidistill.io.artifacts.locks import saving
-from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, serialised, tensor_file_bytes
+from omnidistill.io.artifacts.tensor_file import Pieces, check_path, read_tensors, serialised, tensor_file_bytes
 from omnidistill.io.input_files import read_json, regular_file
 
 FORMAT, VERSION, MANIFEST = "omnidistill", 1, "manifest.json"
@@ -78,6 +78,7 @@ def save_artifact(
             a damaged manifest, or is in use by another process. The previous content is unchanged, and no temporary
             files remain.
     """
+    check_path(folder)
     plain_meta = _plain(meta, f"{folder}: meta")
     with making(folder), saving(folder):
         old = _tensors_named(folder, kind)

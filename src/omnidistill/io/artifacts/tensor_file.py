@@ -58,6 +58,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> FileRec
     Raises:
         InputError: a tensor cannot be stored, or the file cannot be written. An existing file is unchanged.
     """
+    check_path(path)
     with making(path.parent):
         return replace(path, serialised(path, tensors))
 
@@ -72,6 +73,7 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
     Raises:
         InputError: the file is missing, damaged or in another format. Pickles are recognised but never read.
     """
+    check_path(path)
     if record is not None:
         check(path, record, verify=True)
     size = regular_file(path, follow_links=True).st_size
@@ -105,6 +107,14 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
             f"{path}: not a complete safetensors file ({one_line(error)}); the file was truncated or damaged, so "
             "create it again"
         ) from error
+
+
+def check_path(path: Path) -> None:
+    """Raise InputError if the path is not UTF-8, because the safetensors library cannot open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: this path is not UTF-8; rename the file or folder, or choose another one") from None
 
 
 def serialised(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> Iterator[bytes | memoryview]:
