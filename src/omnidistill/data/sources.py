@@ -6,6 +6,7 @@ numbers are converted to float32.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,6 +21,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
+from omnidistill.data.npy_header import check_declared_sizes
 from omnidistill.io.artifacts import map_file, read_tensors
 
 if TYPE_CHECKING:
@@ -153,6 +155,8 @@ def _only(path: Path) -> Tensor:
 
 def _npz(path: Path) -> dict[str, Tensor]:
     with _numpy_errors(path):
+        if zipfile.is_zipfile(path):
+            check_declared_sizes(path)
         loaded = np.load(path, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
     if arrays is None:

@@ -30,7 +30,7 @@ from omnidistill.core.device import moved
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, save_artifact
+from omnidistill.io.artifacts import FileRecord, create_again, exclusive, load_artifact, save_artifact
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
@@ -259,7 +259,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
         )
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder}: the experts are damaged or from another version ({error}); train them again"
+            f"{folder}: the experts are damaged or from another version ({error}); {create_again(folder)}"
         ) from error
 
 
