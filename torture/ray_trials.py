@@ -20,6 +20,7 @@ from torture.workplace import COMMANDS, Command, Workplace, workplace
 
 NAMES = ("encode", "experts", "compare")
 PER_COMMAND = 2
+STARTS = 3
 SECONDS = 240.0
 """Time for a command with Ray, and for its processes to end."""
 
@@ -39,7 +40,18 @@ def trials(options: Options) -> Iterator[Trial]:
 
 
 def kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> str:
-    """Kill a worker or the driver as soon as workers run. Return what went wrong, or an empty string."""
+    """Kill a worker or the driver as soon as workers run. Return what went wrong, or an empty string.
+
+    On a busy machine, Ray may not start in the time that it gives itself. It is then started again.
+    """
+    for _ in range(STARTS):
+        problem = _kill(work, command, whom, draw)
+        if "could not connect to a Ray cluster" not in problem:
+            break
+    return problem
+
+
+def _kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> str:
     work.reference(command)
     place = work.renew()
     program = Path(__file__).with_name("ray_driver.py")
@@ -55,8 +67,9 @@ def kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> s
         while driver.poll() is None and not (workers := _workers(place, driver.pid)):
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.5))
-        with suppress(ProcessLookupError):
-            os.kill(driver.pid if whom == "driver" else draw.choice(workers), number)
+        if driver.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(driver.pid if whom == "driver" else draw.choice(workers), number)
         try:
             out, err = driver.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
@@ -66,18 +79,23 @@ def kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> s
     if problem := Outcome(driver.returncode, out, err).problem(*codes):
         return f"{number.name}: {problem}"
     deadline = time.monotonic() + SECONDS
-    while _workers(place, driver.pid):
+    while processes := _processes(place, driver.pid):
         if time.monotonic() > deadline:
-            return f"processes remain: {_workers(place, driver.pid)}"
+            return f"processes remain: {processes}"
         time.sleep(0.1)
     return work.finished(command)
 
 
 def _workers(place: Path, driver: int) -> list[int]:
-    """Return the processes that run in the folder, except the driver: workers take over its working directory."""
-    found = []
+    """Return the processes of workers that run a task: they are named after it, and are in the driver's folder."""
+    return [pid for pid, name in _processes(place, driver).items() if name.startswith("ray::omnidistill")]
+
+
+def _processes(place: Path, driver: int) -> dict[int, str]:
+    """Return {process: its command line} for the processes in a folder, except the driver."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if (entry / "cwd").readlink() == place and int(entry.name) not in (driver, os.getpid()):
-                found.append(int(entry.name))
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
     return found
