@@ -120,7 +120,7 @@ def apply(path: Path, damage: str, draw: random.Random) -> bool:
             path.unlink()
             return True
         case "half":
-            changed = data[: len(data) // 2]
+            changed = bytearray(data[: len(data) // 2])
         case _:
             changed = bytearray(data)
             if data:
