@@ -179,7 +179,8 @@ def test_packing_over_something_else_is_refused(made: Path, tmp_path: Path) -> N
     (tmp_path / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     before = contents(made / "RUN")
     arguments = ("pack", "--features", tmp_path / "features.npz", "--table", tmp_path / "table.jsonl", "-o")
-    refused(cli(*arguments, made / "RUN" / "heads"), "'heads'", "'features'")
+    refused(cli(*arguments, made / "RUN" / "heads"), "is not empty", "--force")
+    refused(cli(*arguments, made / "RUN" / "heads", "--force"), "'heads'", "'features'")
     assert contents(made / "RUN") == before
 
 

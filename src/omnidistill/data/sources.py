@@ -21,6 +21,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
+from omnidistill.data.npy_header import check_declared_sizes
 from omnidistill.io.artifacts import map_file, read_tensors
 from omnidistill.io.input_files import check_expansion, open_input, regular_file
 
@@ -172,6 +173,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
         if zipfile.is_zipfile(file):
             num_bytes = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
             check_expansion(path, num_bytes, "save the arrays without compression (numpy.savez)")
+            check_declared_sizes(path)
         file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
-from omnidistill.core.interrupts import handlers_unchanged
+from omnidistill.core.interrupts import Interrupted, handlers_unchanged
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
@@ -129,8 +130,10 @@ class RayEngine:
         where = {"address": self.address} if self.address else {"address": "local", "include_dashboard": False}
         try:
             _check_listening(self.address)
-            with handlers_unchanged():  # Ray's own handler of SIGTERM would end the process with another exit code
+            with handlers_unchanged():  # Ray installs its own handler of SIGTERM
                 ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        except SystemExit as error:  # from Ray's own handler of SIGTERM
+            raise Interrupted(signal.SIGTERM) from error
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "
