@@ -40,7 +40,7 @@ class TransferSettings(Settings):
     """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""
     map_ridges: Ridges = (0.001, 0.01, 0.1, 1.0)
     """Candidate ridges of the regression from one encoder to the other."""
-    mixture_ridges: Ridges = (0.01, 0.1, 1.0)
+    mixture_ridges: Ridges = (0.1, 1.0, 10.0, 100.0)
     """Candidate ridges with which mixtures are fitted to a set."""
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=3)
     """How baselines are trained, and how all rows are scored. `num_seeds` is the number of runs per baseline."""
