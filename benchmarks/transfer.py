@@ -58,13 +58,8 @@ def main() -> None:
         place = work / f"transfer-{name}"
         return transfer(of, targets, data=emoji, settings=settings, folder=place, force=True, device=arguments.device)
 
-    tables = {
-        "": measured(
-            "anchor",
-            runs("anchor", "anchor", arguments.seeds),
-            TransferSettings(references=("cca",), evaluate=BASELINES),
-        )
-    }
+    settings = TransferSettings(references=("cca",), evaluate=BASELINES)
+    tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), settings)}
     for count in ITEMS_PER_ROW if arguments.sparse else ():
         of = runs(f"mixture-{count}", "mixture", [0], f"distill.items_per_row={count}")
         few = settings.evolve(options=("mixture",), references=())
