@@ -20,6 +20,7 @@ from omnidistill.data.datasets import load
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.run import DistillResult, distill
 from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
+from omnidistill.report.transfer_content import TransferContent
 
 SIZE = 100
 SEEDS = (0, 1, 2)
@@ -36,7 +37,7 @@ def main() -> None:
     add_device(parser)
     arguments = parser.parse_args()
     computer, started_at = machine(arguments.device), time.monotonic()
-    emoji, targets, work = load("emoji"), [load(path) for path in arguments.sets], arguments.work
+    emoji, work = load("emoji"), arguments.work
 
     def runs(name: str, preset: str, seeds: list[int], *settings: str) -> list[DistillResult]:
         return [
@@ -55,8 +56,18 @@ def main() -> None:
         ]
 
     def measured(name: str, of: list[DistillResult], settings: TransferSettings) -> Transfer:
-        place = work / f"transfer-{name}"
-        return transfer(of, targets, data=emoji, settings=settings, folder=place, force=True, device=arguments.device)
+        """Return the tables of all encoders. Those that were finished before are read from their files."""
+        contents = []
+        for path in arguments.sets:
+            place = work / f"transfer-{name}" / path.name
+            if not (place / "transfer.json").exists():
+                place.mkdir(parents=True, exist_ok=True)
+                (work / "sets").mkdir(exist_ok=True)
+                if not (place / "sets").exists():
+                    (place / "sets").symlink_to((work / "sets").resolve())  # all encoders share the learned mixtures
+                transfer(of, path, data=emoji, settings=settings, folder=place, device=arguments.device)
+            contents.append(TransferContent.from_json(json.loads((place / "transfer.json").read_text()), str(place)))
+        return Transfer(contents[0].evolve(targets=[target for each in contents for target in each.targets]), {})
 
     settings = TransferSettings(references=("cca",), evaluate=BASELINES)
     tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), settings)}
