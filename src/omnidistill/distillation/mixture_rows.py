@@ -45,6 +45,10 @@ from omnidistill.models.storages.forms import straight_through
 from omnidistill.training.closed_form import Moments
 from omnidistill.training.closed_form.anchor_map import anchor_maps
 
+FIRST_SIZE = 0.1
+"""Root mean square of the initial values of A. The size of A does not matter for the rows, but the values must change
+faster, relative to their size, than the ridges, which have the same learning rate."""
+
 _CHUNK_ROWS = 2**16
 _NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
 _SMALLEST = 1e-3  # smallest s_j, relative to the largest
@@ -85,7 +89,7 @@ class MixtureRows(LearnableHeads):
         items: tuple[int, int] | None,
         storages: tuple[Storage, Storage],
     ) -> MixtureRows:
-        """Return the initial mixing matrix of the module docstring; the root mean square of each row is 1.
+        """Return the initial mixing matrix of the module docstring; each row has the root mean square `FIRST_SIZE`.
 
         Rows beyond the directions that the modalities share are zero, and stay zero.
 
@@ -102,7 +106,7 @@ class MixtureRows(LearnableHeads):
         }
         weights, numbers = _leading_outputs(heads, train, None if items is None else min(items[1], len(train)))
         sizes = weights.square().mean(1, keepdim=True).sqrt()
-        weights = torch.where(sizes > _NOTHING * sizes.max(), weights / sizes, torch.zeros_like(weights))
+        weights = torch.where(sizes > _NOTHING * sizes.max(), FIRST_SIZE * weights / sizes, 0 * weights)
         features, ids = dict(train.features), train.ids
         if numbers is not None:
             pool, numbers = torch.unique(numbers, return_inverse=True)

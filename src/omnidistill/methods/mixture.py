@@ -60,7 +60,7 @@ class MixtureMethod(Method):
     """Number of items per row; absent: every row is a mixture of all training rows."""
     candidates: Count = 8
     """Items among which learning chooses, as a multiple of `items_per_row`."""
-    weight_bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
+    weight_bits: Literal[32, 16, 8, 6, 4, 3, 2] = 6
     """Bits per value of the mixing matrix."""
     powers: tuple[Positive, Positive] = (0.3, 1.2)
     """Range of the exponent with which the standard deviations of principal components change; (1, 1): no change."""
@@ -77,8 +77,8 @@ class MixtureMethod(Method):
     """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
     iterations: Annotated[int, Field(ge=0)] = 140
     """Iterations of Adam; 0: the mixing matrix stays in its closed form."""
-    learning_rate: Positive = 0.01
-    """Learning rate of Adam, for a mixing matrix whose root mean square is 1, and for the logarithms of the ridges."""
+    learning_rate: Positive = 0.02
+    """Learning rate of Adam, for a mixing matrix with root mean square 0.1, and for the logarithms of the ridges."""
     real_rows: Annotated[int, Field(ge=2)] = 560
     """Real rows per iteration, or all training rows if there are fewer."""
     validate_every: Count = 20

@@ -91,8 +91,9 @@ class Target:
             yield self._group_means()
         yield from self._options()
         yield self._direct(items)
-        if self.settings.references:
+        if "cca" in self.settings.references:
             yield self._baseline("cca", "all rows, CCA", items)
+        if "infonce" in self.settings.references:
             yield self._baseline("full", "all rows, InfoNCE", items)
 
     @property

@@ -30,8 +30,8 @@ class TransferSettings(Settings):
     encoders."""
     recipe: Literal["own", "anchor", "sgd"] = "own"
     """How heads are trained on every set: by ridge regression to anchors, by SGD, or as on the set of the run."""
-    references: bool = True
-    """Whether to include heads that are trained on all rows of the new encoder (CCA, InfoNCE)."""
+    references: tuple[Literal["cca", "infonce"], ...] = ("cca", "infonce")
+    """Heads that are trained on all rows of the new encoder, to compare with."""
     ridges: Ridges = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     """Candidate ridges of the recipe "anchor", in addition to those of the set."""
     learning_rates: Ridges = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -40,7 +40,7 @@ class TransferSettings(Settings):
     """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""
     map_ridges: Ridges = (0.001, 0.01, 0.1, 1.0)
     """Candidate ridges of the regression from one encoder to the other."""
-    mixture_ridges: Ridges = (0.01, 0.1, 1.0)
+    mixture_ridges: Ridges = (0.1, 1.0, 10.0, 100.0)
     """Candidate ridges with which mixtures are fitted to a set."""
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=3)
     """How baselines are trained, and how all rows are scored. `num_seeds` is the number of runs per baseline."""
