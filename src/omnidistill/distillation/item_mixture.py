@@ -90,7 +90,7 @@ class Mixture:
 
     @cached_property
     def weights(self) -> Float[Tensor, "N k"]:
-        """The rounded values of A."""
+        """The values of the mixing matrix A, in the precision in which they are stored."""
         return self.storage.load(self.stored)[_WEIGHTS]
 
     @property
@@ -196,7 +196,7 @@ class Mixture:
     def _located(self, data: FeatureSet, missing: Missing) -> Int[Tensor, " n"]:
         """Return the row number of every item in the data, or -1 for missing items."""
         if missing not in ("error", "drop"):
-            raise InputError(f"{argument('missing', missing)}: unknown; choose error or drop")
+            raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
         numbers = {name: row for row, name in enumerate(data.ids)}
         location = [numbers.get(name, -1) for name in self.ids]
         absent = [name for name, row in zip(self.ids, location, strict=True) if row < 0]

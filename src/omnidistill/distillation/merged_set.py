@@ -43,14 +43,14 @@ _RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
 
 def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> DistilledSet:
-    """Return one set that contains what several sets know.
+    """Return one synthetic set that combines the information in several sets.
 
     Args:
         sets: two or more sets of the same modalities, widths, preprocessing, recipe and objective.
         size: number of rows N; None: the sum of the numbers of rows, or the largest useful number if that is smaller.
 
     Raises:
-        InputError: the sets do not belong together, or they cannot be merged to this size.
+        InputError: the sets differ in what they must share, or they cannot be merged to this size.
     """
     check_mergeable(sets)
     if isinstance(sets[0].recipe, Anchor):
@@ -59,14 +59,18 @@ def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> Distill
 
 
 def check_mergeable(sets: Sequence[DistilledSet]) -> None:
-    """Raise InputError if the sets differ in what they must share. The message names the first difference."""
+    """Check that the sets have the same modalities, widths, preprocessing, encoders, recipe and objective.
+
+    Raises:
+        InputError: two sets differ. The message names the first difference.
+    """
     first, where = sets[0], "the sets cannot be merged"
     for number, other in enumerate(sets[1:], start=2):
         which = f"set 1 and set {number}"
         if first.spec.modalities != other.spec.modalities:
             raise InputError(
                 f"{where}: {which} have different modalities or widths ({_listed(first)}; {_listed(other)}); merge "
-                "sets of features from the same encoders"
+                "sets whose features come from the same encoders"
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
@@ -76,7 +80,8 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:
             raise InputError(
-                f"{where}: {which} are of different encoders; merge sets of features from the same encoders"
+                f"{where}: {which} were distilled from features of different encoders; merge sets whose features come "
+                "from the same encoders"
             )
         if first.recipe.kind != other.recipe.kind or first.objective != other.objective:
             raise InputError(
@@ -87,9 +92,10 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
 
 
 def most_rows(sets: Sequence[DistilledSet]) -> int:
-    """Return the largest size of the merged set: the sum of the sizes.
+    """Return the largest number of rows that the merged set can have: the sum of the rows of all sets.
 
-    With the recipe "anchor", it is at most the second largest width: no two modalities have more common directions.
+    With the recipe "anchor", the limit is the second largest feature width if that is smaller, because no two
+    modalities have more common directions.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):
@@ -113,8 +119,8 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
     first, heads, most = sets[0], concatenated_heads(sets), most_rows(sets)
     if size is not None and not 2 <= size <= most:
         raise InputError(
-            f"{argument('size', size)}: the sets know at most {most} directions together; choose a size from 2 to "
-            f"{most}, or distil the data again"
+            f"{argument('size', size)}: merging these sets gives at most {most} rows; choose a size from 2 to {most}, "
+            "or distil a new set from the data of all sets together"
         )
     basis = canonical_basis_of_outputs(project(heads, _falling_rows(sets)))[:, : size or most]
     heads = {name: basis.mT @ matrix for name, matrix in heads.items()}
@@ -160,11 +166,14 @@ def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSe
     first, total = sets[0], sum(distilled.size for distilled in sets)
     if size not in (None, total):
         raise InputError(
-            f"{argument('size', size)}: only sets with the recipe 'anchor' can be merged to another size than the sum "
-            f"of their sizes ({total}); omit the size, or distil the data again"
+            f"{argument('size', size)}: sets with the recipe '{first.recipe.kind}' can only be merged to the sum of "
+            f"their sizes ({total}); omit the size, or distil a new set from the data of all sets together"
         )
     if not isinstance(first.recipe, Sgd):
-        raise InputError(f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil the data again")
+        raise InputError(
+            f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil a new set from the data of all sets "
+            "together"
+        )
     storage = first.spec.storage
     rows = {
         name: torch.cat([distilled.rows()[name][: distilled.size] for distilled in sets]) for name in first.modalities

@@ -198,7 +198,7 @@ def test_files_and_an_existing_table(tmp_path: Path) -> None:
     assert type(saved.content).from_json(tree, "transfer.json") == saved.content
     assert (tmp_path / "transfer.md").read_text("utf-8") == saved.table() + "\n"
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"transfer.json: exists; choose another folder, or replace it with force"):
+    with pytest.raises(InputError, match=r"transfer.json: already exists; choose another folder, or use force"):
         transfer(result(), new(), data=old(), folder=tmp_path, settings=FAST, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -261,5 +261,5 @@ def test_runs_must_be_of_the_same_data() -> None:
     other: DistillResult = replace(result(), fingerprint="0" * 64)
     with pytest.raises(InputError, match="data: these are not the data of this result"):
         transfer([result(), other], new(), data=old(), settings=FAST, progress=False)
-    with pytest.raises(InputError, match="rendered='R': pass a single run and the data of a single new encoder"):
+    with pytest.raises(InputError, match="rendered='R': rendered media belong to one set and one encoder"):
         transfer(result(), [new(), old()], data=old(), rendered=Path("R"), settings=FAST, progress=False)

@@ -42,7 +42,10 @@ _TUNING_SAMPLES = 2
 
 
 class RealRowsAnchor(Baseline):
-    """Heads computed from real rows by ridge regression to anchors: targets that all modalities share."""
+    """Base class of baselines that use ridge regression from real rows to anchors.
+
+    Anchors are targets that are the same for all modalities.
+    """
 
     sized: ClassVar[bool] = True
     needs_start: ClassVar[bool] = False
@@ -90,7 +93,7 @@ def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) ->
 
 @baselines.register("random-anchor")
 class RandomAnchor(RealRowsAnchor):
-    """Heads computed from random real rows by ridge regression to anchors: targets that all modalities share."""
+    """Ridge regression from random real rows to anchors: targets that are the same for all modalities."""
 
     title: ClassVar[str] = "random"
 
@@ -101,7 +104,7 @@ class RandomAnchor(RealRowsAnchor):
 
 @baselines.register("group-means-anchor")
 class GroupMeansAnchor(RealRowsAnchor):
-    """Heads computed from the means of random groups by ridge regression to targets that all modalities share."""
+    """Ridge regression from the means of random groups of rows to targets that are the same for all modalities."""
 
     title: ClassVar[str] = "group means"
 

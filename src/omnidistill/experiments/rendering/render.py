@@ -227,8 +227,8 @@ def _indices(rows: int | Sequence[int], size: int) -> list[int]:
     indices = list(range(min(rows, size))) if isinstance(rows, int) else list(rows)
     if not indices or any(not 0 <= row < size for row in indices) or len(set(indices)) < len(indices):
         raise InputError(
-            f"{argument('rows', rows)}: the set has {size} rows, 0 to {size - 1}; pass a number of rows, or different "
-            "indices of rows"
+            f"{argument('rows', rows)}: the set has {size} rows, numbered 0 to {size - 1}; pass how many rows to "
+            "render, or a list of row numbers without repetition"
         )
     return indices
 

@@ -90,7 +90,10 @@ def transfer(
     if folder is not None:
         require_output(Path(folder), force)
     if rendered is not None and (len(sources) > 1 or len(targets) > 1):
-        raise InputError(f"{argument('rendered', rendered)}: pass a single run and the data of a single new encoder")
+        raise InputError(
+            f"{argument('rendered', rendered)}: rendered media belong to one set and one encoder; pass a single run "
+            "and the data of a single new encoder"
+        )
     place = resolve_device(device)
     loaded_runs = [open_result(each, data) for each in sources]
     sets = None if folder is None else Path(folder) / "sets"

@@ -46,7 +46,7 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
             another split or another group.
     """
     if missing not in ("error", "drop"):
-        raise InputError(f"{argument('missing', missing)}: unknown; choose error or drop")
+        raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
     location = {name: row for row, name in enumerate(new.ids)}
     present = [row for row, name in enumerate(old.ids) if name in location]
     absent = [name for name in old.ids if name not in location]

@@ -52,4 +52,6 @@ def require_output(folder: Path, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; choose a folder")
     if (path := folder / f"{NAME}.json").exists() and not force:
-        raise InputError(f"{path}: exists; choose another folder, or replace it with {argument('force', True)}")
+        raise InputError(
+            f"{path}: already exists; choose another folder, or use {argument('force', True)} to replace the table"
+        )
