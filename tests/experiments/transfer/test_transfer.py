@@ -180,7 +180,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\) and type float32, expected floats of"):
         list(options_of(source, few, tmp_path))
     (tmp_path / "b.npy").unlink()
-    with pytest.raises(InputError, match=r"b.npy: no such file; the folder needs one file of rendered features per"):
+    with pytest.raises(InputError, match=r"b.npy: no such file; write the features of the rendered media to one file"):
         list(options_of(source, few, tmp_path))
 
 
@@ -217,21 +217,21 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set of the run has"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set of the run has"),
         (
             lambda data: without_rows(data, set(training_ids(data)[:2])),
             "planted: lacks 2 of the 64 training items of the run (train-0, train-1); add them, or continue",
         ),
         (
             lambda data: replace(data, ids=tuple(f"x{name}" for name in data.ids)),
-            "planted: has 0 of the 64 training items of the run; pass features of the same dataset",
+            "planted: has only 0 of the 64 training items of the run; pass features that another encoder",
         ),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "has other positives than in the data of the run"),
-        (paired_by_matrix, "planted: positives are defined by a matrix, so rows are not paired one to one"),
+        (other_groups, "is grouped with other items than in the data of the run"),
+        (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )
 def test_data_that_do_not_fit(change: Callable[[FeatureSet], FeatureSet], message: str, tmp_path: Path) -> None:

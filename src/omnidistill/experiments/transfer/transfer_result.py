@@ -21,7 +21,7 @@ class Transfer(SavedTables[TransferContent]):
 
     Attributes:
         content: all measurements; the content of transfer.json.
-        failures: always empty, because an error ends the computation.
+        failures: always empty, because any error ends the computation.
         folder: the folder of the table; None if nothing was stored.
     """
 
