@@ -1,19 +1,25 @@
-"""Merge sets of the same modalities into one set, without the data that they were distilled from.
+"""Merge synthetic sets of the same modalities into one set, without the data that they were distilled from.
 
-**Recipe "anchor".** Heads are a ridge regression from the rows of a set to anchors of its own (`training.recipes.
-anchor_regression`). The anchors of different sets have nothing in common, so the outputs of the sets are concatenated:
+**Recipe "anchor".** Heads are computed by ridge regression from the rows of a set to anchors, and every set has its own
+anchors (`training.recipes.anchor_regression`). The anchors of different sets have nothing in common, so the outputs of
+the heads of all sets are concatenated:
 
     H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
 
 W_sm are the heads of set s, u_sm is the mean length of their outputs on the rows of the set, and w_s = N_s / sum N. An
-inner product of outputs of H is the weighted mean of those of the sets. One regression on the concatenated rows does
-not give these heads: sets that know the same direction have nearly parallel rows with different anchors, and the
-regression would fit their differences. The outputs are therefore rotated to their canonical basis Q on the rows of all
-sets (`anchor_map.canonical_basis_of_outputs`; row i of a set is divided by sqrt(i), as in `anchor_regression.cut`), the
-first N outputs are retained, and the rows of the merged set are the dual frame of Q^T H, from which the recipe computes
-these heads again.
+inner product of outputs of H is the weighted mean of the inner products of the sets.
 
-**Other recipes.** Rows are concatenated, and rows of different sets do not match. Students take the steps of all sets.
+One regression on the concatenated rows does not give these heads. If two sets contain the same direction, they have
+nearly parallel rows with different anchors, and the regression would fit the differences of these rows. Instead, the
+rows of the merged set are computed from H:
+
+1. Rotate the outputs to their canonical basis Q on the rows of all sets (`anchor_map.canonical_basis_of_outputs`). For
+   this, row i of a set is divided by sqrt(i), as in `anchor_regression.cut`.
+2. Keep the first N outputs.
+3. The rows are the dual frame of Q^T H, from which the recipe computes these heads again.
+
+**Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
+steps is the sum over all sets.
 
 Shapes: N_s rows of set s, N rows of the result, p_m feature width.
 """
@@ -104,7 +110,7 @@ def most_rows(sets: Sequence[DistilledSet]) -> int:
 
 
 def concatenated_heads(sets: Sequence[DistilledSet]) -> Heads:
-    """Return the heads H of sets with the recipe "anchor" (sum N_s x p_m, float64); see the module docstring."""
+    """Return the concatenated heads H_m of sets with the recipe "anchor", as the module docstring defines them."""
     total = sum(distilled.size for distilled in sets)
     parts: dict[str, list[Tensor]] = {name: [] for name in sets[0].modalities}
     for distilled in sets:
@@ -133,9 +139,9 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
 
 
 def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n _"]]:
-    """Return the rows of all sets, with row i of a set divided by sqrt(i), and the same rows with the opposite sign.
+    """Return the rows of all sets, with row i of a set divided by sqrt(i), followed by the negatives of these rows.
 
-    Their mean is therefore zero; centring N rows would lose one of their N directions.
+    The negatives make the mean zero without centring. Centring N rows would lose one of their N directions.
     """
     scales = torch.cat([torch.arange(1, distilled.size + 1, device="cpu").double().rsqrt() for distilled in sets])
     rows = {}
@@ -148,9 +154,9 @@ def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n 
 def _dual_rows(
     heads: Mapping[str, Float64[Tensor, "N _"]], storage: Storage
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
-    """Return latent rows and ridges from which the recipe computes the heads, as closely as the storage permits.
+    """Return latent rows and ridges from which the recipe computes given heads, as closely as the storage permits.
 
-    The ridge of a modality is the candidate whose heads have the largest cosine with the given heads.
+    The ridge of a modality is the candidate whose heads have the largest cosine similarity to the given heads.
     """
     latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
     rows = {name: x.double() for name, x in storage.expand(latent).items()}
@@ -184,7 +190,7 @@ def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSe
 
 
 def _block_similarity(sets: Sequence[DistilledSet], num_views: int) -> tuple[Similarity, dict[str, Tensor]]:
-    """Return the similarity of the concatenated rows: rows of different sets do not match."""
+    """Return the target similarity of concatenated rows. It is block diagonal: rows of different sets do not match."""
     kinds = {type(distilled.spec.similarity) for distilled in sets}
     if kinds == {FixedIdentity}:
         return FixedIdentity(), {}
@@ -222,7 +228,7 @@ def _as_set(
 
 
 def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
-    """Return the common provenance: what is equal in all sets, and the licences of all."""
+    """Return the provenance of the merged set: methods, names and notes of all sets, encoders, and all licences."""
     known = [distilled.provenance for distilled in sets]
     encoders = next((each.encoders for each in known if each.encoders), None)
     names = list(dict.fromkeys(each.name for each in known if each.name))
@@ -238,7 +244,7 @@ def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
 
 
 def _licences(known: Sequence[Provenance]) -> Json:
-    """Return the licences of all sets by part. A set without licences is listed, so that its licence stays unknown."""
+    """Return the licences of all sets, by part. A set without recorded licences is listed as "not recorded"."""
     if all(each.licences == known[0].licences for each in known):
         return known[0].licences
     merged: dict[str, Json] = {}
