@@ -25,7 +25,7 @@ class Select(TunedMethod):
     """Real rows chosen by a selector, or averages of real rows."""
 
     selector: AnySelector = RandomRows()
-    """How rows are chosen."""
+    """Selector that chooses the real rows of the set."""
 
     @property
     def set_similarity(self) -> Similarity:

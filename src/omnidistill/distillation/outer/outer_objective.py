@@ -70,7 +70,7 @@ class OuterObjective(Component):
     """Base class for the settings of outer objectives."""
 
     uses_experts: ClassVar[bool] = False
-    """Whether `bind` needs an expert buffer."""
+    """Whether the method `bind` needs expert trajectories in `Material.experts`."""
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:

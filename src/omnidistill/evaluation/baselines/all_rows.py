@@ -46,7 +46,8 @@ class AllRowsOwn(Baseline):
     """Heads trained on all rows by the objective with which students train on the set."""
 
     objective: AnyObjective | None = None
-    """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
+    """Loss that the heads minimise. If absent, the table has one such baseline for each loss that students of its sets
+    minimise. InfoNCE at the temperature of the evaluation is omitted, because the baseline `full` uses it."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the `objective` of this baseline."""

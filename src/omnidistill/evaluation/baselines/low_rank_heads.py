@@ -40,7 +40,7 @@ class LowRank(Baseline):
     sized: ClassVar[bool] = True
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.003, 0.01)
-    """Candidate step sizes for Adam; the one with the best validation score is used."""
+    """Candidate learning rates of Adam; chosen on validation."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the rank of the update is at least 2 and less than every dimension of the initial heads."""

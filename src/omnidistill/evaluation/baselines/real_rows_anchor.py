@@ -51,10 +51,11 @@ class RealRowsAnchor(Baseline):
     needs_start: ClassVar[bool] = False
     stores_heads: ClassVar[bool] = True
     title: ClassVar[str]
-    """What the rows are, as it appears in the label."""
+    """Kind of real rows that the baseline uses, such as "group means". It is part of the label in tables."""
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    """Candidate ridges of the regression, relative to the mean squared length of the rows; chosen on validation."""
+    """Candidate ridges of the regression from rows to anchors, relative to the mean squared length of the rows; chosen
+    on validation."""
 
     @abstractmethod
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:

@@ -23,7 +23,7 @@ class TransferSettings(Settings):
     """Which ways to use a set with a new encoder `transfer` compares, and candidate values of their settings."""
 
     kind: Literal["transfer"] = "transfer"
-    """Distinguishes presets of `transfer` from those of `compare`."""
+    """Marks a TOML file as the settings of `transfer`, not of another comparison."""
 
     options: tuple[str, ...] = OPTIONS
     """Ways to use the set with another encoder: "mixture" (rows are mixtures of items, learned or fitted to the set),

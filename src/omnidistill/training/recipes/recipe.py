@@ -49,7 +49,7 @@ class Recipe(Component):
     """Base class of recipes, which train models on a synthetic set."""
 
     per_modality: ClassVar[str | None] = None
-    """Name of the setting that has one value per modality, if there is one."""
+    """Name of the setting of the recipe that has one value per modality; None if there is no such setting."""
 
     num_steps: Annotated[int, Field(ge=0)]
     """Number of training steps; 0 for a solution in closed form."""
