@@ -102,7 +102,7 @@ class WithTask:
 
 @outer_objectives.register("task")
 class TaskObjective(OuterObjective):
-    """InfoNCE of the trained student on real rows. Needs no experts."""
+    """InfoNCE loss of the trained student on real rows. It needs no experts."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt",)
 

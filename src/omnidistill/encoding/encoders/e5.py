@@ -79,5 +79,5 @@ class E5Small(Lazy):
 @encoders.register("e5-small")
 @encoder_factory("none", E5Small.licence, cites=("multilingual-e5",), aliases=("multilingual-e5", "e5"))
 def e5_small(source: None, device: str) -> E5Small:
-    """Text encoder multilingual-E5-small, feature width 384; runs on CPU; 4-bit weights come with a Python package."""
+    """Text encoder multilingual-E5-small, feature width 384. It runs on CPU; a Python package contains the weights."""
     return E5Small()

@@ -35,7 +35,7 @@ from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 @baselines.register("low-rank")
 class LowRank(Baseline):
-    """Heads trained on all rows, with an update whose rank is at most the number of rows of a set."""
+    """Heads trained on all rows. The rank of their update is limited to the number of rows of a set."""
 
     sized: ClassVar[bool] = True
 
