@@ -44,7 +44,7 @@ def test_data_are_added_without_the_data_of_the_earlier_set(folder: Path) -> Non
     assert validation_score(grown.train(), new) > validation_score(earlier.train(), new)
     other = cli("distill", "--add", folder / "SECOND", "--from", folder / "GROWN", *FEW, "-o", folder / "GROWN",
                 "--resume")  # fmt: skip
-    assert "GROWN: contains another run, which adds data to another set" in other.err
+    assert "GROWN: contains a run that adds data to another set" in other.err
     shutil.rmtree(folder / "GROWN" / "distilled")  # as after an interruption
     again = cli(
         "distill", "--add", folder / "SECOND", "--from", folder / "RUN", *FEW, "-o", folder / "GROWN", "--resume"
@@ -72,7 +72,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
     before = contents(output)
     refused = cli("merge", *sets, "-o", output)
     assert (refused.code, refused.err) == (
-        2, f"omnidistill: {output}: exists; choose another folder, or replace the set with --force\n"
+        2,
+        f"omnidistill: {output}: already exists; choose another folder, or use --force to replace the set in it\n",
     )  # fmt: skip
     assert contents(output) == before
     told = json.loads(cli("merge", output, "--bytes", str(merged.bytes - 100), "--force", "-o", output, "--json").out)
@@ -85,8 +86,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
         ("merge RUN -o M", "pass two or more sets, or one set and a smaller size or budget"),
         ("merge RUN GROWN --size 8 --bytes 9kB -o M", "--size 8 and --bytes 9kB: both set the size"),
         ("merge RUN GROWN --bytes 1% -o M", "--bytes 1%: a percentage needs the data"),
-        ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; 2 rows take "),
-        ("merge RUN GROWN --size 99 -o M", "--size 99: the sets know at most "),
+        ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; pass at least "),
+        ("merge RUN GROWN --size 99 -o M", "--size 99: merging these sets gives at most "),
         ("merge RUN SECOND -o M", "SECOND"),
         ("merge RUN GROWN -o SECOND --force", "SECOND"),
         ("distill -o M", "pass the dataset SET, or new data with --add NEW --from RUN"),

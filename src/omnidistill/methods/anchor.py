@@ -66,33 +66,34 @@ class AnchorMethod(Method):
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
     outer: AnyObjective = InfoNCE()
-    """Objective of the heads on real rows; the rows are learned to minimise it."""
+    """Loss of trained heads on real rows. The synthetic rows are learned to minimise this loss."""
     start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share c of the loss that is computed on the heads stacked on the initial heads; 0: the initial heads are not
-    used for learning."""
+    """Weight, in [0, 1], of the loss of the trained heads stacked on initial heads; the loss of the trained heads alone
+    has the remaining weight. With 0, the initial heads are not used for learning."""
     weight: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Weight of the set when its heads are stacked on initial heads; 1: trained heads do not use the initial heads;
-    absent: chosen on validation."""
+    """Weight of the heads computed from the set when they are stacked on initial heads. With 1, the result does not use
+    the initial heads. If absent, the weight is chosen on validation."""
     keep_width: bool = False
-    """Whether stacked heads are cut to the width of the initial heads."""
+    """Whether stacked heads are reduced to the output width of the initial heads."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
-    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    """Candidate ridges for the CCA that initialises the synthetic rows, relative to the mean eigenvalue of each
+    covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
-    """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    """Candidates for the initial ridge of the regression from rows to anchors; chosen on validation."""
     cutoffs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.125, 0.25, 0.5, 0.7, 1.0)
-    """Candidate cutoffs, beyond which outputs count less, as shares of the number of rows; empty: all outputs count
-    alike. A set has a cutoff only if its validation score is then clearly better."""
+    """Candidate cutoffs, as fractions of the number of rows. Head outputs beyond the cutoff count less. A set gets a
+    cutoff only if its validation score is then clearly better; if the list is empty, it never has one."""
     iterations: Annotated[int, Field(ge=0)] = 60
-    """Iterations of Adam; 0: the rows stay in their closed form."""
+    """Number of iterations of Adam. With 0, the rows keep their initial values, which are in closed form."""
     learning_rate: Positive = 0.01
-    """Learning rate of Adam, for rows whose root mean square is 1, and for the logarithms of the ridges."""
+    """Learning rate of Adam for the rows (scaled to a root mean square of 1) and the logarithms of the ridges."""
     real_rows: Annotated[int, Field(ge=2)] = 750
-    """Real rows per iteration, or all training rows if there are fewer."""
+    """Number of real rows per iteration; all training rows if there are fewer."""
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the rate (bits per number of the storage) in the loss. The size of a set is fixed, so rows with a
-    smaller rate get finer steps."""
+    """Weight, in the loss, of the estimated bits per number of the stored rows. The size of a set is fixed, so rows
+    that need fewer bits are quantised with finer steps."""
     validate_every: Count = 10
-    """Iterations between validations."""
+    """Number of iterations between validations."""
 
     @property
     def may_return_fewer(self) -> bool:

@@ -1,7 +1,7 @@
-"""A contact sheet: one picture with pairs of the nearest real medium (left) and the rendered one (right).
+"""A contact sheet: one picture with pairs of the nearest real medium (left) and the rendered medium (right).
 
-Every rendered row has one pair per modality with pictures (images, middle frames of videos, spectrograms). The number
-below a pair is the cosine similarity of the rendered medium and the row.
+Every rendered row has one pair for each modality that can be shown as a picture: images, middle frames of videos, and
+spectrograms. The number below a pair is the cosine similarity between the features of the rendered medium and the row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _GAP, _CAPTION, _PAIRS_ACROSS = 8, 16, 6
 
 
 def contact_sheet(content: RenderContent, folder: Path) -> bytes | None:
-    """Return the sheet as a PNG file; None if no modality has pictures.
+    """Return the contact sheet as the bytes of a PNG file; None if no modality has pictures.
 
     Args:
         content: the rendered media.

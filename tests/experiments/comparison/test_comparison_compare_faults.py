@@ -205,5 +205,5 @@ def test_a_damaged_result_is_found_before_anything_runs(
         with pytest.raises(InputError, match=f"{damaged}: invalid content"):
             made.compare(copied, FEW, resume=True)
     save_artifact(damaged, "ranking", {"x": next(iter(stored.tensors.values()))}, stored.meta)
-    with pytest.raises(InputError, match="damaged or from another version"):
+    with pytest.raises(InputError, match="is damaged, or was written by another version"):
         made.compare(copied, FEW, resume=True)

@@ -181,7 +181,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\) and type float32, expected floats of"):
         list(options_of(source, few, tmp_path))
     (tmp_path / "b.npy").unlink()
-    with pytest.raises(InputError, match=r"b.npy: no such file; the folder needs one file of rendered features per"):
+    with pytest.raises(InputError, match=r"b.npy: no such file; write the features of the rendered media to one file"):
         list(options_of(source, few, tmp_path))
 
 
@@ -199,7 +199,7 @@ def test_files_and_an_existing_table(tmp_path: Path) -> None:
     assert type(saved.content).from_json(tree, "transfer.json") == saved.content
     assert (tmp_path / "transfer.md").read_text("utf-8") == saved.table() + "\n"
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"transfer.json: exists; choose another folder, or replace it with force"):
+    with pytest.raises(InputError, match=r"transfer.json: already exists; choose another folder, or use force"):
         transfer(result(), new(), data=old(), folder=tmp_path, settings=FAST, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -218,21 +218,21 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set of the run has"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set of the run has"),
         (
             lambda data: without_rows(data, set(training_ids(data)[:2])),
             "planted: lacks 2 of the 64 training items of the run (train-0, train-1); add them, or continue",
         ),
         (
             lambda data: replace(data, ids=tuple(f"x{name}" for name in data.ids)),
-            "planted: has 0 of the 64 training items of the run; pass features of the same dataset",
+            "planted: has only 0 of the 64 training items of the run; pass features that another encoder",
         ),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "has other positives than in the data of the run"),
-        (paired_by_matrix, "planted: positives are defined by a matrix, so rows are not paired one to one"),
+        (other_groups, "is grouped with other items than in the data of the run"),
+        (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )
 def test_data_that_do_not_fit(change: Callable[[FeatureSet], FeatureSet], message: str, tmp_path: Path) -> None:
@@ -262,5 +262,5 @@ def test_runs_must_be_of_the_same_data() -> None:
     other: DistillResult = replace(result(), fingerprint="0" * 64)
     with pytest.raises(InputError, match="data: these are not the data of this result"):
         transfer([result(), other], new(), data=old(), settings=FAST, progress=False)
-    with pytest.raises(InputError, match="rendered='R': pass a single run and the data of a single new encoder"):
+    with pytest.raises(InputError, match="rendered='R': rendered media belong to one set and one encoder"):
         transfer(result(), [new(), old()], data=old(), rendered=Path("R"), settings=FAST, progress=False)

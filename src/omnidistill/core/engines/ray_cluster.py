@@ -154,7 +154,10 @@ class RayEngine:
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return the CPUs per unit of work: one per thread or helper process, at most those of the largest machine."""
+        """Return the number of CPUs to reserve per unit of work.
+
+        This is one per thread or helper process, but no more than the largest machine has.
+        """
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(

@@ -28,8 +28,9 @@ def require_new(path: Path, force: bool) -> None:
     if not path.is_file():
         raise InputError(f"{path}: exists and is not a regular file; choose another path")
     if not force:
-        remedy = f"use {argument('force', True)} to replace it, or choose another output"
-        raise InputError(f"{path}: already exists; {remedy}")
+        raise InputError(
+            f"{path}: already exists; use {argument('force', True)} to replace it, or choose another output path"
+        )
 
 
 def require_new_folder(folder: Path, force: bool) -> None:
