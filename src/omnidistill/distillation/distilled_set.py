@@ -344,7 +344,7 @@ class DistilledSet:
         digest = hashlib.sha256()
         for name, tensor in sorted(_section(self.tensors, "rows").items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+            digest.update(tensor.reshape(-1).cpu().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     @staticmethod
@@ -370,9 +370,9 @@ class DistilledSet:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
         loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        _check_tensors(loaded, where)
         loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
         object.__setattr__(loaded, "file_bytes", artifact.bytes)
-        _check_tensors(loaded, where)
         return loaded
 
 
