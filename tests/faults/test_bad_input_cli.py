@@ -128,7 +128,7 @@ def vector(arrays: Arrays, rows: Rows) -> None:
         (not_a_number, ("'b'", "row 7", "i7", "nan")),
         (infinite, ("'a'", "row 3", "i3", "inf")),
         (zero_row, ("'a'", "row 4", "i4", "cosine similarity is undefined")),
-        (duplicate_id, ("'i2'", "line", "unique")),
+        (duplicate_id, ("'i2'", "line ", " both have this id", "unique")),
         (crossing_group, ("'g0'", "'train'", "'test'")),
         (unknown_split, ("'holdout'",)),
         (no_train, ("'train'",)),

@@ -160,7 +160,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     [
         ("sise = [10]", "unknown setting 'sise'; did you mean 'sizes'?"),
         ("xyzzy = 1", "unknown setting 'xyzzy'; known here: baselines, bytes, layout, methods"),
-        ('methods = [{ preset = "hopa", setings = [] }]', "did you mean 'settings'?"),
+        ('methods = [{ preset = "hopa", setings = [] }]', "did you mean 'methods.0.settings'?"),
         ('methods = [{ preset = "hopa", xyzzy = 1 }]', "known here: each_anchor, label, preset, settings"),
         ('methods = [{ label = "x" }]', "methods.0.preset"),
         ("methods = [5]", "methods.0"),
