@@ -60,7 +60,7 @@ def add(group: CommandGroup) -> None:
         help="encoder of a modality, as for 'encode'; may be repeated (default: the encoders that the dataset records, "
         "if their weights come with a package)",
     )
-    parser.add_argument("--steps", type=int, metavar="T", help="steps of optimisation (default: 48)")
+    parser.add_argument("--steps", type=int, metavar="T", help="steps of optimisation (default: 64)")
     parser.add_argument(
         "--start",
         choices=("nearest", "blank"),

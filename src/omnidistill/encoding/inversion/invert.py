@@ -32,7 +32,7 @@ from omnidistill.encoding.inversion.canvas import Canvas, Invertible
 class InversionSettings(Settings):
     """How media are optimised."""
 
-    num_steps: Count = 48
+    num_steps: Count = 64
     """Steps of Adam."""
     learning_rate: Positive = 0.02
     """Learning rate of Adam, with cosine decay; pixels are in [0, 1]."""
@@ -40,10 +40,11 @@ class InversionSettings(Settings):
     """Initial values: the real item with the nearest features, or grey pixels and faint noise."""
     parametrisation: Literal["plane", "fourier"] = "plane"
     """What Adam acts on: the values, or their Fourier coefficients."""
-    smoothness: Annotated[float, Field(ge=0)] = 1.0
+    smoothness: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the total variation. That of a picture is typically 0.001 to 0.02."""
-    jitter: Annotated[int, Field(ge=0)] = 4
-    """Largest random translation per step, in pixels or columns; spectrograms move only in time."""
+    jitter: Annotated[int, Field(ge=0)] = 0
+    """Largest random translation per step, in pixels or columns; spectrograms move only in time. Translations lower the
+    cosine similarity that is reached."""
     batch_size: Count = 4
     """Number of pictures, frames or sounds that are optimised at once."""
     seconds: Positive = 2.0
