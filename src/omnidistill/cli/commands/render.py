@@ -62,7 +62,7 @@ def add(group: CommandGroup) -> None:
         help="encoder of one modality, such as image=clip-image:SOURCE; can be repeated (default: the encoder recorded "
         "in the dataset, if its weights are part of a Python package)",
     )
-    parser.add_argument("--steps", type=int, metavar="T", help="gradient steps per medium (default: 48)")
+    parser.add_argument("--steps", type=int, metavar="T", help="gradient steps per medium (default: 64)")
     parser.add_argument(
         "--start",
         choices=("nearest", "blank"),

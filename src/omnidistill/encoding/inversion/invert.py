@@ -32,7 +32,7 @@ from omnidistill.encoding.inversion.canvas import Canvas, Invertible
 class InversionSettings(Settings):
     """How pictures, videos and sounds are optimised so that their features get a given direction."""
 
-    num_steps: Count = 48
+    num_steps: Count = 64
     """Number of steps of Adam."""
     learning_rate: Positive = 0.02
     """Learning rate of Adam, with cosine decay. Pixels are in [0, 1]."""
@@ -42,11 +42,12 @@ class InversionSettings(Settings):
     parametrisation: Literal["plane", "fourier"] = "plane"
     """Parameters that Adam changes: "plane" (pixels, or values of a spectrogram) or "fourier" (the Fourier coefficients
     of these values)."""
-    smoothness: Annotated[float, Field(ge=0)] = 1.0
+    smoothness: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the total variation, the penalty on differences between neighbouring values. That of a picture is
     typically 0.001 to 0.02."""
-    jitter: Annotated[int, Field(ge=0)] = 4
-    """Largest random shift per step, in pixels (in columns for spectrograms, which are shifted only in time)."""
+    jitter: Annotated[int, Field(ge=0)] = 0
+    """Largest random shift per step, in pixels (in columns for spectrograms, which are shifted only in time). Shifts
+    lower the cosine similarity that is reached."""
     batch_size: Count = 4
     """Number of pictures, frames or sounds that are optimised at once."""
     seconds: Positive = 2.0
