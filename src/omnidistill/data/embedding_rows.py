@@ -135,7 +135,7 @@ def _mapped(path: Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
     except Exception as error:  # for damaged or truncated files and Python objects, NumPy raises many types of errors
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a complete .npy file of numbers ({reason}); save the array again") from None
+        raise InputError(f"{path}: not a complete .npy file of numbers ({reason}); save the array again") from error
 
 
 def _checked_shape(rows: EmbeddingRows) -> EmbeddingRows:

@@ -6,12 +6,14 @@ rows x width. Whole numbers are converted to float32.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +23,6 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
 from omnidistill.data.names import check_modality_names
-from omnidistill.data.npy_header import check_declared_sizes
 from omnidistill.io.artifacts import map_file, read_tensors
 from omnidistill.io.input_files import check_expansion, open_input, regular_file
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
+_NPY = b"\x93NUMPY"
 _VALUE_BYTES = 8  # memory for one value of a Parquet column
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -171,9 +173,7 @@ def _only(path: Path) -> Tensor:
 def _npz(path: Path) -> dict[str, Tensor]:
     with open_input(path) as file, _numpy_errors(path):
         if zipfile.is_zipfile(file):
-            num_bytes = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
-            check_expansion(path, num_bytes, "save the arrays without compression (numpy.savez)")
-            check_declared_sizes(path)
+            _check_archive(path, zipfile.ZipFile(file))
         file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else None
@@ -182,6 +182,32 @@ def _npz(path: Path) -> dict[str, Tensor]:
             f"{path}: contains a single array; save an .npz archive with one array per modality (numpy.savez)"
         )
     return {name: _from_numpy(path, name, array) for name, array in arrays.items()}
+
+
+def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
+    """Check the sizes that an .npz archive and the arrays in it state, before memory is allocated for them."""
+    num_bytes = sum(entry.file_size for entry in archive.infolist())
+    check_expansion(path, num_bytes, "save the arrays without compression (numpy.savez)")
+    for entry in archive.infolist():
+        with archive.open(entry) as member:
+            if member.read(len(_NPY)) != _NPY:
+                continue
+            member.seek(0)
+            shape, dtype = read_npy_header(member)
+        if math.prod(shape) * dtype.itemsize > entry.file_size:
+            raise ValueError(f"{entry.filename} has {entry.file_size} bytes, but shape {shape} and dtype {dtype}")
+
+
+def read_npy_header(file: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the shape and the dtype from the header of a .npy file, without the values.
+
+    Raises:
+        ValueError: this is not a .npy file; NumPy raises other types of errors, too, for damaged headers.
+    """
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _npy(path: Path) -> dict[str, Tensor]:

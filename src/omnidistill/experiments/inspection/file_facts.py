@@ -16,7 +16,7 @@ import numpy as np
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
-from omnidistill.data.npy_header import read_header
+from omnidistill.data.sources import read_npy_header
 from omnidistill.encoding.manifests.manifest import read_manifest
 from omnidistill.experiments.inspection.artifact_facts import provenance
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
@@ -71,7 +71,7 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
     with open_input(path) as file, zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             with archive.open(name) as member:
-                shape, dtype = read_header(member)
+                shape, dtype = read_npy_header(member)
             kind = f"{_KINDS.get(dtype.kind, 'OTHER')}{'' if dtype.kind == 'b' else 8 * dtype.itemsize}"
             tensors[name.removesuffix(".npy")] = TensorFacts(kind, shape, dtype.itemsize * math.prod(shape))
     metadata = tensors.get("metadata")

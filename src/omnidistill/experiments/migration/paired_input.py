@@ -155,7 +155,7 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
         reason = " ".join(str(error).split())
         raise InputError(
             f"{name}: cannot be read ({reason}); pass a .npy file, or a text file with one group per line"
-        ) from None
+        ) from error
     if len(labels) != num_rows:
         raise InputError(f"{name}: found {len(labels)} groups for {num_rows} rows; pass one group per row")
     return labels

@@ -44,7 +44,9 @@ def require_new_folder(folder: Path, force: bool) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file, but the output is a folder; choose another path")
     if not force and not is_new_folder(folder):
-        raise InputError(f"{folder}: is not empty; choose another folder, or replace it with {argument('force', True)}")
+        raise InputError(
+            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to replace its content"
+        )
 
 
 def is_new_folder(folder: Path) -> bool:
