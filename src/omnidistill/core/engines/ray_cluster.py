@@ -134,7 +134,7 @@ class RayEngine:
                 ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except SystemExit as error:  # from Ray's own handler of SIGTERM
             raise Interrupted(signal.SIGTERM) from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises many types, for example Exception if a node does not start in time
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "
                 f"that the cluster is running ('ray status'), or use {argument('engine', 'ray')} to start a cluster "
