@@ -45,7 +45,8 @@ def require_new_folder(folder: Path, force: bool) -> None:
         raise InputError(f"{folder}: is a file, but the output is a folder; choose another path")
     if not force and not is_new_folder(folder):
         raise InputError(
-            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to replace earlier output in it"
+            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to replace earlier "
+            "output in it"
         )
 
 
