@@ -27,6 +27,8 @@ jaxtyping.jaxtyped = type_checks.checked  # the import hook decorates with it
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell that runs the tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Seconds until the process of W&B must have started and answered: on a busy machine that takes longer than it allows.
 os.environ |= {"WANDB_X_SERVICE_WAIT": "600", "WANDB_INIT_TIMEOUT": "600"}

@@ -226,7 +226,8 @@ def test_a_budget_is_kept_and_used(preset: str, budget: str, tmp_path: Path) -> 
     distilled = config.distill.run(without_experts(task_of(tmp_path, config, data))).distilled
     distilled.save(tmp_path / "set")
     limit = 1000 * int(budget[0])
-    row = (100 + 110) * (2.8 / 8 if preset == "anchor-coded" else 4) + 4
+    storage = distilled.spec.storage
+    row = (100 + 110) * (storage.bits / 8 if isinstance(storage, CodedStorage) else 4) + 4
     assert distilled.bytes == shipped(tmp_path / "set")
     assert limit - max(row + 16, 0.02 * limit) <= distilled.bytes <= limit
 
