@@ -109,7 +109,7 @@ def emoji_manifest(packages: Path, folder: Path, styles: Sequence[str], count: i
             media = {"image": image, "text": emoji.captions["text"][row], "audio": f"{style}/{sound}"}
             rows.append(Row(emoji.ids[row], emoji.groups[row], emoji.splits[row], media))
     manifest = Manifest(tuple(rows), {"image": "image", "text": "text", "audio": "audio"}, folder)
-    write_manifest(manifest, folder / "items.csv")
+    write_manifest(manifest, folder / "items.csv", force=True)
     return manifest
 
 

@@ -50,11 +50,11 @@ def test_a_command_raises_the_signal_and_the_second_one_ends_the_process(number:
 
 def raise_twice_while_deferred(number: signal.Signals) -> None:
     with interrupt_deferred() as interrupted:
-        assert interrupted() is None
+        assert interrupted.signal() is None
         signal.raise_signal(number)
         with pytest.raises(Interrupted):
             signal.raise_signal(number)
-        stop = interrupted()
+        stop = interrupted.signal()
         assert stop is not None
         assert stop.exit_code == EXIT_CODES[number]
 

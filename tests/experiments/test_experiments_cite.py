@@ -63,7 +63,7 @@ def test_a_run_cites_its_method_and_the_encoders_of_its_data(tmp_path: Path) -> 
     [
         ("hoppa", "did you mean 'hopa'"),
         ("imagebindd-x", "pass a folder, a method, an encoder"),
-        ("EMPTY", "contains neither a run nor a set"),
+        ("EMPTY", "contains neither a run nor a synthetic set"),
     ],
 )
 def test_what_cannot_be_cited_is_told(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

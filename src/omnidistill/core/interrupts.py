@@ -71,6 +71,10 @@ class _Handler:
             self.ends_process = self.of_command
         return self._pending
 
+    def drop(self) -> None:
+        """Forget the deferred signal. The next one counts as the first."""
+        self._pending = None
+
 
 @contextmanager
 def signals_raised(permanent: bool = False) -> Iterator[None]:
@@ -93,25 +97,43 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
             _restore(installed)
 
 
-@contextmanager
-def interrupt_deferred() -> Iterator[Callable[[], Interrupted | None]]:
-    """Defer the first signal within the block, and yield a function that returns it, or None if there was no signal.
+class Deferred:
+    """Gives a block access to the deferred signal.
 
-    A second signal raises `Interrupted` immediately. A signal that the block does not raise is raised at its end.
-    Outside the main thread, nothing is deferred.
+    Attributes:
+        finished: whether the result of the block is complete. The block sets it; a deferred signal is then dropped, so
+            that it does not discard the result.
+    """
+
+    def __init__(self, handler: _Handler | None) -> None:
+        self._handler, self.finished = handler, False
+
+    def signal(self) -> Interrupted | None:
+        """Return the deferred signal, if there is one. The caller saves its state and raises the signal."""
+        return None if self._handler is None else self._handler.pending()
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[Deferred]:
+    """Defer the first signal within the block.
+
+    A second signal raises `Interrupted` immediately. A signal that the block does not raise is raised at its end,
+    unless the block is `finished`. Outside the main thread, nothing is deferred.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+        yield Deferred(None)
         return
     handler = _current() or _Handler()
     installed = _install(handler)
-    handler.deferring = True
+    handler.deferring, deferred = True, Deferred(handler)
     try:
-        yield handler.pending
+        yield deferred
     finally:
         handler.deferring = False
         _restore(installed)
-    if (stop := handler.pending()) is not None:
+    if deferred.finished:
+        handler.drop()
+    elif (stop := deferred.signal()) is not None:
         raise stop
 
 

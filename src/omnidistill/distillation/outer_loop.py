@@ -200,16 +200,15 @@ class _Loop:
                 state.iteration += 1
                 over = self._logged(record, (), tracker)
                 progress.advance(1, loss=record.values["loss"])
-                if (
-                    over
-                ):  # no checkpoint is needed: a run that is interrupted here resumes earlier and ends in the same way
+                if over:  # no checkpoint is needed: a run that is killed here resumes earlier and ends in the same way
                     break
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     save()
                     saved_at = time.monotonic()
-                if (stop := interrupted()) is not None:
+                if (stop := interrupted.signal()) is not None:
                     save()
                     raise stop
+            interrupted.finished = True
         best = state.best
         tensors, iteration = (best.tensors, best.iteration) if best.tensors else (self._result(), state.iteration)
         result = self._distilled(tensors, iteration, best)

@@ -128,7 +128,7 @@ def test_the_files_that_hold_the_vocabulary(tmp_path: Path, tokenizer: ClipToken
             r"cannot be read as a BPE vocabulary",
         ),
         ("tokenizer.json", b'{"model": {}}', r"tokenizer\.json: cannot be read as a BPE vocabulary"),
-        ("vocab.json", b"{}", r"expected one of merges\.txt"),
+        ("vocab.json", b"{}", r"add one of the files merges\.txt"),
     ],
 )
 def test_files_that_do_not(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -307,7 +307,11 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "bytes with means and manifest")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
         ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "numbers of rows in its paper", "instead of 'bytes'")),
-        (("apm",), {"bytes": ["50%"], "settings": ("distill.rho=1.0",)}, ("distill.rho=1.0", "no method")),
+        (
+            ("apm",),
+            {"bytes": ["50%"], "settings": ("distill.rho=1.0",)},
+            ("distill.rho=1.0", "none of the compared methods"),
+        ),
         (({"preset": "apm", "settings": ["distill.rho=1.0"]},), {"bytes": ["50%"]}, ("method apm: ", "'distill.rho'")),
     ],
 )
@@ -373,13 +377,17 @@ def test_all_the_settings_of_these_tests_are_used(data: FeatureSet) -> None:
         (("three-pair",), {"settings": ("experts.objective.anchor=z",)}, ("anchor 'z'", "a, b, c")),
         (("lors-separate",), {"settings": ("distill.student.anchor=a",)}, ("anchor 'a'", "b, c")),
         (({"preset": "hopa", "each_anchor": True},), {}, ("hopa (a)", "12 rows", "unknown setting")),
-        (("herding", "apm"), {"settings": ("distill.iterations=7",)}, ("distill.iterations=7", "no method")),
+        (
+            ("herding", "apm"),
+            {"settings": ("distill.iterations=7",)},
+            ("distill.iterations=7", "none of the compared methods"),
+        ),
         (
             ("hopa",),
             {"settings": ("distill.itertions=7",)},
             ("none of the compared methods", "did you mean 'distill.iterations'"),
         ),
-        (("hopa",), {"settings": ("iterations",)}, ("setting iterations", "no method")),
+        (("hopa",), {"settings": ("iterations",)}, ("setting iterations", "none of the compared methods")),
         (
             ("hopa",),
             {"settings": ("distill.target=task",)},

@@ -172,6 +172,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "bind": {
         f"{where}{key}": value for where in BOTH for key, value in (("kind", "pairwise-wbce"), ("anchor", "text"))
     },
+    "mixture": {"distill.kind": "mixture", "distill.weight_bits": 6, "distill.iterations": 140},
     "mtt": {
         "distill.student.kind": "infonce",
         "experts.objective.kind": "infonce",

@@ -83,7 +83,7 @@ def test_ridge_is_the_one_that_validates_best(made: Made) -> None:
 
 def test_stacked_heads_have_the_width_of_the_model(made: Made) -> None:
     cell, rows = made.cell("table", ANCHOR, "stacked", "own"), the_set(made, "anchor")
-    recipe = Anchor(ridges=(cell.settings["ridge"],) * 3, weight=cell.settings["weight"])
+    recipe = rows.recipe.evolve(ridges=(cell.settings["ridge"],) * 3, weight=cell.settings["weight"])
     heads = rows.train(own_heads(made), width=8, recipe=recipe)
     assert heads["a"].shape == (8, 12)
     assert cell.recall == recalls(heads, made.data)

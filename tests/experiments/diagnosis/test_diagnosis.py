@@ -181,9 +181,9 @@ def replaced(run: Run, change: Callable[[DistilledSet], DistilledSet]) -> Distil
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"momentum": 0.9}, "the recipe has momentum 0.9 and weight decay 0, but the theory is about plain SGD"),
-        ({"weight_decay": 0.1}, "the recipe has momentum 0 and weight decay 0.1"),
-        ({"num_steps": 0}, "recipe 'sgd' with 0 training steps"),
+        ({"momentum": 0.9}, "recipe has momentum 0.9 and weight decay 0, but the theory is about plain SGD"),
+        ({"weight_decay": 0.1}, "recipe has momentum 0 and weight decay 0.1"),
+        ({"num_steps": 0}, "recipe 'sgd' with 0 steps"),
     ],
 )
 def test_recipes_without_a_trajectory_of_plain_sgd(run: Run, recipe: dict[str, Any], message: str) -> None:
@@ -198,14 +198,14 @@ def test_other_runs_that_cannot_be_diagnosed(run: Run, tmp_path: Path) -> None:
         measured(anchor, data)
     pairs = small_config("joint=false", "distill.iterations=1")
     several = distill(data, config=pairs, device="cpu", progress=False)
-    with pytest.raises(InputError, match=r"contains 3 sets, one per pair of modalities"):
+    with pytest.raises(InputError, match=r"has 3 synthetic sets, one per pair of modalities"):
         measured(several, data)
     lost = replaced(run, lambda each: replace(each, provenance=replace(each.provenance, initial_ids=())))
     with pytest.raises(InputError, match=r"initial training rows are known for only .*real_rows='nearest'"):
         measured(lost, data)
     with pytest.raises(InputError, match=r"unknown choice of real rows; choose from .*; did you mean 'nearest'"):
         measured(run, real_rows="nearst")
-    with pytest.raises(InputError, match=r"num_steps=0: at least one step"):
+    with pytest.raises(InputError, match=r"num_steps=0: the number of training steps"):
         measured(run, num_steps=0)
     with pytest.raises(InputError, match=r"not a run folder"):
         measured(tmp_path)

@@ -107,7 +107,9 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "render.json: already exists; use --force to replace it" in refused.err
     assert contents(tmp_path / "DIR") == before
-    tree = json.loads(cli(*command, "--steps", "2", "--rows", "1", "--force", "--json").out)
+    again = cli(*command, "--steps", "2", "--rows", "1", "--force", "--json")
+    assert again.code == 0, again
+    tree = json.loads(again.out)
     assert tree["settings"]["num_steps"] == 2
     assert [path.name for path in (tmp_path / "DIR" / "media" / "image").iterdir()] == ["row-0000.png"]
 

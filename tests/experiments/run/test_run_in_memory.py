@@ -107,7 +107,7 @@ def test_a_result_of_pairs_has_several_sets(data: FeatureSet) -> None:
     )
     assert [each.modalities for each in result.sets] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert "3 sets" in repr(result)
-    with pytest.raises(InputError, match=r"3 sets, one per pair of modalities; use result\.sets"):
+    with pytest.raises(InputError, match=r"3 synthetic sets, one per pair of modalities; use result\.sets"):
         result.set  # noqa: B018
 
 

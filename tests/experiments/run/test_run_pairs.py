@@ -88,7 +88,7 @@ def test_what_a_run_of_pairs_leaves(made: Path) -> None:
             {name: run.heads(features())[name] for name in part.modalities}
         )
     assert [found.modalities for found in run.sets()] == PAIRS
-    with pytest.raises(InputError, match="contains 3 sets, one per pair of modalities"):
+    with pytest.raises(InputError, match="has 3 synthetic sets, one per pair of modalities"):
         run.distilled()
 
 

@@ -241,7 +241,7 @@ def test_what_is_not_there_is_one_line(hub: Hub, tmp_path: Path, reference: str,
 def test_another_repository_and_a_folder_in_use(hub: Hub, tmp_path: Path) -> None:
     push(small_run(tmp_path / "RUN"), NAME)
     hub.repositories[NAME].commit({"README.md": b"# something else"})
-    with pytest.raises(InputError, match=r"no manifest.json"):
+    with pytest.raises(InputError, match=r"the file manifest.json is missing"):
         pull(NAME, tmp_path / "SET")
     with pytest.raises(InputError, match="not empty"):
         pull(NAME, tmp_path / "RUN")

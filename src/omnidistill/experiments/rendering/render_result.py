@@ -103,7 +103,7 @@ def save_rendered(
         Row(name, name, "train", {modality: medium.content for modality, medium in row.media.items()})
         for name, row in zip(ids, content.rows, strict=True)
     )
-    write_manifest(Manifest(rows, dict(content.kinds), folder), folder / "items.csv")
+    write_manifest(Manifest(rows, dict(content.kinds), folder), folder / "items.csv", force=True)
     if len(features) > 1:
         provenance: dict[str, Any] = {"name": f"rendered {content.run}".strip(), "encoders": dict(content.encoders)}
         steps = distilled.preprocessing.only(list(features))
