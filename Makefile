@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick check docs bench compare compare-quick clean
+.PHONY: demo test quick check docs bench torture compare compare-quick clean
 
 demo: $(READY)
 	$(BIN)/omnidistill demo -o demo-run
@@ -32,6 +32,10 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+# About 30 minutes: kills, crashes, full disks, little memory, hostile files and fuzzing; see torture/run.py.
+torture: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python torture/run.py $(ARGS)
 
 compare: $(READY)
 	$(BIN)/python benchmarks/compare.py

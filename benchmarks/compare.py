@@ -35,6 +35,7 @@ OTHERS = {
     "crossed_networks": "Networks trained on sets, and by heads of the same bytes",
     "migrate": "Migrating an index",
     "proxy_study": "When does the proxy help?",
+    "growing": "Merging and growing sets",
 }
 FIGURES = {"bytes": "figures/gain-against-bytes.svg"}
 HEAD = """# Results

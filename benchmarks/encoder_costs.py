@@ -2,7 +2,8 @@
 
 The items are those that `emoji_features.py` made (drawings of 260 x 260 pixels, texts of up to 12 keywords, speech of
 one to three seconds); clips have 48 frames of 320 x 240 pixels, of which an encoder reads 8. Seconds per 1,000 items
-include decoding, in one process, without loading the weights. Writes results/encoder_costs.json and .md.
+are CPU time, so that other load matters little; run it with OMP_NUM_THREADS=1. They include decoding, but not loading
+the weights. Writes results/encoder_costs.json and .md.
 """
 
 from __future__ import annotations
@@ -51,20 +52,20 @@ def weights_size(encoder: Encoder) -> float:
 
 
 def seconds_per_item(encoder: Encoder, manifest: Manifest) -> float:
-    """Return the median over batches of the seconds for decoding and encoding one item, after one warm-up batch."""
+    """Return the median over batches of the CPU seconds for decoding and encoding one item, after one warm-up batch."""
     count = COUNTS[encoder.kind]
     rows = manifest.rows[:: max(1, len(manifest) // count)][:count]
     items = [item_of(manifest, row, encoder.kind) for row in rows]
     times = []
     for first in range(0, len(items), BATCH):
-        started_at = time.perf_counter()
+        started_at = time.process_time()
         prepared = [encoder.prepare(item) for item in items[first : first + BATCH]]
         if len({x.shape for x in prepared}) == 1:
             encoder.encode(torch.stack(prepared))
         else:  # `encode` stacks items of one shape; sounds and texts differ in length
             for x in prepared:
                 encoder.encode(x[None])
-        times.append((time.perf_counter() - started_at) / len(prepared))
+        times.append((time.process_time() - started_at) / len(prepared))
     return statistics.median(times[1:])
 
 
@@ -81,7 +82,7 @@ def main() -> None:
             seconds = 1000 * seconds_per_item(encoder, sources[encoder.kind == "video"])
             rows.append((name, encoder.kind, encoder.width, round(weights_size(encoder), 1), round(seconds, 1)))
             print(*rows[-1], flush=True)
-    note = "Seconds per 1,000 items, with decoding: median over batches of 4 items, after one warm-up batch."
+    note = "CPU seconds per 1,000 items, with decoding: median over batches of 4 items, after one warm-up batch."
     table = Table("Costs", note, ("encoder", "reads", "width", "weights, MB", "s per 1,000 items"), tuple(rows))
     RESULTS.mkdir(exist_ok=True)
     record = {"machine": computer, "tables": [asdict(table)]}

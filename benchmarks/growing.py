@@ -38,6 +38,13 @@ from omnidistill.training.closed_form import accumulate_moments, ridge_cca_heads
 
 OLD = {"Animals & Nature", "Food & Drink", "Travel & Places", "Objects"}
 ITEMS = Path(od.__file__).parent / "data" / "bundled" / "items.jsonl"
+INTRO = """
+Two halves of the emoji training groups, at random or by category (old: animals, food, travel and objects), packed
+separately. The new half is centred by the means of the old set, distilled, and merged without the old data
+([guide](guides/merge.md); LOG.md, 28). Scores are the mean of R@1, R@5 and R@10 over all directions in percent, for
+heads without initial heads. Forgetting is the test score of the old set on old categories minus that of the merged set.
+Intervals (95 %) cover queries and, with several seeds, sets.
+"""
 SPLITS = ("validation", "test")
 COLUMNS = {
     "validation": "validation",
@@ -204,16 +211,15 @@ def membership(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Membershi
 
 def markdown(content: Mapping[str, Any], attacks: Mapping[str, Membership]) -> str:
     """Return all tables."""
-    intro = "`python benchmarks/growing.py` writes this file; its docstring explains the columns."
-    lines = ["# Growing sets", "", intro, content["machine"]]
+    lines = [INTRO.strip(), "", content["machine"]]
     for title, rows in content["tables"].items():
         columns = [each for each in COLUMNS if any(each in row for row in rows)]
-        lines += ["", f"## {title}", "", f"| set | rows | bytes | {' | '.join(COLUMNS[each] for each in columns)} |"]
+        lines += ["", f"### {title}", "", f"| set | rows | bytes | {' | '.join(COLUMNS[each] for each in columns)} |"]
         lines.append("|---" * (len(columns) + 3) + "|")
         for row in rows:
             cells = " | ".join(_shown(row.get(each)) for each in columns)
             lines.append(f"| {row['set']} | {row['rows']} | {row['bytes']:,} | {cells} |")
-    lines += ["", "## Membership attacks (AUC, 95 % interval over groups; guessing: 0.5)", ""]
+    lines += ["", "### Membership attacks (AUC, 95 % interval over groups; guessing: 0.5)", ""]
     lines += [f"| set | {' | '.join(ATTACKS.values())} |", "|---" * (len(ATTACKS) + 1) + "|"]
     for title, result in attacks.items():
         cells = [result.auc.get(name) for name in ATTACKS]

@@ -83,7 +83,7 @@ def list_items(items: Sequence[Item], pictures: dict[str, str], sounds: dict[str
         media = {"image": f"images/{pictures[item.id]}", "text": item.text, "audio": f"sounds/{sounds[item.id]}"}
         rows.append(Row(item.id, group, split_of(group), media))
     manifest = Manifest(tuple(rows), KINDS, out)
-    write_manifest(manifest, out / "items.csv")
+    write_manifest(manifest, out / "items.csv", force=True)
     return manifest
 
 

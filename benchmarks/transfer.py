@@ -2,8 +2,9 @@
 
 Writes results/transfer.json and .md. The arguments are sets of other encoders with the ids, groups and splits of the
 bundled data, as `emoji_features.py` makes them. Sets of 100 rows are distilled from the bundled data with three seeds,
-by the method "anchor", and by the method "mixture" with few items per row. Validation rows of the new encoders choose
-settings, and their test rows are scored once per row. DIR contains all sets, so an interrupted run continues.
+by the method "anchor", and with `--sparse` by the method "mixture" with few items per row. Validation rows of the new
+encoders choose settings, and their test rows are scored once per row. DIR contains all sets, so an interrupted run
+continues.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from pathlib import Path
 
 from measuring import RESULTS, add_device, machine
 from omnidistill.data.datasets import load
+from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.experiments.run import DistillResult, distill
 from omnidistill.experiments.transfer import Transfer, TransferSettings, transfer
+from omnidistill.report.transfer_content import TransferContent
 
 SIZE = 100
 SEEDS = (0, 1, 2)
 ITEMS_PER_ROW = (4, 16)
+BASELINES = EvaluateConfig(num_seeds=2)
 
 
 def main() -> None:
@@ -29,11 +33,11 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+", metavar="SET2", help="emoji features of other encoders")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds of the sets (default: 0 1 2)")
-    parser.add_argument("--sparse-seeds", type=int, nargs="+", default=[0], help="of sparse mixtures (default: 0)")
+    parser.add_argument("--sparse", action="store_true", help="measure sparse mixtures, too (seed 0)")
     add_device(parser)
     arguments = parser.parse_args()
     computer, started_at = machine(arguments.device), time.monotonic()
-    emoji, targets, work = load("emoji"), [load(path) for path in arguments.sets], arguments.work
+    emoji, work = load("emoji"), arguments.work
 
     def runs(name: str, preset: str, seeds: list[int], *settings: str) -> list[DistillResult]:
         return [
@@ -52,13 +56,24 @@ def main() -> None:
         ]
 
     def measured(name: str, of: list[DistillResult], settings: TransferSettings) -> Transfer:
-        place = work / f"transfer-{name}"
-        return transfer(of, targets, data=emoji, settings=settings, folder=place, force=True, device=arguments.device)
+        """Return the tables of all encoders. Those that were finished before are read from their files."""
+        contents = []
+        for path in arguments.sets:
+            place = work / f"transfer-{name}" / path.name
+            if not (place / "transfer.json").exists():
+                place.mkdir(parents=True, exist_ok=True)
+                (work / "sets").mkdir(exist_ok=True)
+                if not (place / "sets").exists():
+                    (place / "sets").symlink_to((work / "sets").resolve())  # all encoders share the learned mixtures
+                transfer(of, path, data=emoji, settings=settings, folder=place, device=arguments.device)
+            contents.append(TransferContent.from_json(json.loads((place / "transfer.json").read_text()), str(place)))
+        return Transfer(contents[0].evolve(targets=[target for each in contents for target in each.targets]), {})
 
-    tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), TransferSettings())}
-    for count in ITEMS_PER_ROW:
-        of = runs(f"mixture-{count}", "mixture", arguments.sparse_seeds, f"distill.items_per_row={count}")
-        few = TransferSettings(options=("mixture",), references=False)
+    settings = TransferSettings(references=("cca",), evaluate=BASELINES)
+    tables = {"": measured("anchor", runs("anchor", "anchor", arguments.seeds), settings)}
+    for count in ITEMS_PER_ROW if arguments.sparse else ():
+        of = runs(f"mixture-{count}", "mixture", [0], f"distill.items_per_row={count}")
+        few = settings.evolve(options=("mixture",), references=())
         tables[f"{count} items per row"] = measured(f"mixture-{count}", of, few)
     parts = [f"### {title}\n\n{table.table()}" if title else table.table() for title, table in tables.items()]
     print("\n\n".join(parts))

@@ -34,7 +34,7 @@ def test_it_prints_what_holds_and_where_the_files_are(run: Path) -> None:
     ):
         assert part in outcome.out
     before = contents(run / "theory")
-    refused(cli("diagnose", run), "theory.html: already exists; use --force to replace it", "folder with --output")
+    refused(cli("diagnose", run), "theory.html: already exists; use --force to replace it")
     assert contents(run / "theory") == before
     again = cli("diagnose", run, "--steps", "1", "--force", "--json")
     assert again.code == 0

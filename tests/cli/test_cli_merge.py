@@ -13,7 +13,8 @@ import omnidistill as od
 from omnidistill.evaluation.validation import validation_score
 from small_runs import cli, contents, features, packed
 
-FEW = ("--size", "6", "--set", "heads.width=8", "--set", "distill.iterations=1", "--device", "cpu")
+SETTINGS = ("heads.width=8", "distill.iterations=1", "evaluate.max_epochs=2", "evaluate.learning_rates=[1.0]")
+FEW = ("--size", "6", "--device", "cpu", *(word for setting in SETTINGS for word in ("--set", setting)))
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,21 @@ def test_data_are_added_without_the_data_of_the_earlier_set(folder: Path) -> Non
     assert validation_score(grown.train(), new) > validation_score(earlier.train(), new)
     other = cli("distill", "--add", folder / "SECOND", "--from", folder / "GROWN", *FEW, "-o", folder / "GROWN",
                 "--resume")  # fmt: skip
-    assert "GROWN: contains another run, which adds data to another set" in other.err
+    assert "GROWN: contains a run that adds data to another set" in other.err
     shutil.rmtree(folder / "GROWN" / "distilled")  # as after an interruption
     again = cli(
         "distill", "--add", folder / "SECOND", "--from", folder / "RUN", *FEW, "-o", folder / "GROWN", "--resume"
     )
     assert again.code == 0, again.err
     assert all(torch.equal(x, run.distilled().tensors[name]) for name, x in grown.tensors.items())
+
+
+def test_a_grown_set_is_compared_with_as_many_real_rows(folder: Path) -> None:
+    run = od.open_run(folder / "GROWN")
+    evaluation = od.evaluate(run.result(run.data()), run.data(), baselines=["random"], num_seeds=2, progress=False)
+    rows = evaluation.scores.rows
+    assert rows["distilled"].label == "anchor, 12 rows"
+    assert "12" in rows["random"].label
 
 
 def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
@@ -63,7 +72,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
     before = contents(output)
     refused = cli("merge", *sets, "-o", output)
     assert (refused.code, refused.err) == (
-        2, f"omnidistill: {output}: exists; choose another folder, or replace the set with --force\n"
+        2,
+        f"omnidistill: {output}: already exists; choose another folder, or use --force to replace the set in it\n",
     )  # fmt: skip
     assert contents(output) == before
     told = json.loads(cli("merge", output, "--bytes", str(merged.bytes - 100), "--force", "-o", output, "--json").out)
@@ -76,8 +86,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
         ("merge RUN -o M", "pass two or more sets, or one set and a smaller size or budget"),
         ("merge RUN GROWN --size 8 --bytes 9kB -o M", "--size 8 and --bytes 9kB: both set the size"),
         ("merge RUN GROWN --bytes 1% -o M", "--bytes 1%: a percentage needs the data"),
-        ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; 2 rows take "),
-        ("merge RUN GROWN --size 99 -o M", "--size 99: the sets know at most "),
+        ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; pass at least "),
+        ("merge RUN GROWN --size 99 -o M", "--size 99: merging these sets gives at most "),
         ("merge RUN SECOND -o M", "SECOND"),
         ("merge RUN GROWN -o SECOND --force", "SECOND"),
         ("distill -o M", "pass the dataset SET, or new data with --add NEW --from RUN"),

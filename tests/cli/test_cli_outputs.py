@@ -124,6 +124,13 @@ def test_a_run_in_use_is_neither_scored_nor_read(command: str, made: Path, tmp_p
     assert f"{made / 'RUN'}: this folder is in use by another process" in outcome.err
 
 
+def test_a_run_on_a_read_only_disk_needs_no_lock(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(made / "RUN", tmp_path / "RUN", ignore=shutil.ignore_patterns(".lock"))
+    monkeypatch.setattr("omnidistill.io.artifacts.locks.os.access", lambda path, mode: False)
+    assert cli("export", tmp_path / "RUN", "-o", tmp_path / "rows.npz").code == 0
+    assert not (tmp_path / "RUN" / ".lock").exists()
+
+
 @pytest.mark.parametrize("name", ["page.html", "rows.npz", "rows"])
 def test_temporary_files_of_killed_writers_are_removed(name: str, made: Path, tmp_path: Path) -> None:
     if name == "rows":

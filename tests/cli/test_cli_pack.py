@@ -59,7 +59,7 @@ def test_the_options_take_modalities(files: tuple[object, ...]) -> None:
     )
     assert content["merged"] == []
     assert content["dropped"] == [{"split": "train", "identical_to": "test", "rows": 1, "modalities": {"speech": 1}}]
-    assert cli("pack", *files, "--drop-leaks", "vido").err == (
+    assert cli("pack", *files, "--force", "--drop-leaks", "vido").err == (
         "omnidistill: --drop-leaks: the dataset has no modality 'vido'; choose from video, speech; "
         "did you mean 'video'?\n"
     )

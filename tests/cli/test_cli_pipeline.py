@@ -288,7 +288,7 @@ def test_config_prints_and_explains_the_settings() -> None:
     assert (shown["distill"]["size"], shown["seed"], shown["experts"]["num_experts"]) == (7, 4, 2)
     explained = cli("config", "--explain").out
     assert "distill.iterations" in explained
-    assert "Outer iterations" in explained
+    assert "Number of outer iterations" in explained
 
 
 def test_config_explains_the_values_that_would_run() -> None:

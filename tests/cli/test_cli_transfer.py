@@ -36,14 +36,14 @@ def test_from_a_run_to_a_table(folder: Path) -> None:
     assert (tree["data"], tree["method"], tree["size"]) == (str(folder / "SET1"), "mixture", 6)
     again = cli("transfer", folder / "RUN", "--to", folder / "SET2", *QUICK, "-o", folder / "T")
     assert (again.code, again.err.count("\n")) == (2, 1)
-    assert "exists; choose another folder, or replace it with --force" in again.err
+    assert "already exists; choose another folder, or use --force to replace the table" in again.err
 
 
 def test_data_without_a_modality(folder: Path, tmp_path: Path) -> None:
     packed(tmp_path / "PAIR", new().only(["a", "c"]))
     outcome = cli("transfer", folder / "RUN", "--to", tmp_path / "PAIR", *QUICK, "-o", tmp_path / "T")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert "PAIR: has no modality 'b', which the set of the run has" in outcome.err
+    assert "PAIR: has no modality 'b', but the set of the run has" in outcome.err
     unknown = cli("transfer", folder / "RUN", "--to", folder / "SET2", "--options", "guess", "-o", tmp_path / "T")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
     assert "guess" in unknown.err

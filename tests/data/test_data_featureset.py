@@ -70,7 +70,7 @@ def bad(value, row, column):
         ({"features": bad(float("nan"), 2, 3)}, r"'b', row 2 \(id 'z'\), column 3: the value is nan"),
         ({"features": bad(float("inf"), 1, 0)}, r"'b', row 1 \(id 'y'\), column 0: the value is inf"),
         ({"features": bad(float("-inf"), 0, 1)}, r"'b', row 0 \(id 'x'\), column 1: the value is -inf"),
-        ({"ids": ("x", "y", "x")}, "id 'x': rows 0 and 2"),
+        ({"ids": ("x", "y", "x")}, "id 'x': row 0 and row 2 both"),
         ({"groups": ("x", "y")}, "groups: 2 rows"),
         ({"splits": ("train", "test")}, "splits: 2 rows"),
         ({"splits": ("train", "tset", "tset")}, "'tset'.*did you mean 'test'"),

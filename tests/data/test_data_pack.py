@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import prepare
 from omnidistill.data.pack import pack, read_raw
 from omnidistill.data.planted import planted
@@ -214,10 +215,12 @@ def test_provenance_holds_the_hash_of_every_file_and_no_folder(tmp_path):
     assert str(tmp_path) not in json.dumps(provenance)
 
 
-def test_packing_again_replaces_the_set(tmp_path):
+def test_packing_again_replaces_the_set_with_force(tmp_path):
     for seed in (0, 1):
         raw = planted(TWO, ROWS, seed=seed)
         features, beside = write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw))
+        pack(features, beside, tmp_path / "set", force=seed == 1)
+    with pytest.raises(InputError, match="force=True"):
         pack(features, beside, tmp_path / "set")
     assert torch.equal(load_features(tmp_path / "set").features["video"], prepare(raw).features["video"])
     assert len(list((tmp_path / "set").iterdir())) == 2

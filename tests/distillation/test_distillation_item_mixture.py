@@ -141,15 +141,15 @@ def test_rows_without_any_item_are_omitted() -> None:
     others = {item for items in distilled.items()[1:] for item in items} - set(first)
     realised = distilled.realise(without_rows(new(), set(first)), missing="drop")
     assert len(realised) == sum(list(items) != first for items in distilled.items())
-    with pytest.raises(InputError, match=r"only . of the 6 rows have items in planted; a set needs at least 2"):
+    with pytest.raises(InputError, match=r"planted: contains items of only . of the 6 rows of the set"):
         distilled.realise(without_rows(new(), others), missing="drop")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (renamed, "planted: has none of the 64 items of the set; pass features of the dataset"),
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set has"),
+        (renamed, "planted: contains none of the 64 items of the set; pass features of the dataset"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set has"),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else "train" for s in data.splits)),
             "planted: 64 items of the set are not in the split 'train'",

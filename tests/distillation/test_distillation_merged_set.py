@@ -66,7 +66,7 @@ def test_a_merged_set_of_a_given_size_has_the_leading_directions() -> None:
         assert float(torch.cosine_similarity(*kernels, dim=0)) > 0.98
     assert merged_set([part, part]).size == 16
     for size in (1, 17):
-        with pytest.raises(InputError, match=f"size={size}: the sets know at most 16 directions"):
+        with pytest.raises(InputError, match=f"size={size}: merging these sets gives at most 16 rows"):
             merged_set([part, part], size=size)
     assert merged_set([small_set(12), small_set(12, seed=1)]).size == 22  # not more than the second largest width
 
@@ -92,7 +92,7 @@ def test_rows_of_other_recipes_are_concatenated_and_match_only_within_a_part(
         assert len(rows) == 7 * views
         assert torch.equal(rows[:7], torch.cat([part.rows()[name][: part.size] for part in parts]))
     assert torch.equal(merged.similarity(), torch.eye(7 * views))
-    with pytest.raises(InputError, match=r"size=5: only sets with the recipe 'anchor' .* sum of their sizes \(7\)"):
+    with pytest.raises(InputError, match=r"size=5: sets with the recipe 'sgd' can only .* sum of their sizes \(7\)"):
         merged_set(parts, size=5)
 
 

@@ -54,7 +54,7 @@ def test_initial_weights_are_outputs_summed_over_modalities() -> None:
     heads = canonical_cca_heads(accumulate_moments(train), 6, 0.3)
     outputs = sum(train.features[name].double() @ w.mT for name, w in heads.items())
     assert isinstance(outputs, Tensor)
-    expected = outputs.mT / outputs.square().mean(0).sqrt()[:, None]
+    expected = mixture_rows.FIRST_SIZE * outputs.mT / outputs.square().mean(0).sqrt()[:, None]
     torch.testing.assert_close(initial().latent["weights"], expected.float(), atol=1e-4, rtol=1e-4)
 
 

@@ -61,7 +61,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = read_manifest(folder / "items.csv")
     assert dict(manifest.kinds) == {"video": "video", "audio": "audio", "text": "text"}  # the sound of the videos
     rows = tuple(replace(row, group=row.id.rpartition("-")[0]) for row in manifest.rows)
-    write_manifest(replace(manifest, rows=rows), folder / "items.csv")
+    write_manifest(replace(manifest, rows=rows), folder / "items.csv", force=True)
     return folder / "items.csv"
 
 

@@ -137,7 +137,7 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
         (("--size", "7"), "has 10 rows, but the settings require 7; use --size 10"),
         (
             ("--preset", "random"),
-            "cannot continue from an existing synthetic set; choose a method with outer iterations",
+            "cannot continue from an existing synthetic set; choose a method that learns the set in outer iterations",
         ),
         (("--bytes", "20%"), "use --size 10"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.evaluate_run import evaluate
 from omnidistill.experiments.run import DistillResult, distill
 from small_runs import features, packed, run_distill, small_config, small_heads
@@ -46,7 +48,7 @@ def test_scores_in_memory_are_those_of_a_folder(result: DistillResult, data: Fea
 def test_an_evaluation_tells_itself_and_is_saved_on_request(
     result: DistillResult, data: FeatureSet, tmp_path: Path
 ) -> None:
-    evaluation = evaluate(result, data, baselines=BASELINES, **SILENT)
+    evaluation = evaluate(result, data, baselines=BASELINES, membership=True, **SILENT)
     assert repr(evaluation).startswith("Evaluation(smoke, ")
     assert "gain retained" in repr(evaluation)
     assert evaluation.table().startswith("| Method | R@1 % |")
@@ -54,6 +56,10 @@ def test_an_evaluation_tells_itself_and_is_saved_on_request(
     assert all(f"| {row.label} |" in table for row in evaluation.rows.values())
     saved = evaluation.save(tmp_path / "scores")
     assert {path.name for path in saved.folder.iterdir()} == {"scores.json", "scores.csv", "cases.json", "report.html"}
+    scores = RunScores.from_json(json.loads((saved.folder / "scores.json").read_text()), "scores.json")
+    assert scores.membership == evaluation.scores.membership
+    assert list(scores.membership.auc) == ["loss", "nearest_row", "loss_full", "loss_initial"]
+    assert "membership" not in evaluate(result, data, baselines=(), **SILENT).to_json()
 
 
 def test_other_heads_are_given_as_matrices(result: DistillResult, data: FeatureSet) -> None:

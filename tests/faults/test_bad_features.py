@@ -266,7 +266,7 @@ def test_a_set_that_is_there_survives_a_bad_pack(tmp_path):
     pack(tmp_path / "good.npz", table, tmp_path / "set")
     before = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
     with pytest.raises(InputError, match="row 3"):
-        pack(tmp_path / "bad.npz", table, tmp_path / "set")
+        pack(tmp_path / "bad.npz", table, tmp_path / "set", force=True)
     assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
 
 

@@ -128,7 +128,7 @@ def vector(arrays: Arrays, rows: Rows) -> None:
         (not_a_number, ("'b'", "row 7", "i7", "nan")),
         (infinite, ("'a'", "row 3", "i3", "inf")),
         (zero_row, ("'a'", "row 4", "i4", "cosine similarity is undefined")),
-        (duplicate_id, ("'i2'", "2", "5", "unique")),
+        (duplicate_id, ("'i2'", "line ", " both have this id", "unique")),
         (crossing_group, ("'g0'", "'train'", "'test'")),
         (unknown_split, ("'holdout'",)),
         (no_train, ("'train'",)),
@@ -179,7 +179,8 @@ def test_packing_over_something_else_is_refused(made: Path, tmp_path: Path) -> N
     (tmp_path / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     before = contents(made / "RUN")
     arguments = ("pack", "--features", tmp_path / "features.npz", "--table", tmp_path / "table.jsonl", "-o")
-    refused(cli(*arguments, made / "RUN" / "heads"), "'heads'", "'features'")
+    refused(cli(*arguments, made / "RUN" / "heads"), "is not empty", "--force")
+    refused(cli(*arguments, made / "RUN" / "heads", "--force"), "'heads'", "'features'")
     assert contents(made / "RUN") == before
 
 
@@ -273,7 +274,7 @@ def test_an_unknown_key_in_a_file(made: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("[distill]\nsize = 10\niteration = 7\n")
     arguments = ("distill", made / "SET", "--config", file, "-o", tmp_path / "RUN")
-    refused(cli(*arguments), str(file), "distill.iteration", "'iterations'")
+    refused(cli(*arguments), str(file), "distill.iteration", "'distill.iterations'")
     file.write_bytes(b"\xff")
     refused(cli(*arguments), str(file))
     assert litter(tmp_path) == ["run.toml"]

@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,93 +20,11 @@ import pytest
 import torch
 from filelock import FileLock
 
+from disk_steps import Killed, Steps, disk
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import exclusive, load_artifact, read_tensors, save_artifact, write_atomic, write_tensors
 
 TENSORS = r"tensors-[0-9a-f]{12}\.safetensors"
-
-
-class Killed(BaseException):
-    """The process is gone: nothing of ours may run after it, so every later step raises it again."""
-
-
-class Steps:
-    """Counts the steps by which bytes reach the disk, and makes one of them fail; keeps their names in order."""
-
-    def __init__(self, fail_at: int | None = None, with_: Callable[[], BaseException] = Killed) -> None:
-        self.fail_at, self.with_ = fail_at, with_
-        self.log: list[str] = []
-
-    def require_alive(self) -> None:
-        if self.with_ is Killed and self.fail_at is not None and len(self.log) > self.fail_at:
-            raise Killed
-
-    def take(self, name: str) -> None:
-        self.log.append(name)
-        step = len(self.log) - 1
-        if self.fail_at is not None and (step == self.fail_at or (self.with_ is Killed and step > self.fail_at)):
-            raise self.with_()
-
-
-class HalfWriter:
-    """A file that has taken half of a piece when the failing step comes."""
-
-    def __init__(self, file: Any, steps: Steps) -> None:
-        self.file, self.steps = file, steps
-
-    def write(self, piece: bytes | memoryview) -> None:
-        self.file.write(piece[: len(piece) // 2])
-        self.steps.take("write")
-        self.file.write(piece[len(piece) // 2 :])
-
-    def __enter__(self) -> HalfWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-
-@contextmanager
-def disk(steps: Steps) -> Iterator[None]:
-    real_open, real_unlink = Path.open, Path.unlink
-    real_fsync, real_replace, real_mkdir = os.fsync, os.replace, os.mkdir
-
-    def opened(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
-        if not set(mode) & set("wxa+"):
-            return real_open(path, mode, *rest, **named)
-        steps.take("create")
-        return HalfWriter(real_open(path, mode, 0), steps)
-
-    def fsync(handle: int) -> None:
-        steps.take("sync folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "sync file")
-        real_fsync(handle)
-
-    def replace(source: Path, target: Path) -> None:
-        steps.take(f"replace {re.sub('[0-9a-f]{12}', '*', Path(target).name)}")
-        real_replace(source, target)
-
-    def unlink(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".lock":  # carries no data
-            steps.require_alive()
-        elif os.path.lexists(path):
-            steps.take("delete")
-        real_unlink(path, missing_ok)
-
-    def mkdir(path: Path, *arguments: Any, **named: Any) -> None:
-        if not os.path.lexists(path):
-            steps.take("mkdir")
-        real_mkdir(path, *arguments, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "open", opened)
-        patch.setattr(Path, "unlink", unlink)
-        patch.setattr(os, "fsync", fsync)
-        patch.setattr(os, "replace", replace)
-        patch.setattr(os, "mkdir", mkdir)
-        yield
 
 
 def save(folder: Path, value: float) -> None:

@@ -6,6 +6,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+
 from torture.costly_files import COSTLY
 from torture.forged_json import MISSING, VALUES, forgeries, places
 from torture.fuzz_trials import FUZZED, fuzz

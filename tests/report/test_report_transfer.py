@@ -44,7 +44,7 @@ def test_a_row_shows_recall_improvement_share_and_cost() -> None:
     text = transfer_markdown(content("new"))
     assert "| mixture \\| a |" in text
     assert "- Set: anchor, 6 rows, distilled from old (seeds 0)." in text
-    assert "Those of options and direct distillation cover queries only." in text
+    assert "For transferred and directly distilled sets, they cover queries only." in text
     assert text.count("- 9 items.") == 1
 
 

@@ -41,7 +41,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE.toml",
-        help="TOML file with your settings, or a JSON file that 'omnidistill config' printed, instead of --preset",
+        help="file with your settings; replaces --preset. Either a TOML file, or the JSON that 'omnidistill config' "
+        "prints",
     )
     parser.add_argument(
         "--set",

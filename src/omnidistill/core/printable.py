@@ -13,7 +13,7 @@ _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud80
 
 
 def printable(text: str) -> str:
-    r"""Return the text with each such character replaced by its escape, such as `\\u001b`.
+    r"""Return the text with control, direction and surrogate characters replaced by their escapes, such as `\\u001b`.
 
     Line breaks and tabs stay. The escapes are valid in JSON and YAML strings, so text that contains such strings keeps
     its meaning.

@@ -1,8 +1,8 @@
-"""Features that were centred by their own means, as if they had been centred by the means of another set.
+"""Centre features by the means of another dataset instead of their own.
 
-    x' = x + mu - mu'        mu, mu' means of the features and of the other set (see `data.preprocessing`)
+    x' = x + mu - mu'        mu: means of the features, mu': means of the other dataset (see `data.preprocessing`)
 
-New data can then be used together with a set that was distilled from other data of the same encoders.
+New data can then be used together with a set that was distilled from the other dataset with the same encoders.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from omnidistill.data.preprocessing import Preprocessing
 
 
 def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) -> FeatureSet:
-    """Return the features as other preprocessing steps would have given them.
+    """Return features that are centred by the means in `steps` instead of their own means.
 
     Args:
         data: the features.
-        steps: the preprocessing of the other set.
-        widths: {modality: p_m} of the other set.
+        steps: preprocessing of the synthetic set with which the features are to be used.
+        widths: feature width of each modality in this set.
 
     Raises:
-        InputError: modalities, widths, or other steps than the means differ.
+        InputError: the features and the set differ in their modalities, widths, or preprocessing other than means.
     """
     own = data.preprocessing
     if data.widths != widths:

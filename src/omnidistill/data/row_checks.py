@@ -93,7 +93,10 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:
-        raise InputError(f"pairing: values range from {low:g} to {high:g}; similarities must be finite and in [0, 1]")
+        raise InputError(
+            f"pairing (the matrix of similarities between rows): values range from {low:g} to {high:g}; similarities "
+            "must be finite and in [0, 1]"
+        )
 
 
 def check_rows(index: Tensor, rows: int) -> None:

@@ -77,14 +77,17 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy of rows without a cutoff that has this cutoff.
+        """Return a copy of rows without a cutoff that has this cutoff, and in which stacked heads keep their share.
 
-        Stacked heads are scaled by the mean length of their outputs on the rows, which shrinks more than that on real
-        rows if the last anchors are short. The weight of the copy makes up for this.
+        Stacked heads are divided by the mean length of their outputs on the rows. Anchors of different lengths w_i
+        reduce this mean by mean(w), but the root mean square of the outputs only by the root mean square of w. The
+        weight of the copy makes up for the difference.
         """
+        if cutoff is None:
+            return self
         lengths = anchor_lengths(self.size, cutoff)
-        shift = 2 * (lengths.mean() / lengths.square().mean().sqrt()).log()
-        return replace(self, cutoff=cutoff, logit=self.logit + shift.to(self.logit))
+        shift = float(2 * (lengths.mean() / lengths.square().mean().sqrt()).log())
+        return replace(self, cutoff=cutoff, logit=self.logit + shift)
 
     def leaves(self) -> list[Tensor]:
         """Return the tensors to learn: rows before rounding, logarithms of the ridges, and logit of the head weight."""

@@ -253,7 +253,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def items(self) -> list[dict[str, float]]:
-        """Return {id of an item: weight} of every row, with the largest absolute weights first.
+        """Return the items of which every row is a mixture, as {id: weight}, with the largest absolute weights first.
 
         Raises:
             InputError: the rows are not mixtures of items.
@@ -261,15 +261,17 @@ class DistilledSet:
         return self._mixture().items()
 
     def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
-        """Return the set in the space of another encoder: its rows are mixtures of the features of the same items.
+        """Return the set in the feature space of another encoder, if its rows are mixtures of items.
 
-        The storage, recipe and target similarities stay the same. The ridges or step sizes of the recipe were chosen
-        for the original features, so choose them again if validation data are available.
+        The rows are the same mixtures, computed from features of the same items by the other encoder. The storage,
+        recipe and target similarities stay the same. The ridges or step sizes of the recipe were chosen for the
+        original features, so choose them again if validation data are available.
 
         Args:
-            data: features of the items. Only rows of the split "train" are used, and modalities of the set.
-            missing: "error", or "drop" to continue without items that the data do not have. Rows of which no item is
-                left are omitted.
+            data: features of the items by the other encoder. Only rows of the split "train" and the modalities of the
+                set are used.
+            missing: what to do if the data lack items: "error", or "drop" to continue without them. Then rows without
+                any item left are omitted.
 
         Raises:
             InputError: the rows are not mixtures of items; a modality or an item is missing; an item is in another
@@ -279,8 +281,8 @@ class DistilledSet:
         absent = [name for name in self.modalities if name not in data.features]
         if absent:
             raise InputError(
-                f"{named(data)}: has no modality {absent[0]!r}, which the set has; the modalities of the data are "
-                f"{', '.join(data.modalities)}"
+                f"{named(data)}: has no modality {absent[0]!r}, but the set has; pass data that contain all modalities "
+                f"of the set (found {', '.join(data.modalities)})"
             )
         rows, used = mixture.rows(data.only(self.modalities), missing)
         if len(used) < self.size and self.similarity_tensors:
@@ -342,7 +344,7 @@ class DistilledSet:
         digest = hashlib.sha256()
         for name, tensor in sorted(_section(self.tensors, "rows").items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+            digest.update(tensor.reshape(-1).cpu().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     @staticmethod
@@ -368,9 +370,9 @@ class DistilledSet:
             raise InputError(f"{where}: {error}") from None
         source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
         loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
+        _check_tensors(loaded, where)
         loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
         object.__setattr__(loaded, "file_bytes", artifact.bytes)
-        _check_tensors(loaded, where)
         return loaded
 
 

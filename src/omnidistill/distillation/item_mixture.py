@@ -1,18 +1,19 @@
-"""Rows as mixtures of items, with one mixing matrix for all modalities.
+"""Synthetic rows that are mixtures of real items, with one mixing matrix for all modalities.
 
     X_m = normalise(A F_m)
 
-F_m (n x p_m) are the features of n items in modality m, and `normalise` scales every row to length sqrt(p_m). The
-mixing matrix A (N x n) does not depend on the encoder. If another encoder has features of the same items, the same A
-gives rows for it. A is dense, or has k items per row. Its values are rounded to few bits by a storage.
+X_m (N x p_m) are the rows of modality m, F_m (n x p_m) are the features of n items in this modality, and `normalise`
+scales every row to length sqrt(p_m). The mixing matrix A (N x n) does not depend on the encoder: with features of the
+same items by another encoder, the same A gives rows for that encoder. A is dense, or has k nonzero values per row. A
+storage rounds the values to few bits.
 
-`fit` computes the A of a finished set in closed form: X_m = A F_m in the sense of ridge regression, jointly for all
-modalities, where every F_m and X_m is divided by the root mean square length of F_m.
+`fit` computes a dense A for a finished set in closed form. It is the ridge regression for X_m = A F_m, jointly for all
+modalities, where every F_m and X_m is divided by the root mean square length of the rows of F_m.
 
 On disk, a mixture is an artifact of kind "mixture" with the tensors
 
-    weights/...    values of A, N x k (dense: N x n), as their storage stores them
-    items          number of the item of each value, N x k; absent if A is dense
+    weights/...    values of A as their storage stores them; shape N x k, or N x n if A is dense
+    items          for each value, the index of its item (N x k); absent if A is dense
     ids            ids of all items, as JSON in UTF-8
 
 Shapes: N rows, n items, k items per row, p_m feature width.
@@ -43,7 +44,7 @@ KIND = "mixture"
 """Kind of artifact of a mixture."""
 
 Missing = Literal["error", "drop"]
-"""What to do about items that the data do not have."""
+"""What to do if the data lack items of a mixture: "error", or "drop" to continue without them."""
 
 _WEIGHTS = "weights"
 
@@ -55,7 +56,8 @@ class Mixture:
     Attributes:
         stored: values of A in the form in which `storage` stores them.
         storage: rounds and stores the values.
-        item_numbers: number of the item of each value (N x k); None if A is dense, with one column per item.
+        item_numbers: for each value, the index of its item in `ids` (N x k); None if A is dense, with one column per
+            item.
         ids: ids of the n items.
     """
 
@@ -71,12 +73,12 @@ class Mixture:
         item_numbers: Int[Tensor, "N k"] | None,
         ids: tuple[str, ...],
     ) -> Mixture:
-        """Return a mixture whose values are rounded by a storage. Items that no row uses are omitted.
+        """Return a mixture with values that are rounded by a storage. Items that no row uses are omitted.
 
         Args:
-            weights: values of A.
+            weights: values of the mixing matrix A.
             storage: rounds and stores the values.
-            item_numbers: number of the item of each value, in `ids`; None if A is dense.
+            item_numbers: for each value, the index of its item in `ids`; None if A is dense.
             ids: ids of all items.
         """
         stored = {name: x.cpu() for name, x in storage.store({_WEIGHTS: weights.detach().cpu()}).items()}
@@ -90,7 +92,7 @@ class Mixture:
 
     @cached_property
     def weights(self) -> Float[Tensor, "N k"]:
-        """The rounded values of A."""
+        """The values of the mixing matrix A, in the precision in which they are stored."""
         return self.storage.load(self.stored)[_WEIGHTS]
 
     @property
@@ -99,7 +101,7 @@ class Mixture:
         return artifact_bytes(KIND, self._tensors(), self._meta("0" * 64))
 
     def items(self) -> list[dict[str, float]]:
-        """Return {id: weight} of every row, with the largest absolute weights first."""
+        """Return the items of every row as {id: weight}, with the largest absolute weights first."""
         order = self.weights.abs().argsort(1, descending=True)
         weights = self.weights.gather(1, order).tolist()
         numbers = (order if self.item_numbers is None else self.item_numbers.gather(1, order)).tolist()
@@ -109,10 +111,10 @@ class Mixture:
         ]
 
     def without(self, present: Tensor) -> tuple[Mixture, Int[Tensor, " r"]]:
-        """Return a mixture without some of its items, and the numbers of the rows that have items left.
+        """Return a mixture with only some of the items, and the indices of the rows that still have an item.
 
         Args:
-            present: whether to keep each item (n).
+            present: for each of the n items, True to keep it.
         """
         kept = present if self.item_numbers is None else present[self.item_numbers]
         weights = torch.where(kept, self.weights, torch.zeros_like(self.weights))
@@ -127,11 +129,14 @@ class Mixture:
         return Mixture.of(weights[rows], self.storage, numbers, ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
-        """Return the rows X_m that the mixture gives for the features of its items, and the mixture that was used.
+        """Return the synthetic rows X_m = normalise(A F_m) for given features, and the mixture that was used.
+
+        The mixture differs from this one if items are missing and dropped.
 
         Args:
-            data: features of the items. Only rows of the split "train" are used.
-            missing: "drop" continues without items that the data do not have. Rows without any item are omitted.
+            data: features F_m of the items. Only rows of the split "train" are used.
+            missing: what to do if the data lack items: "error", or "drop" to continue without them. Then rows without
+                any item left are omitted.
 
         Raises:
             InputError: items are missing, and `missing` is "error"; all items are missing; an item is not in the split
@@ -143,7 +148,8 @@ class Mixture:
             used, rows = self.without(present)
             if len(rows) < 2:
                 raise InputError(
-                    f"only {len(rows)} of the {len(self)} rows have items in {named(data)}; a set needs at least 2"
+                    f"{named(data)}: contains items of only {len(rows)} of the {len(self)} rows of the set, but a set "
+                    "needs at least 2 rows; pass features of more items"
                 )
             lookup = dict(zip(self.ids, location.tolist(), strict=True))
             location = torch.tensor([lookup[name] for name in used.ids], device="cpu")
@@ -153,12 +159,21 @@ class Mixture:
         return mixed_rows(weights, numbers, features), used
 
     def save(self, folder: Path, rows: str) -> None:
-        """Write the mixture as an artifact. `rows` is the sha256 of the rows of the set that it belongs to."""
+        """Write the mixture to a folder, as an artifact.
+
+        Args:
+            folder: folder of the artifact.
+            rows: sha256 of the rows of the set to which the mixture belongs.
+        """
         save_artifact(folder, KIND, self._tensors(), self._meta(rows), padding=0)
 
     @staticmethod
     def load(folder: Path, rows: str) -> Mixture | None:
-        """Load a mixture; None if there is none, or if it belongs to other rows.
+        """Load a mixture from a folder. The result is None if the folder has none, or if it belongs to other rows.
+
+        Args:
+            folder: folder of the artifact.
+            rows: sha256 of the rows of the set to which the mixture must belong.
 
         Raises:
             InputError: the artifact is damaged, or its storage is not installed.
@@ -181,7 +196,11 @@ class Mixture:
         return mixture
 
     def _check(self) -> None:
-        """Raise ValueError if the tensors do not fit together."""
+        """Check that the shapes, item indices and ids of the mixture are consistent.
+
+        Raises:
+            ValueError: they are not.
+        """
         numbers, count = self.item_numbers, len(self.ids)
         shape = (len(self.weights), count) if numbers is None else tuple(numbers.shape)
         if tuple(self.weights.shape) != shape or not bool(self.weights.isfinite().all()):
@@ -194,16 +213,16 @@ class Mixture:
             raise ValueError(f"weights refer to items outside the {count} ids")
 
     def _located(self, data: FeatureSet, missing: Missing) -> Int[Tensor, " n"]:
-        """Return the row number of every item in the data, or -1 for missing items."""
+        """Return the row index of every item of the mixture in the data, or -1 for items that the data lack."""
         if missing not in ("error", "drop"):
-            raise InputError(f"{argument('missing', missing)}: unknown; choose error or drop")
+            raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
         numbers = {name: row for row, name in enumerate(data.ids)}
         location = [numbers.get(name, -1) for name in self.ids]
         absent = [name for name, row in zip(self.ids, location, strict=True) if row < 0]
         if len(absent) == len(self.ids):
             raise InputError(
-                f"{named(data)}: has none of the {len(self.ids)} items of the set; pass features of the dataset from "
-                "which the set was distilled"
+                f"{named(data)}: contains none of the {len(self.ids)} items of the set; pass features of the dataset "
+                "from which the set was distilled"
             )
         if absent and missing == "error":
             raise InputError(
@@ -214,7 +233,7 @@ class Mixture:
         if elsewhere:
             raise InputError(
                 f"{named(data)}: {len(elsewhere)} items of the set are not in the split 'train' ({few(elsewhere)}); "
-                "use the same splits as in the data of the set"
+                "use the same splits as in the data from which the set was distilled"
             )
         return torch.tensor(location, device="cpu")
 
@@ -230,11 +249,11 @@ class Mixture:
 def mixed_rows(
     weights: Float[Tensor, "N k"], item_numbers: Int[Tensor, "N k"] | None, features: Mapping[str, Float[Tensor, "n _"]]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the rows normalise(A F_m) of every modality. They are differentiable with respect to the weights.
+    """Return the synthetic rows normalise(A F_m) of every modality m, differentiable with respect to `weights`.
 
     Args:
-        weights: values of A.
-        item_numbers: number of the item of each value, N x k; None if A is dense (k = n).
+        weights: values of the mixing matrix A.
+        item_numbers: for each value, the index of its item in `features` (N x k); None if A is dense (k = n).
         features: features F_m of the items.
     """
 
@@ -249,15 +268,15 @@ def mixed_rows(
 def fit(
     rows: Mapping[str, Float[Tensor, "N _"]], data: FeatureSet, ridges: tuple[float, ...], storage: Storage
 ) -> dict[float, Mixture]:
-    """Return the mixture of all items of `data` that approximates given rows, for every ridge.
+    """For every ridge, return the mixture of all items of `data` that approximates given synthetic rows.
 
     The module docstring defines the regression.
 
     Args:
-        rows: rows X_m.
+        rows: synthetic rows X_m.
         data: features of the items.
-        ridges: ridges, relative to the mean eigenvalue of the covariance of the joined features.
-        storage: rounds and stores the values of A.
+        ridges: ridges, relative to the mean eigenvalue of the Gram matrix of the concatenated features.
+        storage: rounds and stores the values of the mixing matrix.
     """
     device = float64_device(data.device)
     scale = {name: float(x.square().sum(1).mean().sqrt()) for name, x in data.features.items()}
@@ -276,10 +295,10 @@ def fit(
 
 
 def named(data: FeatureSet) -> str:
-    """Return the location of the data, or their name if they exist only in memory."""
+    """Return the location of a dataset on disk, or its name if it exists only in memory."""
     return data.location or str(data.provenance.get("name", "data"))
 
 
 def few(names: list[str]) -> str:
-    """Return the first three names, separated by commas."""
+    """Return the first three names, separated by commas, and dots if there are more."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

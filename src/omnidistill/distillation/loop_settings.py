@@ -25,45 +25,51 @@ class LoopSettings(SetSettings):
     added: ClassVar[tuple[str, ...]] = ("step_size_space", "patience", "initial_momentum", "initial_weight_decay")
 
     iterations: Count = 1500
-    """Outer iterations (paper: 2000 to 3000)."""
+    """Number of outer iterations, each of which updates the synthetic set once (HoPA paper: 2000 to 3000)."""
     student: AnyObjective = Hopa()
-    """Objective that the student minimises on the synthetic set."""
+    """Loss that students minimise on the synthetic set."""
     similarity: AnySimilarity = LowRank()
     """How the target similarities of the synthetic rows are stored."""
     rollout: Form = "auto"
-    """How to differentiate through the student's training; "auto" chooses the cheaper exact form."""
+    """How to compute gradients through the student's training: "dual", "bptt" or "tesla". "auto" chooses the cheaper of
+    "dual" and "bptt", which are both exact."""
     num_student_steps: Count = 16
-    """Number T of the student's SGD steps per iteration (paper: 16)."""
+    """Number T of SGD steps of the student in every outer iteration (HoPA paper: 16)."""
     order: Literal["any", "fixed"] = "any"
-    """Mini-batches of students: "any" resamples them for every student (paper); "fixed" uses the same mini-batches for
-    all students and stores their seed in the recipe."""
+    """Mini-batches of students. "any" draws new ones for every student, as in the HoPA paper. "fixed" uses the same
+    mini-batches for all students, and stores their seed in the training recipe of the set."""
     blend: bool = False
-    """Whether students train on mixtures of the rows in a batch (RepBlend)."""
+    """Whether students train on random mixtures of the synthetic rows in a batch, as in RepBlend."""
     initial_step_size: Positive | None = None
-    """Initial value of each modality's learned student step size (paper: 0.01 for experts trained with 0.01); absent:
-    the step size of the experts, or 0.1 without experts."""
+    """Initial value of the student's step size, which is learned for each modality (HoPA paper: 0.01, for experts
+    trained with 0.01). If absent, the step size of the experts, or 0.1 without experts."""
     step_size_space: StepSizeSpace = "log"
-    """What is learned: the logarithms of the step sizes, which therefore stay positive, or the step sizes themselves
-    ("linear", public code of MTT-VL and LoRS); a step size of 0 or less restarts the loop like NaN."""
+    """Form in which the student's step sizes are learned: as logarithms ("log"), so that they stay positive, or
+    directly ("linear", as in the public code of MTT-VL and LoRS). A step size of 0 or less makes the loop start again,
+    as NaN does."""
     initial_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Initial value of the student's momentum, which is learned together with the step sizes; 0: no momentum."""
+    """Initial value of the student's momentum, which is learned together with the step sizes. With 0, there is no
+    momentum."""
     initial_weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0
-    """Initial value of the student's weight decay, which is learned like the momentum; 0: no weight decay."""
+    """Initial value of the student's weight decay, which is learned together with the step sizes. With 0, there is no
+    weight decay."""
     optimiser: AnySetOptimiser = AdamOptimiser()
-    """Optimiser for the synthetic set."""
+    """Optimiser that updates the synthetic set in every outer iteration."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """Schedule of the learning rates over the iterations."""
+    """Schedule of the optimiser's learning rates over the outer iterations."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of a moving average of all learned tensors (PTM-ST: 0.99). The averaged tensors form the set. 0: no
-    average."""
+    """Decay of a moving average of all learned tensors (PTM-ST: 0.99). The averaged tensors form the set. With 0,
+    nothing is averaged."""
     clip_norm: Positive | None = None
-    """Largest allowed norm of the gradient with respect to all rows; absent: no clipping."""
+    """Norm to which the gradient with respect to all synthetic rows is clipped. If absent, it is not clipped."""
     validate_every: Annotated[int, Field(ge=0)] = 100
-    """Iterations between validations; the set that validates best is returned. 0: no validation, last set returned."""
+    """Number of outer iterations between validations. The set with the best validation score is returned. With 0, there
+    are no validations, and the last set is returned."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Validations in a row without a new best score after which the loop stops; 0: it never stops for this reason."""
+    """Early stopping: the outer loop stops after this number of consecutive validations without a new best score. 0
+    disables early stopping."""
     checkpoint_seconds: Positive = 30.0
-    """Seconds between checkpoints."""
+    """Seconds between checkpoints, from which an interrupted run resumes."""
 
     @model_validator(mode="after")
     def _similarity_fits(self) -> LoopSettings:

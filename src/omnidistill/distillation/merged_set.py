@@ -1,19 +1,25 @@
-"""Merge sets of the same modalities into one set, without the data that they were distilled from.
+"""Merge synthetic sets of the same modalities into one set, without the data that they were distilled from.
 
-**Recipe "anchor".** Heads are a ridge regression from the rows of a set to anchors of its own (`training.recipes.
-anchor_regression`). The anchors of different sets have nothing in common, so the outputs of the sets are concatenated:
+**Recipe "anchor".** Heads are computed by ridge regression from the rows of a set to anchors, and every set has its own
+anchors (`training.recipes.anchor_regression`). The anchors of different sets have nothing in common, so the outputs of
+the heads of all sets are concatenated:
 
     H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
 
 W_sm are the heads of set s, u_sm is the mean length of their outputs on the rows of the set, and w_s = N_s / sum N. An
-inner product of outputs of H is the weighted mean of those of the sets. One regression on the concatenated rows does
-not give these heads: sets that know the same direction have nearly parallel rows with different anchors, and the
-regression would fit their differences. The outputs are therefore rotated to their canonical basis Q on the rows of all
-sets (`anchor_map.canonical_basis_of_outputs`; row i of a set is divided by sqrt(i), as in `anchor_regression.cut`), the
-first N outputs are retained, and the rows of the merged set are the dual frame of Q^T H, from which the recipe computes
-these heads again.
+inner product of outputs of H is the weighted mean of the inner products of the sets.
 
-**Other recipes.** Rows are concatenated, and rows of different sets do not match. Students take the steps of all sets.
+One regression on the concatenated rows does not give these heads. If two sets contain the same direction, they have
+nearly parallel rows with different anchors, and the regression would fit the differences of these rows. Instead, the
+rows of the merged set are computed from H:
+
+1. Rotate the outputs to their canonical basis Q on the rows of all sets (`anchor_map.canonical_basis_of_outputs`). For
+   this, row i of a set is divided by sqrt(i), as in `anchor_regression.cut`.
+2. Keep the first N outputs.
+3. The rows are the dual frame of Q^T H, from which the recipe computes these heads again.
+
+**Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
+steps is the sum over all sets.
 
 Shapes: N_s rows of set s, N rows of the result, p_m feature width.
 """
@@ -43,14 +49,14 @@ _RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
 
 def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> DistilledSet:
-    """Return one set that contains what several sets know.
+    """Return one synthetic set that combines the information in several sets.
 
     Args:
         sets: two or more sets of the same modalities, widths, preprocessing, recipe and objective.
         size: number of rows N; None: the sum of the numbers of rows, or the largest useful number if that is smaller.
 
     Raises:
-        InputError: the sets do not belong together, or they cannot be merged to this size.
+        InputError: the sets differ in what they must share, or they cannot be merged to this size.
     """
     check_mergeable(sets)
     if isinstance(sets[0].recipe, Anchor):
@@ -59,14 +65,18 @@ def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> Distill
 
 
 def check_mergeable(sets: Sequence[DistilledSet]) -> None:
-    """Raise InputError if the sets differ in what they must share. The message names the first difference."""
+    """Check that the sets have the same modalities, widths, preprocessing, encoders, recipe and objective.
+
+    Raises:
+        InputError: two sets differ. The message names the first difference.
+    """
     first, where = sets[0], "the sets cannot be merged"
     for number, other in enumerate(sets[1:], start=2):
         which = f"set 1 and set {number}"
         if first.spec.modalities != other.spec.modalities:
             raise InputError(
                 f"{where}: {which} have different modalities or widths ({_listed(first)}; {_listed(other)}); merge "
-                "sets of features from the same encoders"
+                "sets whose features come from the same encoders"
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
@@ -76,7 +86,8 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:
             raise InputError(
-                f"{where}: {which} are of different encoders; merge sets of features from the same encoders"
+                f"{where}: {which} were distilled from features of different encoders; merge sets whose features come "
+                "from the same encoders"
             )
         if first.recipe.kind != other.recipe.kind or first.objective != other.objective:
             raise InputError(
@@ -87,9 +98,10 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
 
 
 def most_rows(sets: Sequence[DistilledSet]) -> int:
-    """Return the largest size of the merged set: the sum of the sizes.
+    """Return the largest number of rows that the merged set can have: the sum of the rows of all sets.
 
-    With the recipe "anchor", it is at most the second largest width: no two modalities have more common directions.
+    With the recipe "anchor", the limit is the second largest feature width if that is smaller, because no two
+    modalities have more common directions.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):
@@ -98,7 +110,7 @@ def most_rows(sets: Sequence[DistilledSet]) -> int:
 
 
 def concatenated_heads(sets: Sequence[DistilledSet]) -> Heads:
-    """Return the heads H of sets with the recipe "anchor" (sum N_s x p_m, float64); see the module docstring."""
+    """Return the concatenated heads H_m of sets with the recipe "anchor", as the module docstring defines them."""
     total = sum(distilled.size for distilled in sets)
     parts: dict[str, list[Tensor]] = {name: [] for name in sets[0].modalities}
     for distilled in sets:
@@ -113,8 +125,8 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
     first, heads, most = sets[0], concatenated_heads(sets), most_rows(sets)
     if size is not None and not 2 <= size <= most:
         raise InputError(
-            f"{argument('size', size)}: the sets know at most {most} directions together; choose a size from 2 to "
-            f"{most}, or distil the data again"
+            f"{argument('size', size)}: merging these sets gives at most {most} rows; choose a size from 2 to {most}, "
+            "or distil a new set from the data of all sets together"
         )
     basis = canonical_basis_of_outputs(project(heads, _falling_rows(sets)))[:, : size or most]
     heads = {name: basis.mT @ matrix for name, matrix in heads.items()}
@@ -127,9 +139,9 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
 
 
 def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n _"]]:
-    """Return the rows of all sets, with row i of a set divided by sqrt(i), and the same rows with the opposite sign.
+    """Return the rows of all sets, with row i of a set divided by sqrt(i), followed by the negatives of these rows.
 
-    Their mean is therefore zero; centring N rows would lose one of their N directions.
+    The negatives make the mean zero without centring. Centring N rows would lose one of their N directions.
     """
     scales = torch.cat([torch.arange(1, distilled.size + 1, device="cpu").double().rsqrt() for distilled in sets])
     rows = {}
@@ -142,9 +154,9 @@ def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n 
 def _dual_rows(
     heads: Mapping[str, Float64[Tensor, "N _"]], storage: Storage
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
-    """Return latent rows and ridges from which the recipe computes the heads, as closely as the storage permits.
+    """Return latent rows and ridges from which the recipe computes given heads, as closely as the storage permits.
 
-    The ridge of a modality is the candidate whose heads have the largest cosine with the given heads.
+    The ridge of a modality is the candidate whose heads have the largest cosine similarity to the given heads.
     """
     latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
     rows = {name: x.double() for name, x in storage.expand(latent).items()}
@@ -160,11 +172,14 @@ def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSe
     first, total = sets[0], sum(distilled.size for distilled in sets)
     if size not in (None, total):
         raise InputError(
-            f"{argument('size', size)}: only sets with the recipe 'anchor' can be merged to another size than the sum "
-            f"of their sizes ({total}); omit the size, or distil the data again"
+            f"{argument('size', size)}: sets with the recipe '{first.recipe.kind}' can only be merged to the sum of "
+            f"their sizes ({total}); omit the size, or distil a new set from the data of all sets together"
         )
     if not isinstance(first.recipe, Sgd):
-        raise InputError(f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil the data again")
+        raise InputError(
+            f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil a new set from the data of all sets "
+            "together"
+        )
     storage = first.spec.storage
     rows = {
         name: torch.cat([distilled.rows()[name][: distilled.size] for distilled in sets]) for name in first.modalities
@@ -175,7 +190,7 @@ def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSe
 
 
 def _block_similarity(sets: Sequence[DistilledSet], num_views: int) -> tuple[Similarity, dict[str, Tensor]]:
-    """Return the similarity of the concatenated rows: rows of different sets do not match."""
+    """Return the target similarity of concatenated rows. It is block diagonal: rows of different sets do not match."""
     kinds = {type(distilled.spec.similarity) for distilled in sets}
     if kinds == {FixedIdentity}:
         return FixedIdentity(), {}
@@ -213,7 +228,7 @@ def _as_set(
 
 
 def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
-    """Return the common provenance: what is equal in all sets, and the licences of all."""
+    """Return the provenance of the merged set: methods, names and notes of all sets, encoders, and all licences."""
     known = [distilled.provenance for distilled in sets]
     encoders = next((each.encoders for each in known if each.encoders), None)
     names = list(dict.fromkeys(each.name for each in known if each.name))
@@ -229,7 +244,7 @@ def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
 
 
 def _licences(known: Sequence[Provenance]) -> Json:
-    """Return the licences of all sets by part. A set without licences is listed, so that its licence stays unknown."""
+    """Return the licences of all sets, by part. A set without recorded licences is listed as "not recorded"."""
     if all(each.licences == known[0].licences for each in known):
         return known[0].licences
     merged: dict[str, Json] = {}

@@ -1,22 +1,23 @@
-"""Learn the mixing matrix of a set whose rows are mixtures of items (see `item_mixture`), for any encoder.
+"""Learn the mixing matrix A of a set whose rows are mixtures of items (see `item_mixture`), for use with any encoder.
 
-    X_m(A) = normalise(A F_m)          heads W_m(A) by ridge regression from X_m(A) to shared anchors
+    X_m(A) = normalise(A F_m)          F_m: features of the items in modality m
 
-Heads are computed from the mixtures, so A is learned through the regression, as in `head_learning`. The initial A is in
-closed form: row i contains the output i of every item, summed over the modalities, where the outputs are those of
-ridge CCA heads in their canonical basis.
+Heads W_m(A) are computed by ridge regression from the rows X_m(A) to anchors, which are targets that all modalities
+share. A is learned by gradients through this regression, as in `head_learning`. The initial A is computed from ridge
+CCA heads in their canonical basis: the value of row i and item j is output i of these heads for item j, summed over the
+modalities.
 
 The heads must be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder: in the principal components of each modality, both the items and the real rows of the batch become
+encoder. It changes both the items and the real rows of the batch: component j of their principal components becomes
 
     x_j -> c s_j^(a - 1) x_j + noise       a ~ U(low, high),   s_j = standard deviation of component j
 
 The factor c restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
 because the regression depends only on inner products.
 
-With k items per row, learning chooses among candidates: the items with the largest absolute values in each row of the
-initial A. Values outside the k largest count as zero, but get the gradient that they would have otherwise
-(straight-through estimator), so they can replace others.
+If rows have k items, learning chooses these among candidates: the items with the largest absolute values in each row of
+the initial A. Values outside the k largest count as zero, but their gradient is computed as if they did not
+(straight-through estimator), so they can grow and replace others.
 
 Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
 """
@@ -45,6 +46,10 @@ from omnidistill.models.storages.forms import straight_through
 from omnidistill.training.closed_form import Moments
 from omnidistill.training.closed_form.anchor_map import anchor_maps
 
+FIRST_SIZE = 0.1
+"""Root mean square of the initial values of A. The size of A does not matter for the rows, but the values must change
+faster, relative to their size, than the ridges, which have the same learning rate."""
+
 _CHUNK_ROWS = 2**16
 _NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
 _SMALLEST = 1e-3  # smallest s_j, relative to the largest
@@ -55,8 +60,8 @@ class MixtureRows(LearnableHeads):
     """A learnable mixing matrix, and the learnable settings of the recipe "anchor".
 
     Attributes:
-        latent: {"weights": the values of A before rounding, N x c (dense: N x n)}.
-        item_numbers: number of the item of each value (N x c), in `features`; None if A is dense.
+        latent: {"weights": values of the mixing matrix A before rounding; N x c, or N x n if A is dense}.
+        item_numbers: for each value, the index of its item in `features` (N x c); None if A is dense.
         features: features of the items that rows can contain, {modality: n x p_m}.
         ids: ids of these items.
         items_per_row: number k of items per row; None if A is dense.
@@ -85,16 +90,16 @@ class MixtureRows(LearnableHeads):
         items: tuple[int, int] | None,
         storages: tuple[Storage, Storage],
     ) -> MixtureRows:
-        """Return the initial mixing matrix of the module docstring; the root mean square of each row is 1.
+        """Return the initial mixing matrix of the module docstring; each row has the root mean square `FIRST_SIZE`.
 
-        Rows beyond the directions that the modalities share are zero, and stay zero.
+        If there are more rows than directions that the modalities share, the surplus rows are zero and stay zero.
 
         Args:
             moments: moments of the training rows.
             train: the training rows, which are the items.
             size: number of rows N.
             cca_ridge: ridge of CCA.
-            items: numbers k of items and c of candidates per row; None for a dense matrix.
+            items: (k, c): number of items per row, and number of candidates per row; None for a dense matrix.
             storages: storage of the values of A, and storage of the rows.
         """
         heads = {
@@ -102,7 +107,7 @@ class MixtureRows(LearnableHeads):
         }
         weights, numbers = _leading_outputs(heads, train, None if items is None else min(items[1], len(train)))
         sizes = weights.square().mean(1, keepdim=True).sqrt()
-        weights = torch.where(sizes > _NOTHING * sizes.max(), weights / sizes, torch.zeros_like(weights))
+        weights = torch.where(sizes > _NOTHING * sizes.max(), FIRST_SIZE * weights / sizes, 0 * weights)
         features, ids = dict(train.features), train.ids
         if numbers is not None:
             pool, numbers = torch.unique(numbers, return_inverse=True)
@@ -115,7 +120,7 @@ class MixtureRows(LearnableHeads):
 
     @property
     def size(self) -> int:
-        """Number of rows N."""
+        """Number N of synthetic rows."""
         return len(self.latent["weights"])
 
     @property
@@ -125,7 +130,7 @@ class MixtureRows(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the heads when they are stacked on initial heads. It is not learned."""
+        """Weight of the computed heads when they are stacked on initial heads. It is not learned."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> MixtureRows:
@@ -133,11 +138,11 @@ class MixtureRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: the values of A and the logarithms of the ridges."""
+        """Return the tensors to learn: the values of the mixing matrix and the logarithms of the ridges."""
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the rows before they are rounded. The values of A are rounded."""
+        """Return the rows before rounding, computed from the rounded values of the mixing matrix."""
         weights = self.latent["weights"]
         if self.items_per_row is not None:
             largest = weights.detach().abs().topk(self.items_per_row, 1).indices
@@ -147,12 +152,12 @@ class MixtureRows(LearnableHeads):
         return mixed_rows(weights, self.item_numbers, self.features)
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
-        """Return the rounded rows and the heads that the recipe computes from them; both are differentiable."""
+        """Return the rounded rows, and the heads that ridge regression computes from them; both are differentiable."""
         rows = self.row_storage.expand(self.mixed())
         return rows, anchor_maps(rows, self.ridges)
 
     def mixture(self) -> Mixture:
-        """Return the mixing matrix with rounded values."""
+        """Return the learned mixing matrix with rounded values."""
         weights, numbers = self.latent["weights"].detach(), self.item_numbers
         if numbers is None or self.items_per_row is None:
             return Mixture.of(weights, self.storage, None, self.ids)
@@ -160,18 +165,18 @@ class MixtureRows(LearnableHeads):
         return Mixture.of(weights.gather(1, largest), self.storage, numbers.gather(1, largest), self.ids)
 
     def detached(self) -> MixtureRows:
-        """Return a copy of the learned tensors, detached from the autograd graph."""
+        """Return a copy whose learned tensors are detached from the autograd graph."""
         latent = {name: x.detach().clone() for name, x in self.latent.items()}
         return replace(self, latent=latent, log_ridges=self.log_ridges.detach().clone())
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much the features of imitated encoders differ.
+    """How much the features of imitated encoders differ from those of the real encoder.
 
     Attributes:
-        powers: lowest and highest exponent a of the standard deviations of principal components; (1, 1) leaves them
-            unchanged.
+        powers: lowest and highest exponent for the standard deviations of principal components; (1, 1) leaves the
+            deviations unchanged.
         noise: standard deviation of the noise, relative to the root mean square of the features.
     """
 
@@ -180,7 +185,7 @@ class Augmentation:
 
 
 class MixtureLearning(Learning[MixtureRows]):
-    """Adam on a mixing matrix, with features of another imitated encoder in every iteration."""
+    """Learns a mixing matrix with Adam. Every iteration uses features of another imitated encoder."""
 
     def __init__(
         self,
@@ -197,7 +202,7 @@ class MixtureLearning(Learning[MixtureRows]):
         self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned matrix with features of an imitated encoder, and the real rows of a batch by the same."""
+        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder."""
         items, rows = {}, {}
         for name, x in self._train.features.items():
             basis, deviations = self._components[name]
@@ -219,9 +224,10 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return the outputs of every item, summed over modalities: all of them, or the `count` largest per output.
+    """Return the head outputs of the items, summed over modalities. If `count` is given, return only the largest ones.
 
-    Rows are read in chunks, so that a large number of items needs little memory if `count` is given.
+    These are the `count` items with the largest absolute value of each output, with the indices of the items. The items
+    are read in chunks, so that a large number of them needs little memory.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):
@@ -242,7 +248,7 @@ def _leading_outputs(
 def _components(
     covariance: Float[Tensor, "p p"], device: torch.device
 ) -> tuple[Float[Tensor, "p p"], Float[Tensor, " p"]]:
-    """Return the principal components of a modality as columns, and the standard deviation of each."""
+    """Return the principal components of a modality as columns, and the standard deviation of each component."""
     values, vectors = torch.linalg.eigh(covariance)
     deviations = values.clamp(min=0).sqrt()
     deviations = deviations.clamp(min=_SMALLEST * float(deviations.max()))

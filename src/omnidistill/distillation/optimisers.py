@@ -67,7 +67,7 @@ class SgdOptimiser(SetOptimiser):
     step_sizes: Positive = 1e-4
     """Learning rate of the step sizes, momentum and weight decay, in the space in which they are learned."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Momentum for rows, similarity factors and step sizes."""
+    """Momentum of the SGD that updates synthetic rows, similarity factors and step sizes."""
 
     def build(
         self, rows: Iterable[Tensor], similarity: Iterable[Tensor], step_sizes: Iterable[Tensor]
@@ -81,7 +81,7 @@ class AdamOptimiser(SetOptimiser):
     """Adam for updating the synthetic set, with separate learning rates for rows, similarity and step sizes."""
 
     rows: Positive = 0.1
-    """Learning rate for the rows; the default suits standardised features."""
+    """Learning rate for the synthetic rows. The default suits standardised features."""
     similarity: Positive = 0.05
     """Learning rate for the similarity factors."""
     step_sizes: Positive = 0.01

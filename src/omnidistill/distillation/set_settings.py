@@ -28,11 +28,13 @@ class SetSettings(Component):
     """Number N of stored synthetic rows, or a budget for all files that a receiver needs to train: in bytes ("64kB"),
     or in percent of the bytes of the training features ("1%")."""
     storage: AnyStorage = RowStorage()
-    """How rows are stored. Rows are learned and recipes are chosen with the rounding of this storage."""
+    """How synthetic rows are stored. The rounding of the storage is taken into account when rows are learned and
+    training recipes are chosen."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows per student step; a smaller set uses all its rows. Absent: 25 (paper) for learned rows, otherwise 128."""
+    """Number of synthetic rows per training step of a student; all rows if the set has fewer. If absent, 25 (as in the
+    HoPA paper) for learned rows, and 128 for other rows."""
     student: AnyObjective = InfoNCE()
-    """Objective that students minimise on the synthetic set."""
+    """Loss that students minimise on the synthetic set."""
 
     usual_batch: ClassVar[int] = 128
 

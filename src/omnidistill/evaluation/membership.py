@@ -1,6 +1,7 @@
-"""Membership inference: how well an attacker who has a set can tell its training rows from other rows.
+"""Membership inference: how well an attacker who has a synthetic set can tell its training rows from other rows.
 
-An attack gives every row a score, which should be higher for training rows:
+An attack computes a score for every real row. The attacker guesses that rows with high scores are training rows. There
+are two kinds of attack:
 
     loss         -mean over (m, n) of l_mn,  l_mn = -log softmax_j <z_m, z_n^j> / 0.07,  of heads trained on the set
     nearest row  max over s of mean over m of cos(x_m, r_m^s)
@@ -10,10 +11,10 @@ modalities. j runs over the row itself and all rows of other groups, from both s
 over its rows. The AUC is the probability that a random training group has a higher score than a random group of the
 test split; guessing has an AUC of 0.5. The interval is a bootstrap over groups (95 %, percentiles).
 
-Two further loss attacks help to read these numbers: on heads trained on all rows, and, as a control, on the initial
-heads, which were trained on neither split. If the control is far from 0.5, the splits differ in a way that has nothing
-to do with the set. An AUC of 0.5 does not prove that a set is private: stronger attacks exist (Carlini et al. 2022,
-arXiv 2112.03570), and an average over groups may hide a few exposed ones.
+Two further loss attacks serve as references. One uses heads trained on all rows. The other is a control: it uses the
+initial heads, which were trained on neither split. If the AUC of the control is far from 0.5, the splits differ in a
+way that has nothing to do with the set. An AUC of 0.5 does not prove that a set is private: stronger attacks exist
+(Carlini et al. 2022, arXiv 2112.03570), and an average over groups may hide a few exposed groups.
 
 Reference: Yeom et al. (2018), "Privacy risk in machine learning: analyzing the connection to overfitting",
 arXiv 1709.01604.
@@ -44,7 +45,7 @@ LABELS = {
     "loss_full": "loss attack on heads trained on all rows",
     "loss_initial": "control: loss attack on the initial heads",
 }
-"""{attack: its name in tables}."""
+"""Name of each attack in tables."""
 
 _TEMPERATURE = 0.07
 _MOST_ROWS = 2000  # of each split
@@ -52,12 +53,12 @@ _RESAMPLES = 1000
 
 
 class Membership(JsonContent):
-    """How well attacks tell training groups from test groups.
+    """How well membership attacks on a set distinguish training groups from test groups.
 
     Attributes:
         members: number of training groups.
         others: number of test groups.
-        auc: area under the ROC curve of each attack in `LABELS`, in [0, 1], with its 95 % interval over groups.
+        auc: area under the ROC curve of each attack in `LABELS`, in [0, 1], with its 95 % bootstrap interval.
     """
 
     members: Annotated[int, Field(ge=1)]
@@ -79,14 +80,14 @@ def measure_membership(
     test: FeatureSet,
     seed: int = 0,
 ) -> Membership:
-    """Attack a set.
+    """Measure how well attacks on a set distinguish its training rows from test rows.
 
     Args:
         sets: the set, or one set per pair of modalities.
-        heads: {name of a loss attack: the heads that it uses}, as one part for all modalities or several parts. A pair
-            of modalities uses the first part that contains both.
-        train: the training rows of the set; at most about 2,000 rows of random groups are used.
-        test: rows that were not used for the set; at most about 2,000 as well.
+        heads: heads that each loss attack uses, by name of the attack. They consist of one part for all modalities, or
+            of several parts. A pair of modalities uses the first part that contains both.
+        train: the training rows of the set. About 2,000 rows from random groups are used if there are more.
+        test: rows that were not used for the set. About 2,000 rows from random groups are used if there are more.
         seed: seed for the choice of groups and for the bootstrap.
     """
     generator = Streams(seed)["membership"]
@@ -108,11 +109,11 @@ def measure_membership(
 
 
 def auc_interval(members: Float64[Tensor, " m"], others: Float64[Tensor, " n"], generator: torch.Generator) -> Interval:
-    """Return the AUC of scores with its 95 % bootstrap interval: members and others are resampled separately.
+    """Return the AUC of an attack with its 95 % bootstrap interval. Members and non-members are resampled separately.
 
     Args:
-        members: scores of the members.
-        others: scores of the others.
+        members: scores of training groups (members).
+        others: scores of test groups (non-members).
         generator: draws the resamples.
     """
     higher = (members.unsqueeze(1) > others).double() + (members.unsqueeze(1) == others).double() / 2
@@ -123,14 +124,14 @@ def auc_interval(members: Float64[Tensor, " m"], others: Float64[Tensor, " n"], 
 
 
 def _resampled(count: int, generator: torch.Generator) -> Float64[Tensor, "r n"]:
-    """Return how often each of `count` units occurs in every resample."""
+    """Draw bootstrap resamples of `count` groups, and return how often each group occurs in each of them."""
     drawn = torch.randint(count, (_RESAMPLES, count), generator=generator, device="cpu")
     counts = torch.zeros(drawn.shape, dtype=torch.float64, device="cpu")
     return counts.scatter_add_(1, drawn, torch.ones_like(counts))
 
 
 def _some_groups(split: FeatureSet, generator: torch.Generator) -> FeatureSet:
-    """Return the rows of random groups, about `_MOST_ROWS` rows at most but those of two groups at least."""
+    """Return the rows of random groups: as many groups as fit into `_MOST_ROWS` rows, but at least two."""
     codes = split.group_codes.cpu()
     sizes = torch.bincount(codes)
     order = torch.randperm(len(sizes), generator=generator, device="cpu")
@@ -140,7 +141,10 @@ def _some_groups(split: FeatureSet, generator: torch.Generator) -> FeatureSet:
 
 
 def _losses(parts: Sequence[Heads], features: Mapping[str, Float[Tensor, "n _"]], codes: Tensor) -> Float[Tensor, " n"]:
-    """Return the loss of each row: InfoNCE against rows of other groups, averaged over ordered pairs of modalities."""
+    """Return the InfoNCE loss of each row, averaged over ordered pairs of modalities.
+
+    Negatives are the rows of other groups.
+    """
     same = shared_groups(codes).bool().fill_diagonal_(False)
     embeddings = [embed(part, features) for part in parts]
     losses = []
@@ -152,7 +156,10 @@ def _losses(parts: Sequence[Heads], features: Mapping[str, Float[Tensor, "n _"]]
 
 
 def _nearest_row(sets: Sequence[DistilledSet], features: Mapping[str, Float[Tensor, "n _"]]) -> Float[Tensor, " n"]:
-    """Return the largest cosine between each row and a synthetic row, averaged over modalities before the maximum."""
+    """Return the cosine similarity of each real row to its nearest synthetic row.
+
+    The cosine similarity of two rows is the mean over modalities.
+    """
     units, best = {name: normalize(x, dim=1) for name, x in features.items()}, []
     for distilled in sets:
         rows = {name: normalize(x[: distilled.size], dim=1) for name, x in distilled.rows().items()}

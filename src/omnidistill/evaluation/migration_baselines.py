@@ -106,7 +106,7 @@ class MapProblem:
 
     @cached_property
     def moments(self) -> dict[Direction, PairMoments]:
-        """Second moments of the centred training pairs in each direction."""
+        """Second moments of the centred training pairs for both directions of the map: old to new, and new to old."""
         pairs = {each: oriented(self.centred, each) for each in DIRECTIONS}
         return {each: PairMoments.of(x.old, x.new) for each, x in pairs.items()}
 

@@ -243,7 +243,11 @@ def train_rows(
 ) -> dict[str, TrainedHeads]:
     """Fit the baselines that are missing in `trained`, train the students, and return all rows in table order."""
     budget = None if result.budget is None else parse_budget(result.budget, result.training_bytes)
-    group, development, seed = Group((result.config,), budget), data.development(), result.config.seed
+    development, seed, settings, size = data.development(), result.config.seed, result.config, result.sets[0].size
+    if size > settings.distill.num_stored:  # an earlier set was merged into the set, so baselines get as many rows
+        most = min(size, data.split_sizes["train"])
+        settings, budget = settings.evolve(distill=settings.distill.evolve(size=most)), None
+    group = Group((settings,), budget)
     names = []
     with progress:
         progress.start(len(requested) + 1, "evaluate")

@@ -1,4 +1,4 @@
-"""Merge sets without the data that they were distilled from. `distillation.merged_set` explains how."""
+"""Merge synthetic sets without the data that they were distilled from. `distillation.merged_set` explains how."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def merge(
     folder: str | Path | None = None,
     force: bool = False,
 ) -> DistilledSet:
-    """Merge sets of the same features into one set that contains what all of them know.
+    """Merge synthetic sets of the same features into one set that combines the information in all of them.
 
-    The data are not needed. Sets with the recipe "anchor" can be merged to any size; a single set of this kind can be
-    reduced to a smaller size.
+    The data are not needed. Sets with the training recipe "anchor" can be merged to any size; a single set of this kind
+    can be reduced to a smaller size.
 
     Args:
         sets: sets, results that contain them, or Paths of sets or runs. They need the same modalities, widths,
@@ -40,8 +40,8 @@ def merge(
         The merged set. Its provenance has the licences of all sets.
 
     Raises:
-        InputError: the sets do not belong together or are too few, the size or budget cannot be met, or the folder is
-            not empty and `force` is False.
+        InputError: the sets differ in what they must share, a single set is given without a size, the size or budget
+            cannot be met, or the folder is not empty and `force` is False.
     """
     if len(sets) < 2 and size is None and bytes is None:
         raise InputError("merge: pass two or more sets, or one set and a smaller size or budget")
@@ -73,7 +73,10 @@ def _size_for(sets: list[DistilledSet], budget: str) -> int:
     sizes = range(LEAST_ROWS, most_rows(sets) + 1)
     fitting = bisect_right(sizes, most, key=num_bytes)
     if not fitting:
-        raise InputError(f"{argument('bytes', budget)}: too small; {LEAST_ROWS} rows take {num_bytes(LEAST_ROWS):,}")
+        raise InputError(
+            f"{argument('bytes', budget)}: too small; pass at least {num_bytes(LEAST_ROWS):,} bytes, the size of "
+            f"{LEAST_ROWS} rows"
+        )
     return sizes[fitting - 1]
 
 
@@ -82,5 +85,8 @@ def _require_free(folder: Path, force: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(entry.name != ".lock" for entry in folder.iterdir())):
         return
     if not force:
-        raise InputError(f"{folder}: exists; choose another folder, or replace the set with {argument('force', True)}")
+        raise InputError(
+            f"{folder}: already exists; choose another folder, or use {argument('force', True)} to replace the set in "
+            "it"
+        )
     DistilledSet.load(folder)  # raises an error if it is anything else

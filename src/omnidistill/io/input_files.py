@@ -1,7 +1,7 @@
-"""Input files: every file from outside is opened here, or checked here before a library opens it.
+"""Input files: this module opens all files that the program did not write itself, or checks them for a library.
 
-Only regular files are opened: a FIFO would block the program, and a device may never end. The nesting of values is
-bounded, because parsers, validators and printers recurse into them.
+Only regular files are opened: a FIFO would block the program, and reading a device may never end. The nesting of values
+is limited, because parsers, validators and printers process nested values recursively.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
 
 MOST_LEVELS = 64
-"""Maximum nesting of the values in a file."""
+"""Maximum number of nested levels of lists and objects in a file."""
 MOST_EXPANSION, FREE_BYTES = 100, 2**28
 """A file may take at most FREE_BYTES in memory or MOST_EXPANSION times its size, whichever is larger."""
 _MOST_DIGITS = 300  # every whole number with so many digits can be converted to a float
@@ -83,7 +83,8 @@ def parse_json(text: str, finite: bool = True) -> Any:
         finite: whether NaN, Inf and numbers that are too large for a float are errors.
 
     Raises:
-        ValueError: the text is not JSON, contains a duplicate key or such a number, or is nested too deeply.
+        ValueError: the text is not JSON, contains a duplicate key, is nested too deeply, or contains a number that
+            `finite` does not allow.
     """
     numbers: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _integer}
     try:
@@ -111,16 +112,17 @@ def check_levels(value: Any) -> None:
 
 @contextmanager
 def reading(where: str, remedy: str) -> Iterator[None]:
-    """Report stored values that do not have the expected layout as one error.
+    """Context manager that turns errors from reading a damaged file into an InputError.
 
-    Use it around code that takes apart what another program may have written, such as the metadata of an artifact.
+    Use it around code that interprets stored values, such as the metadata of an artifact. If values do not have the
+    expected layout, such code raises a KeyError, TypeError or the like.
 
     Args:
-        where: name of the file in the error message.
-        remedy: what the user can do.
+        where: name of the file, for the error message.
+        remedy: what the user can do, for the error message.
 
     Raises:
-        InputError: the block raised an error that unexpected values cause. The message starts with `where`.
+        InputError: the block raised such an error. The message starts with `where`.
     """
     try:
         yield
@@ -132,17 +134,18 @@ def reading(where: str, remedy: str) -> Iterator[None]:
         if out_of_memory(error):
             raise
         raise InputError(
-            f"{where}: damaged or from another version ({type(error).__name__}: {one_line(error)}); {remedy}"
+            f"{where}: is damaged, or was written by another version of omnidistill ({type(error).__name__}: "
+            f"{one_line(error)}); {remedy}"
         ) from error
 
 
 def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
-    """Check that a small file does not take a lot of memory, such as an archive of zeros.
+    """Check that a small file does not take a lot of memory when it is read, as a compressed archive of zeros would.
 
     Args:
         path: the file.
-        num_bytes: memory that its content takes, as the file states it.
-        remedy: what the user can do about a file that takes too much.
+        num_bytes: memory that the content takes according to the file, in bytes.
+        remedy: what the user can do if the content takes too much memory, for the error message.
 
     Raises:
         InputError: the content takes more than `FREE_BYTES` and more than `MOST_EXPANSION` times the size of the file.
@@ -173,14 +176,14 @@ def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:
-    """Return the error for a file that the system refuses to read. Raise MemoryError if memory ran out instead."""
+    """Return the error for a file that cannot be read. If the cause is lack of memory, raise MemoryError instead."""
     if out_of_memory(error):
         raise MemoryError(f"{path}: {reason(error)}") from error
     return InputError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions")
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Return the reason that the operating system gave, without the path."""
+    """Return the reason that the operating system gave for an error, without the path."""
     return getattr(error, "strerror", None) or one_line(error)
 
 

@@ -54,6 +54,7 @@ from omnidistill.training.closed_form import Moments, Pairing, accumulate_moment
 from omnidistill.training.recipes.anchor_regression import Anchor
 from omnidistill.training.recipes.recipe import Recipe
 
+_LOW_WEIGHTS = (0.1, 0.2, 0.3, 0.4)  # only with a cutoff, see `AnchorRows.with_cutoff`
 _CLEARLY = 0.02  # difference of two validation scores that is no accident
 _MORE_BITS = (3.4, 5.0)
 
@@ -65,33 +66,34 @@ class AnchorMethod(Method):
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
     outer: AnyObjective = InfoNCE()
-    """Objective of the heads on real rows; the rows are learned to minimise it."""
+    """Loss of trained heads on real rows. The synthetic rows are learned to minimise this loss."""
     start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share c of the loss that is computed on the heads stacked on the initial heads; 0: the initial heads are not
-    used for learning."""
+    """Weight, in [0, 1], of the loss of the trained heads stacked on initial heads; the loss of the trained heads alone
+    has the remaining weight. With 0, the initial heads are not used for learning."""
     weight: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Weight of the set when its heads are stacked on initial heads; 1: trained heads do not use the initial heads;
-    absent: chosen on validation."""
+    """Weight of the heads computed from the set when they are stacked on initial heads. With 1, the result does not use
+    the initial heads. If absent, the weight is chosen on validation."""
     keep_width: bool = False
-    """Whether stacked heads are cut to the width of the initial heads."""
+    """Whether stacked heads are reduced to the output width of the initial heads."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
-    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    """Candidate ridges for the CCA that initialises the synthetic rows, relative to the mean eigenvalue of each
+    covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0)
-    """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    """Candidates for the initial ridge of the regression from rows to anchors; chosen on validation."""
     cutoffs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.125, 0.25, 0.5, 0.7, 1.0)
-    """Candidate cutoffs, beyond which outputs count less, as shares of the number of rows. A set without a cutoff is
-    always a candidate. Chosen on validation; empty: all outputs count alike."""
+    """Candidate cutoffs, as fractions of the number of rows. Head outputs beyond the cutoff count less. A set gets a
+    cutoff only if its validation score is then clearly better; if the list is empty, it never has one."""
     iterations: Annotated[int, Field(ge=0)] = 60
-    """Iterations of Adam; 0: the rows stay in their closed form."""
+    """Number of iterations of Adam. With 0, the rows keep their initial values, which are in closed form."""
     learning_rate: Positive = 0.01
-    """Learning rate of Adam, for rows whose root mean square is 1, and for the logarithms of the ridges."""
+    """Learning rate of Adam for the rows (scaled to a root mean square of 1) and the logarithms of the ridges."""
     real_rows: Annotated[int, Field(ge=2)] = 750
-    """Real rows per iteration, or all training rows if there are fewer."""
+    """Number of real rows per iteration; all training rows if there are fewer."""
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the rate (bits per number of the storage) in the loss. The size of a set is fixed, so rows with a
-    smaller rate get finer steps."""
+    """Weight, in the loss, of the estimated bits per number of the stored rows. The size of a set is fixed, so rows
+    that need fewer bits are quantised with finer steps."""
     validate_every: Count = 10
-    """Iterations between validations."""
+    """Number of iterations between validations."""
 
     @property
     def may_return_fewer(self) -> bool:
@@ -131,7 +133,7 @@ class AnchorMethod(Method):
                 task.progress.note(line)
             moments = accumulate_moments(train, pairing)
             score, best, num_evaluated = self._initial_rows(moments, task, chosen)
-            num_evaluated += 0 if self.weight else NUM_WEIGHTS
+            num_evaluated += 0 if self.weight else NUM_WEIGHTS + len(_low_weights(best))
             if best.size < self.num_stored:
                 notes.append(
                     f"{best.size} rows ({best.storage.title}) instead of {self.num_stored} ({self.storage.title}), "
@@ -179,24 +181,23 @@ class AnchorMethod(Method):
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation is large enough to choose a cutoff, and fewer rows. Fewer rows are used only if
-                their score is clearly better.
+            chosen: whether validation is large enough to choose a cutoff or fewer rows, if they score clearly better.
         """
-        device = task.development.train.device
-        cutoffs = (None, *(self.cutoffs if chosen else ()))
 
-        def best(cca_ridge: float, size: int, storage: Storage) -> tuple[float, AnchorRows]:
-            rows = AnchorRows.closed_form(moments, size, cca_ridge, storage, device)
-            return self._best_settings(rows, cutoffs, task)
+        def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:
+            return AnchorRows.closed_form(moments, size, cca_ridge, storage, task.development.train.device)
 
-        starts = {ridge: best(ridge, self.num_stored, self.storage) for ridge in self.cca_ridges}
+        rows = {ridge: initial(ridge, self.num_stored, self.storage) for ridge in self.cca_ridges}
+        starts = {ridge: self._best_settings(each, (None,), task) for ridge, each in rows.items()}
         cca_ridge = max(starts, key=lambda each: starts[each][0])
-        score, rows = starts[cca_ridge]
-        others = [best(cca_ridge, size, storage) for size, storage in (self._fewer_rows() if chosen else ())]
-        num_evaluated = (len(starts) + len(others)) * len(self.ridges) * len(cutoffs)
-        if others and (other := max(others, key=lambda each: each[0]))[0] > score + _CLEARLY:
-            score, rows = other
-        return score, rows, num_evaluated
+        alternatives: list[tuple[AnchorRows, tuple[float | None, ...]]]
+        alternatives = [(each, self.cutoffs) for each in rows.values() if chosen and self.cutoffs]
+        for size, storage in self._fewer_rows() if chosen else ():
+            alternatives.append((initial(cca_ridge, size, storage), (None, *self.cutoffs)))
+        others = [self._best_settings(each, cutoffs, task) for each, cutoffs in alternatives]
+        num_evaluated = len(self.ridges) * (len(starts) + sum(len(cutoffs) for _, cutoffs in alternatives))
+        best, other = starts[cca_ridge], max(others, key=lambda each: each[0], default=starts[cca_ridge])
+        return *(other if other[0] > best[0] + _CLEARLY else best), num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
         """Return alternative sizes and storages: fewer rows with more bits per number, in at most as many bytes.
@@ -234,9 +235,15 @@ class AnchorMethod(Method):
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
         """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
-        weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
+        further = _low_weights(rows)
+        weight = self.weight or best_stack_weight(rows, task.start, task.development.validation, further)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
         recipe = Anchor(ridges=ridges, cutoff=rows.cutoff, weight=weight, keep_width=self.keep_width)
         latent = moved({f"rows/{name}": x for name, x in rows.latent.items()}, "cpu")
         settings = self.evolve(size=rows.size, storage=rows.storage)
         return task.as_set(settings, latent).with_recipe(recipe)
+
+
+def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
+    """Return further candidate weights of stacked heads, which are useful only if the rows have a cutoff."""
+    return () if rows.cutoff is None else _LOW_WEIGHTS

@@ -34,14 +34,17 @@ class Apm(TunedMethod):
     cites: ClassVar[tuple[str, ...]] = ("apm",)
 
     pairing: Literal["rows", "groups"] = "groups"
-    """Whether cross-covariances are computed from rows or from group means."""
+    """What cross-covariances between modalities are computed from: single real rows ("rows"), or the means of groups of
+    rows ("groups")."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
-    """Candidate ridges, as multiples of the mean eigenvalue of each covariance; validation chooses one."""
+    """Candidate ridges of the least-squares heads, relative to the mean eigenvalue of each covariance; chosen on
+    validation."""
     norm: Literal["plain", "whitened"] = "whitened"
-    """What is approximated best: the analytic parameters ("plain"), or the outputs on the data ("whitened")."""
+    """Norm in which the least-squares heads are approximated: "plain" (error of the head parameters) or "whitened"
+    (error of the head outputs on the data)."""
     rotation: Literal["random", "eye"] = "random"
-    """Which of the sets with equal analytic parameters to return: about one row per direction ("eye"), or a random
-    rotation of the rows ("random")."""
+    """Choice among the sets that give the same least-squares heads: about one row per direction ("eye"), or a random
+    rotation of these rows ("random")."""
 
     @property
     def set_similarity(self) -> Similarity:

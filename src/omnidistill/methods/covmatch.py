@@ -42,15 +42,17 @@ class CovMatch(TunedMethod):
     cites: ClassVar[tuple[str, ...]] = ("covmatch",)
 
     pairing: Literal["rows", "groups"] = "groups"
-    """Whether cross-covariances are computed from rows or from group means."""
+    """What cross-covariances between modalities are computed from: single real rows ("rows"), or the means of groups of
+    rows ("groups")."""
     rho: Positive = 1.0
-    """Ratio of synthetic to real cross-covariances (paper: 2 at N = 100, 1 for larger sets)."""
+    """Factor by which the cross-covariances of the synthetic rows are larger than those of the real rows (CovMatch
+    paper: 2 for sets of 100 rows, 1 for larger sets)."""
     rotation: Literal["random", "eye"] = "eye"
-    """Which of the sets with equal moments to return: about one row per direction ("eye"), or a random rotation of the
-    rows ("random")."""
+    """Choice among the sets that have the same moments: about one row per direction ("eye"), or a random rotation of
+    these rows ("random")."""
     weights: Literal["uniform", "errors"] = "uniform"
-    """Weights of the cross-covariances: "uniform", or "errors" for the InfoNCE errors along the first expert's
-    trajectory (C(gamma), UniCon)."""
+    """Weights of pairs of real rows in the cross-covariances: all equal ("uniform"), or the InfoNCE errors along the
+    trajectory of the first expert ("errors", C(gamma) of UniCon)."""
 
     @property
     def set_similarity(self) -> Similarity:

@@ -39,10 +39,11 @@ class Learn(LoopSettings, Method):
     added: ClassVar[tuple[str, ...]] = (*LoopSettings.added, "stop_without_gain")
 
     stop_without_gain: bool = True
-    """Whether the loop stops early if there is nothing to gain; false in published settings, which have a fixed number
-    of iterations."""
+    """Whether the outer loop stops early if experts, or students trained on the set, are no better than their initial
+    heads. It is false in published settings, which have a fixed number of iterations."""
     outer: AnyOuter = TrajectoryObjective()
-    """Loss that the rows minimise: trajectory matching, or the loss of the trained student on real rows."""
+    """Loss that the synthetic rows are learned to minimise: trajectory matching, or the loss of the trained student on
+    real rows."""
 
     @property
     def uses_experts(self) -> bool:

@@ -1,8 +1,11 @@
-"""What methods share that learn tensors from which heads are computed (`distillation.head_learning`)."""
+"""Functions shared by methods that learn a set from which heads are computed in closed form.
+
+`distillation.head_learning` contains the learning itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -15,21 +18,22 @@ from omnidistill.io.tracking import MetricsRecord, Progress
 from omnidistill.models.heads import Heads
 from omnidistill.training.recipes.anchor_regression import stack_on
 
-_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_WEIGHTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 NUM_WEIGHTS = 1 + len(_WEIGHTS)
-"""Number of weights that `best_stack_weight` evaluates on validation."""
+"""Number of candidate weights that `best_stack_weight` evaluates on validation, without those in `further`."""
 
 
 def most_directions(train: FeatureSet) -> int:
-    """Return the largest useful number of rows: the second largest feature width, but at most that of training rows.
+    """Return the largest useful number of synthetic rows.
 
-    Further rows would start as zeros, because no two modalities have more canonical directions in common.
+    This is the second largest feature width, but no more than the number of training rows. Further rows would start as
+    zeros, because no two modalities have more canonical directions in common.
     """
     return min(len(train), sorted(train.widths.values())[-2])
 
 
 def notes_on_size(size: int, train: FeatureSet) -> list[str]:
-    """Return a note if a set of this size has more rows than useful, otherwise an empty list."""
+    """Return a list with one note if a set of this size has more rows than are useful, otherwise an empty list."""
     if size <= (most := most_directions(train)):
         return []
     return [f"{size} rows: no two modalities have more than {most} directions in common, so {most} rows are enough"]
@@ -37,12 +41,12 @@ def notes_on_size(size: int, train: FeatureSet) -> list[str]:
 
 @dataclass(frozen=True)
 class LearningOutcome(Generic[L]):
-    """The result of learning.
+    """The result of `learn_with_validation`.
 
     Attributes:
-        best: the tensors with the best validation score, or the last ones if validation cannot choose.
-        score: their validation score.
-        records: loss and validation score of every iteration.
+        best: the learned tensors with the best validation score, or the last ones if validation rows cannot choose.
+        score: validation score of these tensors.
+        records: loss of every iteration, and the validation scores that were computed.
         num_evaluated: number of evaluations on validation.
     """
 
@@ -61,14 +65,14 @@ def learn_with_validation(
     score: Callable[[L], float],
     progress: Progress,
 ) -> LearningOutcome[L]:
-    """Take all steps of learning, and validate at regular intervals.
+    """Take all learning steps, and validate the learned tensors at regular intervals.
 
     Args:
-        learning: the learning, before its first step.
-        first: validation score and tensors before learning.
-        choose: whether validation chooses among the tensors; otherwise the last ones are returned.
+        learning: object that takes the steps, before its first step.
+        first: validation score of the initial tensors, and these tensors.
+        choose: True to return the tensors with the best validation score, False to return the last ones.
         iterations: number of steps.
-        validate_every: steps between validations. The tensors after the last step are validated as well.
+        validate_every: number of steps between validations. The tensors after the last step are validated as well.
         score: returns the validation score of tensors.
         progress: advances by one after every step.
     """
@@ -85,10 +89,15 @@ def learn_with_validation(
 
 
 @torch.no_grad()
-def best_stack_weight(learned: LearnableHeads, start: Heads, validation: FeatureSet) -> float:
-    """Return the weight with which heads are stacked on the initial heads; the best of several on validation."""
+def best_stack_weight(
+    learned: LearnableHeads, start: Heads, validation: FeatureSet, further: Sequence[float] = ()
+) -> float:
+    """Choose the weight with which learned heads are stacked on initial heads: the best of several on validation.
+
+    `further` contains candidate weights in addition to the usual ones.
+    """
     rows, heads = learned.solved()
     return max(
-        (float(learned.weight), *_WEIGHTS),
+        (float(learned.weight), *further, *_WEIGHTS),
         key=lambda weight: validation_score(stack_on(start, heads, rows, weight), validation),
     )

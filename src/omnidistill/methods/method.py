@@ -19,7 +19,7 @@ class Method(SetSettings):
     """Base class of methods. The fields of a method are its settings, and `run` produces the set."""
 
     has_iterations: ClassVar[bool] = False
-    """Whether the method has an outer loop, which trackers can show and which can continue from an existing set."""
+    """Whether the method has an outer loop. Trackers can show such a loop, and it can start from an existing set."""
 
     @property
     def may_return_fewer(self) -> bool:

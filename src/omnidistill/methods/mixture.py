@@ -1,17 +1,18 @@
 """A set whose rows are mixtures of real items, learned for encoders that are not known yet.
 
-    X_m = normalise(A F_m)        one mixing matrix A for all modalities, rounded to few bits
+    X_m = normalise(A F_m)        F_m: features of the items in modality m, A: one mixing matrix for all modalities
 
-`distillation.item_mixture` defines the mixtures, and `distillation.mixture_rows` how they are learned. The set trains
-heads by the recipe "anchor", like the sets of the method "anchor". In addition, `DistilledSet.realise` gives the rows
-that the same items have in another encoder, and `DistilledSet.items` shows of which items a row consists.
+The values of A are rounded to few bits. `distillation.item_mixture` defines mixtures, and `distillation.mixture_rows`
+explains how they are learned. Heads are trained on the set by the recipe "anchor", as with the method "anchor". In
+addition, `DistilledSet.realise` computes the rows for another encoder, from its features of the same items, and
+`DistilledSet.items` shows which items each row is a mixture of.
 
-Whoever can encode all items with the new encoder should solve ridge CCA on them instead: it is better, and so is CCA on
-only the items that a sparse mixture uses. Mixtures are for a set that stays the same while encoders change, and for
-explaining its rows.
+If you can encode all items with the new encoder, use ridge CCA on them instead: it gives better heads. Even CCA on only
+the items that a sparse mixture uses is better. Mixtures are useful if a set must stay the same while encoders change,
+and to explain its rows.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
-uses the encoder of the data, without augmentation.
+The ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned are chosen on validation,
+with the encoder of the data and without augmentation.
 """
 
 from __future__ import annotations
@@ -55,34 +56,38 @@ class MixtureMethod(Method):
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
     outer: AnyObjective = InfoNCE()
-    """Objective of the heads on real rows; the mixing matrix is learned to minimise it."""
+    """Loss of trained heads on real rows. The mixing matrix is learned to minimise this loss."""
     items_per_row: Count | None = None
-    """Number of items per row; absent: every row is a mixture of all training rows."""
+    """Number of items of which each synthetic row is a mixture. If absent, every row is a mixture of all training
+    rows."""
     candidates: Count = 8
-    """Items among which learning chooses, as a multiple of `items_per_row`."""
-    weight_bits: Literal[32, 16, 8, 6, 4, 3, 2] = 4
+    """Number of candidate items per synthetic row, as a multiple of `items_per_row`. Learning chooses among them."""
+    weight_bits: Literal[32, 16, 8, 6, 4, 3, 2] = 6
     """Bits per value of the mixing matrix."""
     powers: tuple[Positive, Positive] = (0.3, 1.2)
-    """Range of the exponent with which the standard deviations of principal components change; (1, 1): no change."""
+    """Range of the exponent for the standard deviations of principal components. Every iteration draws an exponent, to
+    imitate another encoder. (1, 1) means no change."""
     noise: Annotated[float, Field(ge=0)] = 0.5
-    """Standard deviation of the noise on features, relative to their root mean square."""
+    """Standard deviation of the noise that is added to features in learning, relative to their root mean square."""
     weight: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Weight of the set when its heads are stacked on initial heads; 1: trained heads do not use the initial heads;
-    absent: chosen on validation."""
+    """Weight of the heads computed from the set when they are stacked on initial heads. With 1, the result does not use
+    the initial heads. If absent, the weight is chosen on validation."""
     keep_width: bool = False
-    """Whether stacked heads are cut to the width of the initial heads."""
+    """Whether stacked heads are reduced to the output width of the initial heads."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
-    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    """Candidate ridges for the CCA that initialises the mixing matrix, relative to the mean eigenvalue of each
+    covariance; chosen on validation."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0)
-    """Candidate ridges of the regression to the anchors, as initial values; chosen on validation."""
+    """Candidates for the initial ridge of the regression from rows to anchors; chosen on validation."""
     iterations: Annotated[int, Field(ge=0)] = 140
-    """Iterations of Adam; 0: the mixing matrix stays in its closed form."""
-    learning_rate: Positive = 0.01
-    """Learning rate of Adam, for a mixing matrix whose root mean square is 1, and for the logarithms of the ridges."""
+    """Number of iterations of Adam. With 0, the mixing matrix keeps its initial values, which are in closed form."""
+    learning_rate: Positive = 0.02
+    """Learning rate of Adam for the mixing matrix (scaled to a root mean square of 0.1) and the logarithms of the
+    ridges."""
     real_rows: Annotated[int, Field(ge=2)] = 560
-    """Real rows per iteration, or all training rows if there are fewer."""
+    """Number of real rows per iteration; all training rows if there are fewer."""
     validate_every: Count = 20
-    """Iterations between validations."""
+    """Number of iterations between validations."""
 
     @model_validator(mode="after")
     def _ordered(self) -> MixtureMethod:
@@ -92,7 +97,7 @@ class MixtureMethod(Method):
 
     @property
     def set_similarity(self) -> Similarity:
-        """The identity, S = I."""
+        """Target similarity of the rows: the identity, so every row matches only itself."""
         return FixedIdentity()
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
@@ -100,7 +105,7 @@ class MixtureMethod(Method):
         return Anchor(ridges=(1.0,) * num_modalities, weight=self.weight or 0.5, keep_width=self.keep_width)
 
     def most_rows(self, train: FeatureSet) -> int:
-        """Return the largest useful size, the number of directions that two modalities can share."""
+        """Return the largest useful number of rows: the number of directions that two modalities can share."""
         return most_directions(train)
 
     def run(self, task: Task) -> Distillation:
@@ -108,7 +113,7 @@ class MixtureMethod(Method):
 
         Raises:
             InputError: the size is below 2 or above the number of training rows, the storage derives several training
-                rows (views) from each stored row, or the data have a pairing matrix instead of groups.
+                rows (views) from each stored row, or a matrix instead of groups defines which rows match.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         if not 2 <= self.num_stored <= len(train):
@@ -148,7 +153,7 @@ class MixtureMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     def _initial(self, moments: Moments, task: Task) -> list[MixtureRows]:
-        """Return the initial mixing matrix for every ridge of CCA and every ridge of the regression."""
+        """Return an initial mixing matrix for every pair of a ridge of CCA and a ridge of the regression."""
         items = None if self.items_per_row is None else (self.items_per_row, self.candidates * self.items_per_row)
         storages = RowStorage(bits=self.weight_bits), self.storage
         train = task.development.train
@@ -162,7 +167,7 @@ class MixtureMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, 0.0), rows
 
     def _as_set(self, rows: MixtureRows, task: Task) -> DistilledSet:
-        """Return the set with its mixture. Choose the weight of stacked heads on validation, unless it is set."""
+        """Return the set with its mixture. The weight of stacked heads is chosen on validation unless it is set."""
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight, keep_width=self.keep_width)
         latent = {f"rows/{name}": x.detach().cpu() for name, x in rows.mixed().items()}

@@ -26,9 +26,10 @@ class TunedMethod(Method):
     """Base class of methods that do not learn rows. It chooses step size and number of steps by validation score."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    """Candidate step sizes."""
+    """Candidate step sizes for training on the set; chosen on validation."""
     max_steps: Count = 2048
-    """Largest candidate number of steps; the candidates are 8, 16, 32, and so on."""
+    """Largest candidate for the number of training steps on the set. The candidates are 8, 16, 32, ...; the best on
+    validation is used."""
 
     def tuned(self, task: Task, candidates: Sequence[DistilledSet], started_at: float) -> Distillation:
         """Return the candidate set with the best validation score, with its best step size and number of steps.

@@ -22,10 +22,10 @@ from omnidistill.models.similarities import SharedGroups, Similarity
 
 @methods.register("select")
 class Select(TunedMethod):
-    """Real rows chosen by a selector, or averages of real rows."""
+    """A set of real rows, or of averages of real rows, that a selector chooses."""
 
     selector: AnySelector = RandomRows()
-    """How rows are chosen."""
+    """Selector that chooses the real rows of the set."""
 
     @property
     def set_similarity(self) -> Similarity:

@@ -9,8 +9,8 @@ The computational graph stays the same, but contains no decomposition:
 
     identity    u_k = e_k. Every modality is a mode of its own, with v_k = z_k and sigma_k = 1.
     mean        u_1 = (1, ..., 1) / sqrt M. v_1 is the normalised mean of the embeddings. The remaining energy,
-                M - sigma_1^2, is divided equally among the other modes, so that they do not depend on the order of the
-                modalities.
+                M - sigma_1^2, is divided equally among the other modes, so that the result does not depend on the order
+                of the modalities.
 
 The paper states that the SVD is replaced, but prints no formulas. The formulas above are our interpretation.
 

@@ -1,7 +1,7 @@
-"""A contact sheet: one picture with pairs of the nearest real medium (left) and the rendered one (right).
+"""A contact sheet: one picture with pairs of the nearest real medium (left) and the rendered medium (right).
 
-Every rendered row has one pair per modality with pictures (images, middle frames of videos, spectrograms). The number
-below a pair is the cosine similarity of the rendered medium and the row.
+Every rendered row has one pair for each modality that can be shown as a picture: images, middle frames of videos, and
+spectrograms. The number below a pair is the cosine similarity between the features of the rendered medium and the row.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from omnidistill.report.render_content import RenderContent
 
 TILE = 112
 """Side of a picture in pixels."""
-_GAP, _CAPTION, _PAIRS_ACROSS = 8, 16, 6
+_GAP, _CAPTION, _PAIRS_ACROSS = 4, 16, 6
 
 
 def contact_sheet(content: RenderContent, folder: Path) -> bytes | None:
-    """Return the sheet as a PNG file; None if no modality has pictures.
+    """Return the contact sheet as the bytes of a PNG file; None if no modality has pictures.
 
     Args:
         content: the rendered media.
@@ -33,13 +33,13 @@ def contact_sheet(content: RenderContent, folder: Path) -> bytes | None:
     ]
     if not pairs:
         return None
-    width, height = 2 * TILE + 2 * _GAP, TILE + _CAPTION + _GAP
+    width, height = 2 * TILE + 4 * _GAP, TILE + _CAPTION + _GAP
     across = min(_PAIRS_ACROSS, len(pairs))
     sheet = images.new("RGB", (across * width, -(-len(pairs) // across) * height), "white")
     draw = draws.Draw(sheet)
     for index, (caption, (rendered, nearest)) in enumerate(pairs):
         left, top = index % across * width, index // across * height
-        for offset, name in ((0, nearest), (TILE, rendered)):
+        for offset, name in ((0, nearest), (TILE + _GAP, rendered)):
             with images.open(folder / name) as picture:
                 sheet.paste(picture.convert("RGB").resize((TILE, TILE)), (left + offset, top))
         draw.text((left, top + TILE + 2), caption, fill="black")

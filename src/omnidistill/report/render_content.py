@@ -11,21 +11,21 @@ from omnidistill.io.artifacts import JsonContent
 
 
 class NearItem(JsonContent):
-    """A real training item near a row: its id, and the cosine similarity of its features and the row."""
+    """A real training item near a row: its id, and the cosine similarity between its features and the row."""
 
     id: str
     cosine: float
 
 
 class RenderedMedium(JsonContent):
-    """One medium of one row.
+    """The rendered medium of one modality of one row.
 
     Attributes:
         content: path of the file relative to the output folder; for text, the caption itself.
-        cosine: cosine similarity of the row and the features that the encoder computes from the file.
-        optimised: cosine similarity before the medium was written to the file; None for text.
-        nearest: the nearest real items, at most one per group. Optimisation starts from the first, by default.
-        pictures: paths of pictures of the rendered and of the nearest real medium; empty for text.
+        cosine: cosine similarity between the row and the features that the encoder computes from the file.
+        optimised: the same cosine similarity, before the medium was written to the file; None for text.
+        nearest: the nearest real items, at most one per group. By default, the optimisation starts from the first.
+        pictures: paths of a picture of the rendered medium and one of the nearest real medium; empty for text.
     """
 
     content: str
@@ -48,15 +48,15 @@ class RenderContent(JsonContent):
     Attributes:
         run: name of the run.
         data: name of the data.
-        size: number of rows of the set, of which `rows` contains some.
+        size: number of rows of the set; not all of them need to be rendered.
         encoders: name of the encoder of each rendered modality.
         kinds: kind of media of each rendered modality.
         rows: the rendered rows.
         settings: the settings of the optimisation.
-        seconds: time per modality, without loading the encoder.
+        seconds: time for each modality, without loading the encoder.
         notes: sentences about items and modalities that were left out.
         versions: versions of the packages that were used.
-        command: the command.
+        command: the command line.
     """
 
     remedy: ClassVar[str] = "render the run again"
@@ -79,7 +79,7 @@ _COLUMNS = ("modality", "encoder", "rows", "nearest item", "optimised", "from th
 
 
 def render_table(content: RenderContent) -> str:
-    """Return a Markdown table with the median cosine similarities of every modality."""
+    """Return a Markdown table with the median cosine similarities between media and rows, for every modality."""
     lines = [_COLUMNS, ("---", "---", *("---:",) * (len(_COLUMNS) - 2))]
     for name, encoder in content.encoders.items():
         media = [row.media[name] for row in content.rows]

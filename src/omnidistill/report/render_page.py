@@ -19,12 +19,12 @@ from omnidistill.report.page import page_style, render_template
 from omnidistill.report.render_content import NearItem, RenderContent, RenderedMedium, render_table
 
 MAX_ROWS = 100
-"""Rows on the page, which embeds their media."""
+"""Largest number of rows on the page. Their media are embedded in it."""
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """One medium on the page: data URIs of its pictures and sounds (rendered, nearest real), or its caption."""
+    """One medium on the page: its caption, or data URIs of pictures and sounds (rendered first, then nearest real)."""
 
     modality: str
     cosine: str
@@ -35,7 +35,7 @@ class _Cell:
 
 
 def render_media_page(content: RenderContent, folder: Path, items: Manifest) -> str:
-    """Return the page as HTML.
+    """Return an HTML page with rendered media.
 
     Args:
         content: the rendered media.

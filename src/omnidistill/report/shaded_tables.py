@@ -1,7 +1,7 @@
 """An HTML page with tables whose numbers are shaded; self-contained, without scripts.
 
-The shade of a cell shows its first number, from the smallest to the largest value in its column. Texts from the data
-are escaped, and a content security policy allows only the page's own style.
+The larger the first number of a cell is, compared with the other cells of its column, the stronger is its shade. Texts
+from the data are escaped, and a content security policy allows only the page's own style.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"-?[0-9.]+")
 
 @runtime_checkable
 class TableOfTexts(Protocol):
-    """A table with a title, names of columns, and the texts of every row."""
+    """A table of texts, with a title and names of columns."""
 
     @property
     def title(self) -> str:
@@ -37,11 +37,11 @@ class TableOfTexts(Protocol):
 
 
 def render_tables(title: str, tables: Sequence[tuple[TableOfTexts, Sequence[int]]], notes: Sequence[str]) -> str:
-    """Return the page as HTML. The same content gives the same bytes.
+    """Return an HTML page with shaded tables. The same content gives the same bytes.
 
     Args:
         title: title of the page.
-        tables: the tables, each with the numbers of the columns to shade.
+        tables: the tables, each with the indices of the columns to shade.
         notes: sentences below the tables.
     """
     shaded = [(table, _shaded(table, columns)) for table, columns in tables]
@@ -49,7 +49,7 @@ def render_tables(title: str, tables: Sequence[tuple[TableOfTexts, Sequence[int]
 
 
 def _shaded(table: TableOfTexts, columns: Sequence[int]) -> list[tuple[str, list[tuple[str, int | None]]]]:
-    """Return (name, cells with their shades) of every row. Cells without a number and other columns have no shade."""
+    """Return (name, cells) of every row. A cell is a text and its shade; the shade is None for cells without one."""
     values = {column: [_first(row[column]) for row in table.rows] for column in columns}
 
     def shade(column: int, text: str) -> int | None:

@@ -1,11 +1,11 @@
-"""The content of a transfer table: recall on new encoders of heads that were trained on a set in several ways.
+"""The content of a transfer table, which compares ways to use a set with new encoders by the recall of trained heads.
 
-For a row with recall r,
+For a row of the table with recall r,
 
-    improvement     r - r_random                          r_random: random rows of the same number
-    share           (r - r_random) / (r_direct - r_random)    r_direct: a set distilled with the new encoder
+    improvement     r - r_random                              r_random: recall with as many random rows as the set has
+    share           (r - r_random) / (r_direct - r_random)    r_direct: recall with a set distilled on the new encoder
 
-All rows use the same recipe on the same encoder. All values are fractions.
+All rows of a table use the same training recipe on the same encoder. All values are fractions.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class TransferRow(JsonContent):
     """One row of the table.
 
     Attributes:
-        name: an option, a baseline, or direct distillation.
+        name: name of the row: a way to use the set, a baseline, or direct distillation.
         recall: mean recall over directions, with its interval.
-        directions: {direction: recall}, averaged over units.
+        directions: recall in each direction, averaged over sets or runs.
         improvement: see the module docstring; None for random rows.
         share: see the module docstring; None for random rows.
         coverage: the sources of variation that the intervals cover.
         bytes: size of the files that a user of the new encoder needs, without items; None for initial heads.
         needs: which items must be encoded by the new encoder.
         seconds: mean time per set or run.
-        settings: what validation chose, for every set or run.
+        settings: for every set or run, the settings that were chosen on validation.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TransferTarget(JsonContent):
     """The table of one new encoder.
 
     Attributes:
-        name: name of the data.
+        name: name of the data that the new encoder computed.
         widths: feature width of each modality.
         split_rows: number of rows in each split.
         levels: names of the recall metrics.
@@ -76,7 +76,7 @@ class TransferContent(JsonContent):
         method: method of the runs.
         size: number of rows of the set.
         seeds: seeds of the runs.
-        recipe: "anchor" or "sgd", the recipe of all rows.
+        recipe: the training recipe of all rows, "anchor" or "sgd".
         targets: one table per new encoder.
     """
 

@@ -1,6 +1,6 @@
 """An HTML page with transfer tables; self-contained, without scripts.
 
-The shade of a recall shows its value at the first level, from the smallest to the largest value in its column.
+Cells with recall are shaded: the larger the first number of a cell, compared with its column, the stronger the shade.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from omnidistill.report.transfer_table import transfer_notes, transfer_tables
 
 
 def render_transfer(content: TransferContent) -> str:
-    """Return the page as HTML. The same content gives the same bytes."""
+    """Return an HTML page with the tables of a transfer. The same content gives the same bytes."""
     tables = transfer_tables(content)
     shaded = [(1,) if "recall" in table.columns else tuple(range(1, len(table.columns))) for table in tables]
     title = f"Transfer of {content.method}, {content.size} rows"

@@ -1,4 +1,4 @@
-"""Format transfer tables: one table per new encoder, an overview of several encoders, and notes."""
+"""Format transfer tables as text: one table per new encoder, an overview if there are several encoders, and notes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _RECIPES = {
     "chosen on validation",
 }
 
-_RUNS = "Those of baselines also cover their runs, if there are several."
+_RUNS = "Intervals of baselines also cover the variation between their runs, if there are several."
 _EXPLANATIONS = (
     "Share of direct: gain over random rows, divided by the gain of a set distilled with the new encoder.",
     "Size: files that a user of the new encoder needs, without the items.",
     "Encodes: what the new encoder must encode before heads can be trained.",
-    "Whoever can encode all items should solve CCA on them.",
+    "If you can encode all items with the new encoder, use CCA on all of them; it gives better heads.",
 )
 
 
@@ -35,7 +35,7 @@ class TransferTable:
 
 
 def transfer_tables(content: TransferContent) -> list[TransferTable]:
-    """Return the overview, if there are several encoders, and the table of every encoder."""
+    """Return one table per new encoder. If there are several encoders, an overview precedes them."""
     tables = [_table(target) for target in content.targets]
     return tables if len(tables) < 2 else [_overview(content), *tables]
 
@@ -59,7 +59,8 @@ def transfer_notes(content: TransferContent) -> list[str]:
     return [
         f"Set: {content.method}, {content.size} rows, distilled from {content.data} (seeds {seeds}).",
         f"{_RECIPES[content.recipe]}. {choices}",
-        f"Intervals are 95 % at {first.levels[0]}. Those of options and direct distillation cover {sets}. {_RUNS}",
+        f"Intervals are 95 % at {first.levels[0]}. For transferred and directly distilled sets, they cover {sets}.",
+        _RUNS,
         *_EXPLANATIONS,
         *facts,
     ]

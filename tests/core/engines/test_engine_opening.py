@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from omnidistill.core.engines import LocalEngine, engine_from, engines
+from omnidistill.core.engines import LocalEngine, engine_from, engines, ray_cluster
 from omnidistill.core.engines.ray_cluster import RayEngine
 from omnidistill.core.errors import InputError
+from omnidistill.core.interrupts import Interrupted
 from plugins import installed
 from small_runs import cli
 
@@ -107,3 +111,37 @@ def test_the_registry_imports_no_ray() -> None:
     code = "import sys; from omnidistill.core.engines import engines; print(engines.names(), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "('local', 'ray') False\n"
+
+
+def start_with(monkeypatch: pytest.MonkeyPatch, init: Callable[..., object]) -> None:
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setattr(ray_cluster, "_ray", lambda: ray)
+    with RayEngine():
+        pass
+
+
+def test_a_ray_that_does_not_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen because")
+
+    with pytest.raises(InputError, match=r"could not connect to a Ray cluster \(The current node timed out"):
+        start_with(monkeypatch, time_out)
+
+
+def test_ray_does_not_change_what_sigterm_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own handler exits with the number of the signal."""
+
+    def replace_handler(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+
+    def receive_sigterm(**_: object) -> None:
+        replace_handler()
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    start_with(monkeypatch, replace_handler)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(Interrupted) as interrupted:
+        start_with(monkeypatch, receive_sigterm)
+    assert interrupted.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -70,7 +70,7 @@ def tables(draw):
 @given(table=tables())
 def test_what_is_written_is_read_again(tmp_path, suffix, table):
     saved = Manifest(tuple(Row(*row) for row in table[1]), table[0], tmp_path)
-    write_manifest(saved, tmp_path / f"m{suffix}")
+    write_manifest(saved, tmp_path / f"m{suffix}", force=True)
     assert read_manifest(tmp_path / f"m{suffix}") == saved
 
 

@@ -29,6 +29,10 @@ def no_luck(*_: Any) -> Any:
     raise RuntimeError("no\nluck")
 
 
+def too_large(*_: Any) -> Any:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes")
+
+
 def test_a_method_that_fails_is_told_and_tried_again(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,9 +56,9 @@ def test_a_method_that_fails_is_told_and_tried_again(
 def test_the_seeds_that_do_not_fail_count(made: Made, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for result in copied.glob("cells/apm-n8-s1-*"):
         shutil.rmtree(result)
-    monkeypatch.setattr(Apm, "run", no_luck)
+    monkeypatch.setattr(Apm, "run", too_large)
     line = line_of(made.compare(copied, FEW, resume=True).content, "apm@8")
-    assert [failure["seed"] for failure in line["failures"]] == [1]
+    assert line["failures"] == [{"seed": 1, "error": "out of memory"}]
     assert line["recall"]["mean"] != line_of(made.compared.content, "apm@8")["recall"]["mean"]
 
 
@@ -201,5 +205,5 @@ def test_a_damaged_result_is_found_before_anything_runs(
         with pytest.raises(InputError, match=f"{damaged}: invalid content"):
             made.compare(copied, FEW, resume=True)
     save_artifact(damaged, "ranking", {"x": next(iter(stored.tensors.values()))}, stored.meta)
-    with pytest.raises(InputError, match="damaged or from another version"):
+    with pytest.raises(InputError, match="is damaged, or was written by another version"):
         made.compare(copied, FEW, resume=True)

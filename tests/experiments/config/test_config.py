@@ -508,7 +508,7 @@ def test_every_setting_is_documented_and_described() -> None:
     ):
         assert any(key.endswith(f"(kind = {kind})") for key in keys)
     assert all(text and "\n" not in text for _, _, text in described)
-    assert ("seed", "0", "Seed for all random streams.") in described
+    assert ("seed", "0", "Seed for all random numbers.") in described
 
 
 def test_defaults_described_are_those_in_effect() -> None:

@@ -116,9 +116,9 @@ def test_vectors_of_length_one_stay_so() -> None:
         (lambda kit, old, new, to: Kit.load(to), "not an omnidistill artifact"),
         (
             lambda kit, old, new, to: kit.apply_file(to / "x.npy", to / "x.npy"),
-            "x.npy: already exists; choose another file",
+            "x.npy: already exists; use force=True",
         ),
-        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but a migration kit is a folder"),
+        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but the output is a folder"),
     ],
 )
 def test_unusable_input(act: Callable[..., object], message: str, tmp_path: Path) -> None:

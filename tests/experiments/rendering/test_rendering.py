@@ -118,7 +118,7 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
         ({"rows": [99]}, r"rows=\[99\]: the set has \d+ rows"),
         ({"modalities": ["picture"]}, "modalities: the set has no modality 'picture'"),
         ({"encoders": {"sound": "squares"}}, "modality 'sound' is not rendered"),
-        ({"encoders": {"image": Squares(2.0)}}, "encoder 'squares': its features of 3 items have a cosine"),
+        ({"encoders": {"image": Squares(2.0)}}, "encoder 'squares': recomputed features of 3 items have a cosine"),
         ({"encoders": {"image": Opaque()}}, "encoder 'opaque' has no gradients with respect to its input"),
         ({"encoders": {"image": "efficientnet-lite9"}}, "encoder 'efficientnet-lite9' is not installed"),
         ({"encoders": {"image": "whisper-tiny-en"}}, "the column contains image, but encoder"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_rendered(run: Path, tmp_path: Path, arguments: dict[str,
 def test_manifests_that_do_not_belong_to_the_data(run: Path, tmp_path: Path) -> None:
     lines = (run.parent / "items.csv").read_text().splitlines()
     for name, change, message in (
-        ("other", lambda line: line.replace("item ", "thing "), "has no complete training item"),
+        ("other", lambda line: line.replace("item ", "thing "), "contains no training item of the data with"),
         ("column", lambda line: line.replace("image", "picture:image"), "has no column for modality 'image'"),
     ):
         path = run.parent / f"{name}.csv"

@@ -78,7 +78,8 @@ def test_by_the_command_line(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_that_exists_and_a_kind_that_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(InputError, match=r"mine: already exists"):
+    (tmp_path / "mine" / "file").touch()
+    with pytest.raises(InputError, match=r"mine: is not empty"):
         export(small_set(), tmp_path / "mine")
     with pytest.raises(InputError, match=r"unknown suffix '\.csv'; use \.parquet, \.npz"):
         export(small_set(), tmp_path / "rows.csv")

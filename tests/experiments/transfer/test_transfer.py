@@ -116,7 +116,8 @@ def test_a_fitted_mixture_on_the_same_encoder_is_close_to_the_set() -> None:
     """Apart from the lengths of rows, which a mixture does not keep."""
     pair = shared_training_rows(old().split("train"), old())
     source = Source(SourceRun(result(), old()), *pair, "error")
-    fitted = next(o for o in options_of(source, FAST, None) if o.name == "mixture, fitted to the set")
+    settings = FAST.evolve(mixture_ridges=(0.01,))
+    fitted = next(o for o in options_of(source, settings, None) if o.name == "mixture, fitted to the set")
     for name, x in fitted.sets["ridge 0.01"].rows().items():
         cosines = torch.nn.functional.cosine_similarity(x, result().set.rows()[name])
         assert float(cosines.min()) > 0.9
@@ -139,7 +140,7 @@ def test_several_encoders_give_an_overview() -> None:
 
 
 def test_several_runs_are_units() -> None:
-    settings = FAST.evolve(options=("mixture",), references=False)
+    settings = FAST.evolve(options=("mixture",), references=())
     runs = [result("mixture"), result("mixture", seed=1)]
     several = transfer(runs, new(), data=old(), settings=settings, device="cpu", progress=False)
     (target,) = several.content.targets
@@ -155,7 +156,7 @@ def test_several_runs_are_units() -> None:
 def test_sets_with_the_recipe_sgd() -> None:
     """Views, learned similarities and other objectives stay those of the set."""
     run = result("smoke", "distill.similarity.rank=2", "distill.storage.views=2")
-    settings = FAST.evolve(options=("nearest", "map"), references=False)
+    settings = FAST.evolve(options=("nearest", "map"), references=())
     table = transfer(run, new(), data=old(), settings=settings, device="cpu", progress=False)
     assert table.content.recipe == "sgd"
     (target,) = table.content.targets
@@ -180,7 +181,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\) and type float32, expected floats of"):
         list(options_of(source, few, tmp_path))
     (tmp_path / "b.npy").unlink()
-    with pytest.raises(InputError, match=r"b.npy: no such file; the folder needs one file of rendered features per"):
+    with pytest.raises(InputError, match=r"b.npy: no such file; write the features of the rendered media to one file"):
         list(options_of(source, few, tmp_path))
 
 
@@ -198,7 +199,7 @@ def test_files_and_an_existing_table(tmp_path: Path) -> None:
     assert type(saved.content).from_json(tree, "transfer.json") == saved.content
     assert (tmp_path / "transfer.md").read_text("utf-8") == saved.table() + "\n"
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"transfer.json: exists; choose another folder, or replace it with force"):
+    with pytest.raises(InputError, match=r"transfer.json: already exists; choose another folder, or use force"):
         transfer(result(), new(), data=old(), folder=tmp_path, settings=FAST, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -217,21 +218,21 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set of the run has"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set of the run has"),
         (
             lambda data: without_rows(data, set(training_ids(data)[:2])),
             "planted: lacks 2 of the 64 training items of the run (train-0, train-1); add them, or continue",
         ),
         (
             lambda data: replace(data, ids=tuple(f"x{name}" for name in data.ids)),
-            "planted: has 0 of the 64 training items of the run; pass features of the same dataset",
+            "planted: has only 0 of the 64 training items of the run; pass features that another encoder",
         ),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "has other positives than in the data of the run"),
-        (paired_by_matrix, "planted: positives are defined by a matrix, so rows are not paired one to one"),
+        (other_groups, "is grouped with other items than in the data of the run"),
+        (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )
 def test_data_that_do_not_fit(change: Callable[[FeatureSet], FeatureSet], message: str, tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_data_that_do_not_fit(change: Callable[[FeatureSet], FeatureSet], messag
 
 def test_missing_items_can_be_dropped() -> None:
     fewer = without_rows(new(), set(training_ids(new())[:2]))
-    settings = FAST.evolve(references=False)
+    settings = FAST.evolve(references=())
     dropped = transfer(result(), fewer, data=old(), settings=settings, missing="drop", device="cpu", progress=False)
     needs = {row.name: row.needs for row in dropped.content.targets[0].rows}
     assert needs["mixture, learned"] == needs["mixture, fitted to the set"] == "62 items"
@@ -261,5 +262,5 @@ def test_runs_must_be_of_the_same_data() -> None:
     other: DistillResult = replace(result(), fingerprint="0" * 64)
     with pytest.raises(InputError, match="data: these are not the data of this result"):
         transfer([result(), other], new(), data=old(), settings=FAST, progress=False)
-    with pytest.raises(InputError, match="rendered='R': pass a single run and the data of a single new encoder"):
+    with pytest.raises(InputError, match="rendered='R': rendered media belong to one set and one encoder"):
         transfer(result(), [new(), old()], data=old(), rendered=Path("R"), settings=FAST, progress=False)

@@ -45,7 +45,7 @@ def add(group: CommandGroup) -> None:
         "vggsound or didemo",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="TOML file that describes a comparison, instead of --preset"
+        "--config", type=Path, metavar="FILE.toml", help="TOML file that describes a comparison; replaces --preset"
     )
     parser.add_argument(
         "--methods",

@@ -17,8 +17,8 @@ def add(group: CommandGroup) -> None:
         "distill",
         run,
         "learn a small synthetic set that replaces a dataset in training",
-        description="Learn a small synthetic set that replaces a dataset in training. The command first pre-trains "
-        "the projection heads and the expert trajectories that the method needs and that are not given.",
+        description="Learn a small synthetic set that replaces a dataset in training. If the method needs projection "
+        "heads or expert trajectories that are not given, the command first trains them.",
         main_options=("--size", "--bytes", "--preset", "--set", "--resume", "--dry-run"),
         less_memory="use a smaller --size or heads.width, or fewer experts (experts.num_experts)",
         examples=(

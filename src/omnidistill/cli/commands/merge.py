@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "merge",
         run,
-        "merge synthetic sets into one, without the data",
+        "merge synthetic sets into one, without the data they were distilled from",
         main_options=("--size", "--bytes"),
         examples=("omnidistill merge RUN-A RUN-B -o MERGED", "omnidistill merge RUN-A RUN-B --size 100 -o MERGED"),
     )
@@ -24,12 +24,17 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN|SET",
-        help="folder of a finished run, or of a synthetic set; all of the same features, preprocessing and recipe",
+        help="folder of a finished run or of a synthetic set. Give two or more, all made with the same encoders, "
+        "preprocessing and training recipe",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MERGED", help="folder of the merged set")
-    parser.add_argument("--size", type=int, metavar="N", help="number of rows (default: the sum of the sizes)")
-    parser.add_argument("--bytes", metavar="B", help="size of the merged set in bytes (64kB), instead of --size")
-    parser.add_argument("--force", action="store_true", help="replace a set in the output folder")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="number of rows of the merged set (default: the sum over all sets)"
+    )
+    parser.add_argument(
+        "--bytes", metavar="B", help="size limit of the merged set in bytes, such as 64kB; replaces --size"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing set in the output folder")
     add_json(parser)
 
 

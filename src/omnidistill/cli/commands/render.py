@@ -10,9 +10,9 @@ from omnidistill.cli.output import print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
-    "Encoders need gradients with respect to their input: efficientnet-lite*, frames-*, clip-image, siglip-image, "
-    "whisper-base, whisper-tiny-en, and imagebind-* and languagebind-* for image, video and audio. Texts need no "
-    "encoder.\n"
+    "Only encoders with gradients with respect to their input can be used: efficientnet-lite*, frames-*, clip-image, "
+    "siglip-image, whisper-base, whisper-tiny-en, and imagebind-* and languagebind-* for image, video and audio. Texts "
+    "need no encoder.\n"
     "DIR/items.csv is a manifest of the rendered media, so 'omnidistill encode' can encode them with any encoder."
 )
 
@@ -22,9 +22,10 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "render",
         run,
-        "make pictures, videos, sounds and captions of the rows of a set",
-        description="make pictures, videos and sounds whose features point in the directions of the rows of a set, by "
-        "gradient steps on the encoders' inputs; a text is the caption of the nearest training item",
+        "show the rows of a synthetic set as pictures, videos, sounds and captions",
+        description="Show the rows of a synthetic set as media. A picture, video or sound is optimised by gradient "
+        "steps, until its features point in the direction of the row. For text, the command uses the caption of the "
+        "nearest training item.",
         main_options=("--media", "--rows", "--modalities", "--encoder", "--device"),
         examples=(
             "omnidistill render RUN --media items.csv -o DIR",
@@ -39,7 +40,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="manifest from which the dataset was encoded; gives the initial media, the captions and the nearest items",
+        help="manifest (table of items) from which the dataset was encoded; the command reads initial media and "
+        "captions from it",
     )
     parser.add_argument(
         "--root",
@@ -57,27 +59,30 @@ def add(group: CommandGroup) -> None:
         action="append",
         default=[],
         metavar="MODALITY=NAME",
-        help="encoder of a modality, as for 'encode'; may be repeated (default: the encoders that the dataset records, "
-        "if their weights come with a package)",
+        help="encoder of one modality, such as image=clip-image:SOURCE; can be repeated (default: the encoder recorded "
+        "in the dataset, if its weights are part of a Python package)",
     )
-    parser.add_argument("--steps", type=int, metavar="T", help="steps of optimisation (default: 48)")
+    parser.add_argument("--steps", type=int, metavar="T", help="gradient steps per medium (default: 64)")
     parser.add_argument(
         "--start",
         choices=("nearest", "blank"),
         default="nearest",
         metavar="NAME",
-        help="initial media: nearest (the nearest training item, the default) or blank (grey pixels, faint noise)",
+        help="medium from which the gradient steps start: nearest (the nearest training item, the default) or blank "
+        "(grey pixels, or faint noise for sounds)",
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="length of sounds in seconds (default: 2)")
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random translations (default: 0)")
-    parser.add_argument("--force", action="store_true", help="replace the files of an earlier rendering")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the random shifts in each step (default: 0)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace earlier output in the folder")
     add_device(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Render a run, and print the cosine similarities."""
+    """Render the rows of a run's set, and print the cosine similarities between media and rows."""
     from omnidistill.api import InversionSettings, render
 
     changes = {"num_steps": options.steps, "start": options.start, "seconds": options.seconds}
@@ -116,6 +121,6 @@ def _encoders(references: list[str]) -> dict[str, str]:
     for reference in references:
         modality, equals, name = reference.partition("=")
         if not equals or not name or ":" in modality:
-            raise InputError(f"--encoder {reference}: expected MODALITY=NAME or MODALITY=NAME:SOURCE")
+            raise InputError(f"--encoder {reference}: not understood; pass MODALITY=NAME or MODALITY=NAME:SOURCE")
         encoders[modality] = name
     return encoders

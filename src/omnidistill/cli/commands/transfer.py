@@ -11,10 +11,11 @@ from omnidistill.cli.output import print_saved_tables, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
-    "SET2 has the items of the run with the same ids, splits and groups, and features of another encoder.\n"
-    "mixture: rows as mixtures of items, learned, or fitted to the set. nearest: the nearest item of each row. map: "
-    "ridge regression from the old to the new encoder.\n"
-    "Several runs of one method that differ in their seed give intervals that also cover the variation between sets."
+    "SET2 contains the same items as the data of the run, with the same ids, splits and groups, but features of "
+    "another encoder.\n"
+    "Options: mixture uses mixtures of items as rows (learned from the data of the run, or fitted to its set); nearest "
+    "uses the nearest item of each row; map applies a ridge regression from the old to the new encoder.\n"
+    "If you pass several runs that differ only in their seed, the intervals also cover the variation between sets."
 )
 
 
@@ -23,9 +24,11 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "transfer",
         run,
-        "use a set with another encoder, and compare the options",
-        description="train heads of another encoder on a set that was distilled with one encoder; compare mixtures of "
-        "items, nearest items and a map between the encoders with random rows, direct distillation and all rows",
+        "use a synthetic set with another encoder, and compare ways to do so",
+        description="Train projection heads for a new encoder on a synthetic set that was distilled with another "
+        "encoder. There are three ways to move the set to the new encoder: mixtures of items, nearest items, and a map "
+        "between the encoders. The table compares them with random rows, with a set distilled on the new encoder, and "
+        "with training on all rows.",
         main_options=("--to", "--options", "--missing", "--rendered"),
         examples=(
             "omnidistill transfer RUN --to SET2 -o DIR",
@@ -43,33 +46,39 @@ def add(group: CommandGroup) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
-        "--preset", metavar="NAME", help="settings of a table of the paper: paper-table-4 (default: those of ours)"
+        "--preset",
+        metavar="NAME",
+        help="built-in settings: paper-table-4 for those of the HoPA paper (default: our own settings)",
     )
     parser.add_argument(
-        "--options", type=names, metavar="A,B", help="options to compare, from mixture,nearest,map (default: all)"
+        "--options",
+        type=names,
+        metavar="A,B",
+        help="ways to move the set to the new encoder: mixture, nearest, map (default: all)",
     )
     parser.add_argument(
         "--rendered",
         type=Path,
         metavar="DIR",
-        help="also compare media rendered from the rows: a folder with their features by the new encoder, one file "
-        "MODALITY.npy per modality",
+        help="folder with features, by the new encoder, of media that 'omnidistill render' made from the set: one file "
+        "MODALITY.npy per modality. The table then has a row for them",
     )
     parser.add_argument(
         "--recipe",
         choices=("own", "anchor", "sgd"),
         metavar="NAME",
-        help="how heads are trained on every set: anchor, sgd, or own (like the set of the run, the default)",
+        help="how heads are trained: anchor (ridge regression), sgd, or own (the recipe of the run's set, the default)",
     )
     parser.add_argument(
         "--missing",
         choices=("error", "drop"),
         default="error",
         metavar="WHAT",
-        help="training items that SET2 lacks: error (the default), or drop to continue without them",
+        help="what to do if SET2 lacks training items of the run: error (the default), or drop to continue without "
+        "them",
     )
     parser.add_argument(
-        "--seeds", type=int, metavar="R", help="runs per baseline, such as random rows (default: 3, at least 2)"
+        "--seeds", type=int, metavar="R", help="number of runs of each baseline, at least 2 (default: 3)"
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument("--force", action="store_true", help="replace an existing table")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.engines.engine import Done, Result, Unit
 from omnidistill.core.engines.engine_registry import engines
 from omnidistill.core.errors import InputError, OmnidistillError
-from omnidistill.core.interrupts import handlers_unchanged
+from omnidistill.core.interrupts import Interrupted, handlers_unchanged
 from omnidistill.core.memory import cores
 from omnidistill.core.optional import require
 
@@ -129,9 +130,11 @@ class RayEngine:
         where = {"address": self.address} if self.address else {"address": "local", "include_dashboard": False}
         try:
             _check_listening(self.address)
-            with handlers_unchanged():  # Ray's own handler of SIGTERM would end the process with another exit code
+            with handlers_unchanged():  # Ray installs its own handler of SIGTERM
                 ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, RuntimeError, ValueError) as error:
+        except SystemExit as error:  # from Ray's own handler of SIGTERM
+            raise Interrupted(signal.SIGTERM) from error
+        except Exception as error:  # Ray raises many types, for example Exception if a node does not start in time
             raise InputError(
                 f"{argument('engine', self._name())}: could not connect to a Ray cluster ({_line(error)}); check "
                 f"that the cluster is running ('ray status'), or use {argument('engine', 'ray')} to start a cluster "
@@ -151,7 +154,10 @@ class RayEngine:
         return address if address.startswith("ray://") else f"ray:{address}".rstrip(":")
 
     def _cpus(self, ray: Any, helpers: int) -> int:
-        """Return the CPUs per unit of work: one per thread or helper process, at most those of the largest machine."""
+        """Return the number of CPUs to reserve per unit of work.
+
+        This is one per thread or helper process, but no more than the largest machine has.
+        """
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):
             raise InputError(

@@ -70,7 +70,7 @@ class OuterObjective(Component):
     """Base class for the settings of outer objectives."""
 
     uses_experts: ClassVar[bool] = False
-    """Whether `bind` needs an expert buffer."""
+    """Whether the method `bind` needs expert trajectories in `Material.experts`."""
 
     @abstractmethod
     def bind(self, material: Material) -> Outer:
@@ -85,7 +85,7 @@ class OuterObjective(Component):
     def span(self) -> int | None:
         """Number of expert epochs that the student must reproduce in an outer iteration. None means all epochs.
 
-        For this number of epochs, the expert buffer stores the singular values of the head updates.
+        The expert buffer stores the singular values of the change of an expert's heads over this number of epochs.
         """
         return 1
 

@@ -102,14 +102,14 @@ class WithTask:
 
 @outer_objectives.register("task")
 class TaskObjective(OuterObjective):
-    """InfoNCE of the trained student on real rows. Needs no experts."""
+    """InfoNCE loss of the trained student on real rows. It needs no experts."""
 
     cites: ClassVar[tuple[str, ...]] = ("mtt",)
 
     rows: Annotated[int, Field(ge=2)] = 512
-    """Real rows per iteration, or all rows if there are fewer."""
+    """Number of real training rows per outer iteration; all of them if there are fewer."""
     tau: Positive = 0.07
-    """Temperature of InfoNCE."""
+    """Temperature of the InfoNCE loss on real rows."""
 
     def bind(self, material: Material) -> TaskLoss:
         """Create the loss of trained students on real rows, for the training rows and initial heads in `material`."""

@@ -109,16 +109,19 @@ class TrajectoryObjective(OuterObjective):
     cites: ClassVar[tuple[str, ...]] = ("mtt", "mtt-vl")
 
     num_expert_epochs: Count | None = None
-    """Number of expert epochs that the T student steps must reproduce (paper: 2); absent: all epochs of an expert."""
+    """Number of expert epochs that the student must reproduce in its training steps (HoPA paper: 2). If absent, all
+    epochs of an expert."""
     max_start_epoch: Count = 1
-    """Students start at a random expert epoch below this number (paper: 5; 7 at N = 500)."""
+    """Students start from the heads of an expert after a random epoch below this number (HoPA paper: 5, but 7 for sets
+    of 500 rows)."""
     own_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of the iterations, at the end, that match only experts that start from the run's initial heads."""
+    """Fraction of the outer iterations that use only experts trained from the run's own initial heads. These are the
+    last iterations; the others use all experts."""
     task_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the student's loss on real rows, relative to the matching loss (initially 1 per modality); 0: this
-    loss is not used."""
+    """Weight of the student's loss on real rows, relative to the loss of trajectory matching (initially 1 per
+    modality). With 0, only trajectories are matched."""
     task: Annotated[TaskObjective, outer_objectives] = TaskObjective()
-    """The student's loss on real rows."""
+    """Loss of the trained student on real rows, used if `task_weight` is not 0."""
 
     @model_validator(mode="after")
     def _starts_fit(self) -> TrajectoryObjective:

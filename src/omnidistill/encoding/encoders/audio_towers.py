@@ -69,12 +69,12 @@ class AudioTower(Pretrained):
 @encoders.register("clap-audio")
 @encoder_factory("required", cites=("clap",), aliases=("clap",))
 def clap_audio(source: str, device: str) -> AudioTower:
-    """Audio tower of CLAP: pooled feature of a 10 s clip."""
+    """Audio tower of CLAP. A feature is the pooled output for a clip of 10 s."""
     return AudioTower("clap", source, device)
 
 
 @encoders.register("pe-av-audio")
 @encoder_factory("required")
 def pe_av_audio(source: str, device: str) -> AudioTower:
-    """Audio tower of PE-AV: pooled feature of a waveform."""
+    """Audio tower of PE-AV. A feature is the pooled output for a waveform."""
     return AudioTower("pe-av", source, device)

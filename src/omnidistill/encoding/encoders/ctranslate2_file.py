@@ -1,4 +1,6 @@
-"""Read tensors from a model file of CTranslate2 (model.bin). Nothing in the file is executed.
+"""Read tensors from a model file of CTranslate2 (model.bin). No code from the file is executed.
+
+The layout of the file is
 
     uint32 version, string name, uint32 revision, uint32 number of variables
     per variable: string name, uint8 rank, uint32 per axis, uint8 type, uint32 number of bytes, bytes
@@ -24,17 +26,22 @@ _TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
 
 
 def read_variables(path: Path, prefix: str) -> dict[str, Tensor]:
-    """Return the variables whose names start with `prefix`, by the rest of their names. Floats become float32.
+    """Return the variables whose names start with `prefix`, as {name without the prefix: tensor}.
+
+    Floating-point variables are converted to float32.
 
     Raises:
-        InputError: the file has another version, is truncated, or contains another type of numbers.
+        InputError: the file has an unsupported format version or number type, or is truncated.
     """
     variables: dict[str, Tensor] = {}
     try:
         with path.open("rb") as file:
             (version,) = _numbers(file, "I")
             if version != _VERSION:
-                raise InputError(f"{path}: has version {version} of CTranslate2's format, expected {_VERSION}")
+                raise InputError(
+                    f"{path}: has format version {version}, but only version {_VERSION} of CTranslate2 models can be "
+                    "read; install the package that contains this file again"
+                )
             _text(file)
             _, count = _numbers(file, "II")
             for _ in range(count):
@@ -48,7 +55,10 @@ def read_variables(path: Path, prefix: str) -> dict[str, Tensor]:
                 else:
                     file.seek(num_bytes, 1)
     except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a model of CTranslate2 ({error})") from error
+        raise InputError(
+            f"{path}: cannot be read as a CTranslate2 model ({error}); the file is damaged, so install or download it "
+            "again"
+        ) from error
     return variables
 
 

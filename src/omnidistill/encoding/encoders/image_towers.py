@@ -81,12 +81,12 @@ class ImageTower(Pretrained):
 @encoders.register("clip-image")
 @encoder_factory("required", cites=("clip",), aliases=("clip",))
 def clip_image(source: str, device: str) -> ImageTower:
-    """Image tower of CLIP or MetaCLIP 2: pooled feature of the class token."""
+    """Image tower of CLIP or MetaCLIP 2. A feature is the pooled output at the class token."""
     return ImageTower("clip", source, device)
 
 
 @encoders.register("siglip-image")
 @encoder_factory("required", cites=("siglip",), aliases=("siglip",))
 def siglip_image(source: str, device: str) -> ImageTower:
-    """Image tower of SigLIP or SigLIP 2: attention-pooled feature."""
+    """Image tower of SigLIP or SigLIP 2. A feature is the attention-pooled output."""
     return ImageTower("siglip", source, device)

@@ -66,7 +66,8 @@ class Pretrained(Lazy):
 
     kind: ClassVar[Kind]
     settings: ClassVar[str]
-    """Preprocessing that is not determined by the model's settings files. It is part of the fingerprint."""
+    """Description of the preprocessing that the model's settings files do not determine. It is part of the
+    fingerprint."""
 
     def __post_init__(self) -> None:
         model_type = self.config.get("model_type")

@@ -1,7 +1,9 @@
-"""The encoder of Whisper in torch, with weights from a model file of CTranslate2, which itself has no gradients.
+"""The encoder of Whisper in PyTorch, with weights from a model file of CTranslate2.
 
-    log-mel spectrogram (bands x t) -> two convolutions (width 3, the second with stride 2) with GELU
-        -> + positions -> blocks: x + attention(norm(x)), x + mlp(norm(x)) -> norm
+CTranslate2 itself cannot compute gradients. The layers are
+
+    log-mel spectrogram (bands x t) -> two convolutions (width 3, the second with stride 2), each followed by GELU
+        -> add position encodings -> blocks: x + attention(norm(x)), then x + mlp(norm(x)) -> norm
 
 Reference: A. Radford et al., Robust speech recognition via large-scale weak supervision (2022), section 2.2.
 """
@@ -21,10 +23,15 @@ from omnidistill.encoding.encoders.ctranslate2_file import read_variables
 
 
 class WhisperTower(nn.Module):
-    """The encoder, frozen and in float32."""
+    """The encoder of Whisper, frozen and in float32."""
 
     def __init__(self, weights: Mapping[str, Tensor], num_heads: int) -> None:
-        """Take the weights, by the names that CTranslate2 gives them below `encoder/`."""
+        """Store the weights.
+
+        Args:
+            weights: the weights by their names in the CTranslate2 file, without the prefix `encoder/`.
+            num_heads: number of attention heads.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.num_blocks = len(
@@ -34,7 +41,7 @@ class WhisperTower(nn.Module):
             self.register_buffer(_buffer(name), tensor)
 
     def forward(self, mels: Float[Tensor, "n bands times"]) -> Float[Tensor, "n half width"]:
-        """Return the outputs, one per two columns of the spectrogram."""
+        """Return one output for every two columns of the spectrogram."""
         x = F.gelu(F.conv1d(mels, self._get("conv1/weight"), self._get("conv1/bias"), padding=1))
         x = F.gelu(F.conv1d(x, self._get("conv2/weight"), self._get("conv2/bias"), stride=2, padding=1)).mT
         x = x + self._get("position_encodings/encodings")[: x.shape[1]]
@@ -62,7 +69,7 @@ class WhisperTower(nn.Module):
 
 
 def load_tower(path: Path) -> WhisperTower:
-    """Return the encoder of a Whisper model in CTranslate2's format, with weights in a floating-point type.
+    """Load the encoder of a Whisper model from a CTranslate2 file with floating-point weights.
 
     Raises:
         InputError: the file cannot be read, or is not a Whisper model.
@@ -70,7 +77,7 @@ def load_tower(path: Path) -> WhisperTower:
     weights = read_variables(path, "encoder/")
     heads = weights.pop("num_heads", None)
     if heads is None or "conv1/weight" not in weights:
-        raise InputError(f"{path}: contains no encoder of a Whisper model")
+        raise InputError(f"{path}: contains no encoder of a Whisper model; pass the model.bin of a Whisper model")
     return WhisperTower(weights, int(heads))
 
 

@@ -1,4 +1,4 @@
-"""Inversion of encoders: find media whose features have a given direction, by gradient steps on the encoder's input."""
+"""Inversion of encoders: gradient steps on the encoder's input give media whose features have a given direction."""
 
 from omnidistill.encoding.inversion.canvas import Canvas, Invertible, PixelCanvas, canvas_of
 from omnidistill.encoding.inversion.invert import InversionSettings, Inverted, batches, invert

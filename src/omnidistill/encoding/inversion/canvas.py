@@ -1,4 +1,6 @@
-"""Canvases: what is optimised when an encoder is inverted, and how it becomes the encoder's input and a file.
+"""Canvases: the values that are optimised when an encoder is inverted, such as pixels.
+
+A canvas converts these values to the encoder's input and to a file.
 
 | canvas | optimised values | file |
 |---|---|---|
@@ -44,15 +46,15 @@ class Canvas(Protocol):
         ...
 
     def read(self, item: Item) -> Float[Tensor, ...]:
-        """Return the values that represent a real item."""
+        """Return the values of a real item, such as the pixels of its image."""
         ...
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return the values of an empty medium: grey pixels or silence."""
+        """Return the values of an empty medium: grey pixels or silence, with faint noise."""
         ...
 
     def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-        """Return the values, restricted to those that a medium can have."""
+        """Return the values, restricted to the range that a medium can have, such as [0, 1] for pixels."""
         ...
 
     def to_input(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -73,17 +75,17 @@ class Invertible(Protocol):
     """An encoder whose features have gradients with respect to its input."""
 
     def features(self, batch: Tensor) -> Float[Tensor, "n views width"]:
-        """Return the features of `encode`, on the encoder's device and with gradients.
+        """Return the same features as `encode`, but with gradients and on the encoder's device.
 
-        There may be fewer views than `encode` returns if the omitted views are copies.
+        Views that are copies of other views may be omitted.
         """
         ...
 
     def canvas(self, seconds: float) -> Canvas | None:
-        """Return the canvas of the encoder, or None if this encoder has none.
+        """Return the canvas of the encoder; None if the encoder cannot be inverted.
 
         Args:
-            seconds: length of sounds.
+            seconds: length of sounds in seconds; other media ignore it.
         """
         ...
 
@@ -99,9 +101,10 @@ class PixelCanvas:
 
     Attributes:
         shape: 3 x height x width, or frames x 3 x height x width.
-        mean, deviation: the encoder's mean and standard deviation of each channel, for pixels in [0, 1].
-        prepare: returns the standardised pixels of an item, in this shape.
-        arrange: returns the encoder's input for n x shape standardised pixels.
+        mean, deviation: mean and standard deviation of each channel with which the encoder standardises pixels in
+            [0, 1].
+        prepare: returns the standardised pixels of an item, in the shape above.
+        arrange: converts the standardised pixels of n media to the encoder's input.
     """
 
     shape: tuple[int, ...]
@@ -127,8 +130,9 @@ class PixelCanvas:
         return (standardised * deviation + mean).clamp(0, 1)
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return grey pixels."""
-        return torch.full(self.shape, 0.5, device="cpu")
+        """Return grey pixels with faint noise, because features of zero length would have no direction."""
+        noise = torch.randn(self.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
+        return (0.5 + 0.01 * noise).clamp(0, 1)
 
     def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return the pixels, clamped to [0, 1]."""
@@ -160,7 +164,7 @@ class PixelCanvas:
 
 
 def as_bytes(values: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """Return values in [0, 1] as numbers from 0 to 255, on the CPU."""
+    """Convert values in [0, 1] to integers from 0 to 255, on the CPU."""
     return (values.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
 
 

@@ -1,9 +1,9 @@
-"""Compute a waveform from the energies in mel bands: powers of all frequencies, then phases by Griffin-Lim.
+"""Compute a waveform from the energies in mel bands: first the powers of all frequencies, then phases by Griffin-Lim.
 
-1. Powers P (columns x frequencies) that minimise the distance of P F^T to the energies E, with P >= 0, by
-   multiplicative updates P <- P * (E F) / (P F^T F), where F are the filters (bands x frequencies).
-2. Phases: alternate between the spectrogram S with magnitudes sqrt(P) and the spectrogram of the waveform that S gives
-   by overlap-add, with momentum 0.99.
+1. Find powers P >= 0 (columns x frequencies) such that P F^T is close to the energies E (columns x bands). F are the
+   mel filters (bands x frequencies). The updates are multiplicative: P <- P * (E F) / (P F^T F).
+2. Find phases. In each iteration, overlap-add gives the waveform of the current spectrogram. The phases of that
+   waveform's spectrogram, with momentum 0.99, replace the current ones, and the magnitudes stay sqrt(P).
 
 References: D. Lee and H. Seung (2000), algorithms for non-negative matrix factorisation; D. Griffin and J. Lim (1984);
 N. Perraudin et al. (2013), a fast Griffin-Lim algorithm.
@@ -24,7 +24,7 @@ _TINY = 1e-12
 def band_powers(
     energies: Float[Tensor, "columns bands"], filters: Float[Tensor, "bands frequencies"]
 ) -> Float[Tensor, "columns frequencies"]:
-    """Return non-negative powers of all frequencies, whose energies in the mel bands are close to the given ones."""
+    """Return non-negative powers of all frequencies, such that the mel filters map them close to the given energies."""
     gram, target = filters.T @ filters, energies @ filters
     powers = target / target.amax().clamp_min(_TINY) * energies.amax() + _TINY
     for _ in range(_POWER_UPDATES):
@@ -39,12 +39,12 @@ def waveform_of(
     generator: torch.Generator,
     num_iterations: int = 60,
 ) -> Float[Tensor, " samples"]:
-    """Return a waveform with (columns - 1) * hop + window samples, whose power spectra are close to `powers`.
+    """Return a waveform with (columns - 1) * hop + len(window) samples, whose power spectra are close to `powers`.
 
     Args:
-        powers: power of each frequency of the FFT, for each column.
+        powers: power of each frequency of the FFT, for each column of the spectrogram.
         window: weights of the samples of one column.
-        hop: samples between columns.
+        hop: number of samples between the beginnings of neighbouring columns.
         generator: draws the initial phases.
         num_iterations: iterations of Griffin-Lim.
     """

@@ -1,14 +1,13 @@
 """Find media whose features have given directions, by gradient steps on the encoder's input.
 
-For every target x (a row of p values), the optimised values v minimise
+For every target x (a row with p values), the values v of the medium, such as pixels, are optimised to minimise
 
-    1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v) / TV(v_0)
+    1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v)
 
-f is the encoder, P the preprocessing of the features, shift a random cyclic translation, TV the mean squared difference
-of neighbouring values in the plane of the last two axes, and v_0 the initial value (at least TV of white noise with
-deviation 0.01). Adam takes the steps. With the parametrisation "fourier", it acts on the coefficients of the Fourier
-transform of the plane, divided by 1 / frequency, so low frequencies move faster than high ones. All targets are
-independent of each other; batches only save time.
+f is the encoder, P is the preprocessing of the features, and `shift` is a random cyclic translation. TV is the mean
+squared difference of neighbouring values in the plane of the last two axes. The optimiser is Adam. With the
+parametrisation "fourier", it acts on the coefficients of the Fourier transform of the plane, divided by 1 / frequency,
+so low frequencies change faster than high ones. All targets are independent of each other; batches only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.
@@ -29,28 +28,30 @@ from torch.nn.functional import cosine_similarity
 from omnidistill.core.settings import Count, Positive, Settings
 from omnidistill.encoding.inversion.canvas import Canvas, Invertible
 
-_LEAST_VARIATION = 2e-4  # total variation of white noise with standard deviation 0.01
-
 
 class InversionSettings(Settings):
-    """How media are optimised."""
+    """How pictures, videos and sounds are optimised so that their features get a given direction."""
 
-    num_steps: Count = 48
-    """Steps of Adam."""
+    num_steps: Count = 64
+    """Number of steps of Adam."""
     learning_rate: Positive = 0.02
-    """Learning rate of Adam, with cosine decay; pixels are in [0, 1]."""
+    """Learning rate of Adam, with cosine decay. Pixels are in [0, 1]."""
     start: Literal["nearest", "blank"] = "nearest"
-    """Initial values: the real item with the nearest features, or grey pixels and faint noise."""
+    """Medium from which the optimisation starts: "nearest" (the real item with the nearest features) or "blank" (grey
+    pixels, or faint noise for sounds)."""
     parametrisation: Literal["plane", "fourier"] = "plane"
-    """What Adam acts on: the values, or their Fourier coefficients."""
-    smoothness: Annotated[float, Field(ge=0)] = 0.02
-    """Weight of the total variation, relative to that of the initial values."""
-    jitter: Annotated[int, Field(ge=0)] = 4
-    """Largest random translation per step, in pixels or columns; spectrograms move only in time."""
+    """Parameters that Adam changes: "plane" (pixels, or values of a spectrogram) or "fourier" (the Fourier coefficients
+    of these values)."""
+    smoothness: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the total variation, the penalty on differences between neighbouring values. That of a picture is
+    typically 0.001 to 0.02."""
+    jitter: Annotated[int, Field(ge=0)] = 0
+    """Largest random shift per step, in pixels (in columns for spectrograms, which are shifted only in time). Shifts
+    lower the cosine similarity that is reached."""
     batch_size: Count = 4
     """Number of pictures, frames or sounds that are optimised at once."""
     seconds: Positive = 2.0
-    """Length of sounds, in seconds."""
+    """Length of rendered sounds, in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +59,10 @@ class Inverted:
     """The result of `invert`, on the CPU.
 
     Attributes:
-        values: the optimised values of n media, or the initial values of a medium if these are closer to the target.
-        initial_cosines: cosine similarities of the initial media and the targets.
-        cosines: cosine similarities of `values` and the targets.
+        values: the values of n media. They are the optimised ones, or the initial ones where these are closer to the
+            target.
+        initial_cosines: cosine similarity between the features of each initial medium and its target.
+        cosines: cosine similarity between the features of each medium in `values` and its target.
     """
 
     values: Float[Tensor, "n ..."]
@@ -78,16 +80,16 @@ def invert(
     generator: torch.Generator,
     advance: Callable[[], object] = lambda: None,
 ) -> Inverted:
-    """Optimise one medium per target.
+    """Optimise one medium per target, so that its features get the direction of the target.
 
     Args:
         encoder: the encoder.
-        canvas: the encoder's canvas.
-        targets: the directions, in the space of preprocessed features.
+        canvas: the encoder's canvas, which converts values to media.
+        targets: the target directions, in the space of preprocessed features.
         start: initial values of the media.
         preprocess: maps features (n x p) to the space of the targets, with gradients.
         settings: how media are optimised.
-        generator: draws the translations.
+        generator: draws the random shifts.
         advance: called after every step of every batch.
     """
     parts: list[tuple[Tensor, Tensor, Tensor]] = []  # everything but the encoder is on the CPU
@@ -105,7 +107,7 @@ def invert(
 
 
 def batches(count: int, canvas: Canvas, settings: InversionSettings) -> list[slice]:
-    """Return the media of every batch. A video counts as its number of frames."""
+    """Return slices that divide `count` media into batches of `settings.batch_size`; every frame of a video counts."""
     pictures = canvas.shape[0] if canvas.kind == "video" else 1
     size = max(1, settings.batch_size // pictures)
     return [slice(first, first + size) for first in range(0, count, size)]
@@ -129,13 +131,12 @@ def _optimise(
 ) -> Float[Tensor, "n ..."]:
     plane = _Fourier(start.shape) if settings.parametrisation == "fourier" else _Plane()
     parameters = plane.parameters(start).requires_grad_()
-    unit = total_variation(start).clamp_min(_LEAST_VARIATION)
     adam = torch.optim.Adam([parameters], settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.num_steps)
     for _ in range(settings.num_steps):
         values = canvas.limited(plane.values(parameters))
         cosines = _cosines(encoder, canvas, _shifted(values, canvas, settings.jitter, generator), target, preprocess)
-        loss = (1 - cosines + settings.smoothness * total_variation(values) / unit).sum()
+        loss = (1 - cosines + settings.smoothness * total_variation(values)).sum()
         (parameters.grad,) = torch.autograd.grad(loss, [parameters])
         adam.step()
         schedule.step()
@@ -158,7 +159,7 @@ def _shifted(values: Tensor, canvas: Canvas, jitter: int, generator: torch.Gener
 
 
 class _Plane:
-    """The parameters are the values."""
+    """Optimisation of the values themselves."""
 
     def parameters(self, values: Tensor) -> Tensor:
         return values.clone()
@@ -168,7 +169,7 @@ class _Plane:
 
 
 class _Fourier(_Plane):
-    """The parameters are Fourier coefficients of the plane, in units of 1 / frequency."""
+    """Optimisation of the Fourier coefficients of the plane, divided by 1 / frequency."""
 
     def __init__(self, shape: torch.Size) -> None:
         self.size = shape[-2:]

@@ -1,4 +1,4 @@
-"""The canvas of encoders that read log-mel spectrograms. A sound is made from the spectrogram by Griffin-Lim."""
+"""The canvas of encoders that read log-mel spectrograms. Griffin-Lim computes a sound from a spectrogram."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SEED = 0  # of the initial phases: the same spectrogram always gives the same s
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How an encoder turns a sound into log energies of mel bands, and what is needed to go back.
+    """How an encoder computes the log energies of mel bands from a sound, with the constants for the inverse.
 
     Attributes:
         rate: samples per second.
-        hop: samples between columns.
+        hop: number of samples between the beginnings of neighbouring columns of the spectrogram.
         window: weights of the samples of one column.
         filters: weights of the frequencies of the FFT in every band.
         gain: factor that the encoder applies to the power of every frequency before the filters.
-        analyse: returns the log energies of a sound, bands x columns.
-        energies: returns the energies of log energies.
-        range: difference between the largest and the smallest value of a spectrogram; None if it is not limited.
-        margin: samples before the centre of the first column that the encoder adds as silence.
+        analyse: computes log energies (bands x columns) from a sound.
+        energies: converts log energies to energies.
+        range: largest possible difference between two values of a spectrogram; None if there is no limit.
+        margin: number of silent samples that the encoder adds before the sound.
     """
 
     rate: int
@@ -53,8 +53,8 @@ class SoundCanvas:
     Attributes:
         shape: bands x columns.
         spectrogram: how the encoder computes log energies.
-        listen: returns the sound of an item at the encoder's rate.
-        arrange: returns the encoder's input for n x bands x columns log energies.
+        listen: returns the sound of an item at the encoder's sampling rate.
+        arrange: converts the log energies of n sounds (n x bands x columns) to the encoder's input.
     """
 
     shape: tuple[int, int]
@@ -73,7 +73,7 @@ class SoundCanvas:
         return ".wav"
 
     def read(self, item: Item) -> Float[Tensor, "bands columns"]:
-        """Return the log energies of an item: its middle part, or silence around it if it is shorter."""
+        """Return the log energies of an item's sound. Long sounds are cut to their middle, short ones padded."""
         sound, length = self.listen(item), self._length
         missing = max(0, length - len(sound))
         sound = F.pad(sound, (missing // 2, missing - missing // 2))
@@ -81,12 +81,12 @@ class SoundCanvas:
         return self.spectrogram.analyse(sound[start : start + length])[:, : self.shape[1]]
 
     def blank(self) -> Float[Tensor, "bands columns"]:
-        """Return the log energies of faint noise, because silence has no gradient."""
+        """Return the log energies of faint noise, because silence would have no gradient."""
         noise = torch.randn(self._length, generator=_generator(), device="cpu")
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Return the log energies; those that are too small relative to the largest one are raised."""
+        """Return the log energies, with a lower limit relative to the largest one if the encoder has such a limit."""
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)
@@ -120,7 +120,7 @@ class SoundCanvas:
 
     @property
     def _length(self) -> int:
-        """Number of samples whose spectrogram has this shape."""
+        """Number of samples of a sound whose spectrogram has the shape of the canvas."""
         how, columns = self.spectrogram, self.shape[1]
         return columns * how.hop if how.margin else (columns - 1) * how.hop + len(how.window)
 

@@ -43,10 +43,11 @@ class AllRows(Baseline):
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """Heads trained on all rows by the objective with which students train on the set."""
+    """Heads trained on all rows by the loss that students minimise on the synthetic set."""
 
     objective: AnyObjective | None = None
-    """The objective; absent: one baseline per student objective in the table, except the protocol's InfoNCE."""
+    """Loss that the heads minimise. If absent, the table has one such baseline for each loss that students of its sets
+    minimise. InfoNCE at the temperature of the evaluation is omitted, because the baseline `full` uses it."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
         """Train heads on all rows by the `objective` of this baseline."""

@@ -59,15 +59,17 @@ class Baseline(Component):
     """Base class for baselines, which tables list next to distilled sets."""
 
     sized: ClassVar[bool] = False
-    """Whether the baseline depends on the size of the sets."""
+    """Whether the baseline depends on the size of the synthetic sets with which it is compared."""
     uses_bytes: ClassVar[bool] = False
-    """Whether a sized baseline depends on the allowed bytes, and not only on the allowed rows."""
+    """Whether the baseline depends on the size in bytes of the compared sets, and not only on their number of rows."""
     needs_start: ClassVar[bool] = True
-    """Whether a receiver needs the initial heads, whose size is not included in the bytes of this baseline."""
+    """Whether the result of the baseline can be used only together with the initial heads. The size of these heads is
+    not included in the bytes of the baseline."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the other baselines whose results this baseline uses."""
+    """Names of other baselines whose trained heads this baseline uses."""
     stores_heads: ClassVar[bool] = False
-    """Whether a comparison stores the heads, because other baselines are computed from them."""
+    """Whether a comparison stores the trained heads of this baseline, because other baselines are computed from
+    them."""
 
     @abstractmethod
     def fit(self, setting: Setting) -> TrainedHeads:

@@ -28,7 +28,7 @@ _TITLES = {
 
 @baselines.register("best")
 class BestAllRows(Baseline):
-    """The heads with the highest validation score among those trained on all rows by InfoNCE, ridge CCA or both."""
+    """Heads trained on all rows by InfoNCE, by ridge CCA or by both, whichever is best on validation."""
 
     needs: ClassVar[tuple[str, ...]] = tuple(_TITLES)
 

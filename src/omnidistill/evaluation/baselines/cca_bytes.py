@@ -33,9 +33,9 @@ class CcaBytes(Baseline):
     stores_heads: ClassVar[bool] = True
 
     storage: AnyStorage = RowStorage()
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether heads of rank 2 fit in the allowed bytes."""
@@ -63,7 +63,7 @@ class CcaBytes4Bit(CcaBytes):
     """Ridge CCA heads in 4 bits, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = RowStorage(bits=4)
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""
 
 
 @baselines.register("cca-bytes-coded")
@@ -71,4 +71,4 @@ class CcaBytesCoded(CcaBytes):
     """Entropy-coded ridge CCA heads, with the largest rank that takes no more bytes than a set."""
 
     storage: AnyStorage = CodedStorage()
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""

@@ -115,21 +115,23 @@ class DirectHeads(Baseline):
     stores_heads: ClassVar[bool] = True
 
     storage: AnyStorage = RowStorage()
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""
     outer: AnyObjective = InfoNCE()
-    """Objective of the heads on real rows."""
+    """Loss of the heads on real rows, which is minimised."""
     start_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share c of the loss that is computed on the heads stacked on the initial heads."""
+    """Weight c, in [0, 1], of the loss of the heads stacked on initial heads; the loss of the heads alone has the
+    weight 1 - c."""
     cca_ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
-    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
+    """Candidate ridges for the CCA that initialises the heads, relative to the mean eigenvalue of each covariance;
+    chosen on validation."""
     iterations: Annotated[int, Field(ge=0)] = 60
-    """Iterations of Adam."""
+    """Number of iterations of Adam."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.005, 0.01, 0.02)
     """Candidate learning rates of Adam; chosen on validation."""
     real_rows: Annotated[int, Field(ge=2)] = 750
-    """Real rows per iteration, or all training rows if there are fewer."""
+    """Number of real rows per iteration; all training rows if there are fewer."""
     validate_every: Count = 10
-    """Iterations between validations."""
+    """Number of iterations between validations."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether heads of at least rank 2 fit in the bytes of the set."""
@@ -186,7 +188,7 @@ class DirectHeads4Bit(DirectHeads):
     """Heads learned instead of synthetic rows, in 4 bits, with the largest rank that fits in the bytes of a set."""
 
     storage: AnyStorage = RowStorage(bits=4)
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""
 
 
 @baselines.register("direct-heads-coded")
@@ -194,4 +196,4 @@ class DirectHeadsCoded(DirectHeads):
     """Entropy-coded heads, learned instead of synthetic rows, with the largest rank that fits in the bytes of a set."""
 
     storage: AnyStorage = CodedStorage()
-    """How the rows of the heads are stored."""
+    """How the rows of the head matrices are stored."""

@@ -35,12 +35,12 @@ from omnidistill.training.experts.epochs import StackedHeads, epoch_orders
 
 @baselines.register("low-rank")
 class LowRank(Baseline):
-    """Heads trained on all rows, with an update whose rank is at most the number of rows of a set."""
+    """Heads trained on all rows. The rank of their update is limited to the number of rows of a set."""
 
     sized: ClassVar[bool] = True
 
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.001, 0.003, 0.01)
-    """Candidate step sizes for Adam; the one with the best validation score is used."""
+    """Candidate learning rates of Adam; chosen on validation."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the rank of the update is at least 2 and less than every dimension of the initial heads."""

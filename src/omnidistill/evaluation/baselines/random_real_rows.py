@@ -38,9 +38,10 @@ class RandomRows(Baseline):
     sized: ClassVar[bool] = True
 
     batch_size: Count = 128
-    """Rows per step, or all rows if there are fewer."""
+    """Number of rows per training step; all rows if there are fewer."""
     max_steps: Count = 2048
-    """Maximum number of steps; the candidates are 8, 16, 32, ... up to this number."""
+    """Largest candidate for the number of training steps. The candidates are 8, 16, 32, ...; the best on validation is
+    used."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the baseline may store at least 2 rows, the minimum for a contrastive loss."""

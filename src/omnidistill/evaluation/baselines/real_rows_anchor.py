@@ -42,16 +42,20 @@ _TUNING_SAMPLES = 2
 
 
 class RealRowsAnchor(Baseline):
-    """Heads computed from real rows by ridge regression to anchors: targets that all modalities share."""
+    """Base class of baselines that use ridge regression from real rows to anchors.
+
+    Anchors are targets that are the same for all modalities.
+    """
 
     sized: ClassVar[bool] = True
     needs_start: ClassVar[bool] = False
     stores_heads: ClassVar[bool] = True
     title: ClassVar[str]
-    """What the rows are, as it appears in the label."""
+    """Kind of real rows that the baseline uses, such as "group means". It is part of the label in tables."""
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    """Candidate ridges of the regression, relative to the mean squared length of the rows; chosen on validation."""
+    """Candidate ridges of the regression from rows to anchors, relative to the mean squared length of the rows; chosen
+    on validation."""
 
     @abstractmethod
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
@@ -90,7 +94,7 @@ def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) ->
 
 @baselines.register("random-anchor")
 class RandomAnchor(RealRowsAnchor):
-    """Heads computed from random real rows by ridge regression to anchors: targets that all modalities share."""
+    """Ridge regression from random real rows to anchors: targets that are the same for all modalities."""
 
     title: ClassVar[str] = "random"
 
@@ -101,7 +105,7 @@ class RandomAnchor(RealRowsAnchor):
 
 @baselines.register("group-means-anchor")
 class GroupMeansAnchor(RealRowsAnchor):
-    """Heads computed from the means of random groups by ridge regression to targets that all modalities share."""
+    """Ridge regression from the means of random groups of rows to targets that are the same for all modalities."""
 
     title: ClassVar[str] = "group means"
 

@@ -40,7 +40,7 @@ class RidgeCca(Baseline):
     stores_heads: ClassVar[bool] = True
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    """Candidate ridges, in units of the mean eigenvalue of each covariance matrix; chosen on validation."""
+    """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
         """Compute heads for every candidate ridge and row pairing; return those with the best validation score."""

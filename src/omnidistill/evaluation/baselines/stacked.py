@@ -47,10 +47,11 @@ class Stacked(Baseline):
     """Heads of another baseline stacked on the initial heads, with a weight chosen on validation."""
 
     upper: ClassVar[str]
-    """Name of the baseline whose heads are stacked on the initial heads."""
+    """Name of the baseline whose trained heads are stacked on the initial heads."""
 
     weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Weights of the other baseline that validation chooses from, in [0, 1]; all runs have the same weight."""
+    """Candidate weights, in [0, 1], of the heads that are stacked on the initial heads; chosen on validation. All runs
+    use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the baseline whose heads are stacked applies to these inputs."""

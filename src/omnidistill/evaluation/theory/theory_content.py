@@ -139,9 +139,10 @@ class Excitation(JsonContent):
 
 
 class Bounds(JsonContent):
-    """The distance between the two students after 0, 1, ..., T steps, and upper bounds on it.
+    """The distance between two students after 0, 1, ..., T training steps, and upper bounds on it.
 
-    The modules `error_growth` and `discrepancy` define the symbols.
+    One student is trained on synthetic rows, the other on real rows. The modules `error_growth` and `discrepancy`
+    define the symbols.
 
     Attributes:
         distance: the measured distance e_t.

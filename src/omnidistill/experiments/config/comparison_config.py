@@ -50,11 +50,13 @@ class MethodEntry(Settings):
     """Name of the preset; "{size}" in it is replaced by the size, and in a file "{benchmark}" by the value of
     `benchmark` ("msrvtt", "vggsound" or "didemo")."""
     label: str | None = None
-    """Name in tables; None uses the name of the preset."""
+    """Name of the method in tables. If absent, the name of the preset."""
     settings: Overrides = ()
-    """Settings of the form "key=value"; `omnidistill config --explain` lists all keys."""
+    """Settings of the method that differ from the preset, as "key=value". `omnidistill config --explain` lists all
+    keys."""
     each_anchor: bool = False
-    """Whether to run the method once per modality, with that modality as the anchor of student and experts."""
+    """Whether to run the method once per modality. Each time, the losses of students and experts use only the pairs
+    that contain this modality (the anchor)."""
 
 
 class ComparisonConfig(Settings):
@@ -65,19 +67,20 @@ class ComparisonConfig(Settings):
     variants of a method (tables 5 and 6), "cost" shows costs (table 7), "directions" shows recall in every direction
     (table 10), and "curve" shows gain against bytes."""
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
-    """Methods, in the order in which the table lists them."""
+    """Methods to compare, in the order in which the table lists them."""
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
-    """Numbers of synthetic rows N."""
+    """Sizes of the sets to distil, in rows."""
     bytes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Size budgets, instead of `sizes`: bytes ("64kB") or shares of the training features ("1%")."""
+    """Size budgets of the sets to distil, in bytes ("64kB") or in percent of the training features ("1%"). They replace
+    `sizes`."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
-    """Random seeds; one set is distilled per seed, and all sets share the experts."""
+    """Random seeds. For every method and size, one set is distilled per seed. All sets share the experts."""
     num_students: Annotated[int, Field(ge=2)] = 5
-    """Number of students trained per set, and of runs per baseline."""
+    """Number of students (models) trained on every set, and number of runs of every baseline."""
     baselines: tuple[AnyBaseline, ...] = default_baselines()
-    """Baselines in the table; `zero-shot` and `full` are always included."""
+    """Baselines in the table. `zero-shot` and `full` are always included."""
     settings: Overrides = ()
-    """Settings of the form "key=value", applied to every method that has them."""
+    """Settings of the form "key=value". Each one is applied to every method that has it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ComparisonConfig:

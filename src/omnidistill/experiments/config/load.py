@@ -77,7 +77,7 @@ def load_config(
 
 
 def _source(source: object, preset: str) -> tuple[str, Tree]:
-    """Return a description of the source, which error messages quote, and its settings."""
+    """Return two things: a description of the source, for error messages, and the settings that it contains."""
     match source:
         case None:
             return f"preset {preset}", _preset(preset)

@@ -19,12 +19,12 @@ class RunConfig(Settings):
     method: str = "hopa"
     """Name of the method, as shown in tables."""
     modalities: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """Modalities to use; None uses all."""
+    """Modalities of the dataset to use. If absent, all are used."""
     joint: bool = True
     """Whether to distil one set for all modalities together. If false, one set is distilled per pair of modalities, as
     in published bimodal methods; each set is scored on its own pair, and bytes and seconds are summed over pairs."""
     seed: Seed = 0
-    """Seed for all random streams."""
+    """Seed for all random numbers."""
     heads: HeadsConfig = HeadsConfig()
     experts: ExpertsConfig = ExpertsConfig()
     distill: AnyMethod = Learn()

@@ -45,13 +45,13 @@ class SetEntry(Settings):
     """A set in the table, distilled by one preset with one size."""
 
     preset: str
-    """Name of the preset."""
+    """Name of the preset with which the set is distilled."""
     size: Count | Budget = 100
-    """Number of rows, or a size budget such as "1%"."""
+    """Number of rows of the set, or a size budget such as "1%" of the training features."""
     label: str | None = None
-    """Name in the table; None uses preset and size."""
+    """Name of the set in the table. If absent, preset and size."""
     settings: Overrides = ()
-    """Settings of the form "key=value"."""
+    """Settings that differ from the preset, as "key=value"."""
 
     @property
     def name(self) -> str:
@@ -64,9 +64,9 @@ class TeacherEntry(Settings):
     """A teacher: heads from which networks learn. A baseline computes these heads within a size budget."""
 
     baseline: str
-    """Name of the baseline."""
+    """Name of the baseline that computes the heads."""
     size: Budget = "1%"
-    """Size budget, such as "1%"."""
+    """Size budget of the heads, such as "1%" of the training features."""
 
     @property
     def name(self) -> str:
@@ -78,42 +78,49 @@ class CrossedSettings(Settings):
     """Settings of a crossed table, which shows the recall for combinations of sets, recipes and models."""
 
     kind: Literal["crossed"] = "crossed"
-    """Distinguishes the file from other comparisons."""
+    """Marks a TOML file as the settings of a crossed table, not of another comparison."""
     sets: Annotated[tuple[SetEntry, ...], Field(min_length=1)]
-    """Sets, in the order of the table. A set is compared with the set "random" of the same size, if there is one."""
+    """Sets to train on, in the order of the table. Each is compared with the set of random real rows (preset "random")
+    of the same size, if there is one."""
     teachers: tuple[TeacherEntry, ...] = ()
-    """Heads that networks learn by the recipe "map", in addition to those of the sets."""
+    """Heads of baselines that networks are trained to reproduce (recipe "map"), in addition to heads computed from the
+    sets."""
     recipes: Annotated[tuple[RecipeName, ...], Field(min_length=1)] = RECIPES
-    """Recipes: the set's own; SGD on InfoNCE; ridge regression to anchors; the same, stacked on pre-trained heads; and
-    regression of networks to the heads of the anchors ("map")."""
+    """Training recipes to compare: "own" (the recipe of the set), "sgd" (SGD on InfoNCE), "anchor" (ridge regression to
+    anchors), "stacked" (heads of "anchor" stacked on pre-trained heads), and "map" (networks are trained to reproduce
+    the heads of "anchor")."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("linear", "mlp")
-    """Models: own, seed-K, width-D, random, random-D, mlp-L, or "linear" and "mlp" for the usual ones."""
+    """Models to train. Linear heads: own (the initial heads of the sets), seed-K (pre-trained with another seed),
+    width-D (pre-trained with output width D), random and random-D (random, with output width D). Networks: mlp-L, with
+    L layers. "linear" and "mlp" stand for a list of usual models."""
     parts: Annotated[tuple[PartName, ...], Field(min_length=1)] = PARTS
-    """Parts of the result: the table, the robustness of each set's own recipe, and mismatched training pairs."""
+    """Parts of the result: "table" (recall of all combinations), "robustness" (changes to each set's own recipe), and
+    "mismatch" (sets distilled from partly mismatched training pairs)."""
     seed: Seed = 0
-    """Seed for all random streams."""
+    """Seed for all random numbers."""
     heads: HeadsConfig = HeadsConfig()
     evaluate: EvaluateConfig = EvaluateConfig(num_seeds=2)
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-    """Candidate step sizes of the recipe "sgd", chosen on validation."""
+    """Candidate step sizes of the recipe "sgd"; chosen on validation."""
     max_steps: Count = 256
-    """Largest candidate number of steps of the recipe "sgd"; the candidates are 8, 16, 32, ..."""
+    """Largest candidate for the number of steps of the recipe "sgd". The candidates are 8, 16, 32, ..."""
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-    """Candidate ridges of the recipes "anchor", "stacked" and "map", chosen on validation."""
+    """Candidate ridges of the recipes "anchor", "stacked" and "map"; chosen on validation."""
     weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Candidate weights of the set in stacked heads, chosen on validation."""
+    """Candidate weights of the heads computed from a set when they are stacked on pre-trained heads; chosen on
+    validation."""
     hidden: Count = 512
     """Width of the hidden layers of networks."""
     map_steps: Annotated[int, Field(ge=0)] = 600
-    """Steps of the recipe "map"."""
+    """Number of training steps of the recipe "map"."""
     network_learning_rate: Positive = 1e-3
     """Learning rate of AdamW for networks that are trained on all rows."""
     mismatch_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0, 0.1, 0.2, 0.4)
-    """Shares of the training groups whose rows of one modality are paired with other groups."""
+    """Fractions of training groups to mismatch: their rows of one modality are paired with rows of other groups."""
     mismatch_presets: tuple[str, ...] = ("anchor-coded", "compact")
-    """Presets whose sets are distilled again from mismatched pairs."""
+    """Presets of the sets that are distilled again from mismatched training pairs."""
     settings: Overrides = ()
-    """Settings "distill.KEY=value" or "experts.KEY=value", applied to every set that has them."""
+    """Settings of the form "distill.KEY=value" or "experts.KEY=value". Each one is applied to every set that has it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CrossedSettings:

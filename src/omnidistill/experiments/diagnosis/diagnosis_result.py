@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.evaluation.theory.theory_content import TheoryContent
-from omnidistill.io.artifacts import require_new, write_atomic
+from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.report.curves import standalone
 from omnidistill.report.theory_charts import theory_charts
 from omnidistill.report.theory_page import render_theory
@@ -62,7 +62,7 @@ class Diagnosis:
         refuse_to_overwrite(place, files, force)
         place.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            write_atomic(place / name, text.encode())
+            write_output(place / name, text.encode(), force)
         return replace(self, folder=place)
 
     def _files(self) -> dict[str, str]:

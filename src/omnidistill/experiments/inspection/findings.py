@@ -46,7 +46,8 @@ class Finding:
         kind: kind of content, such as "features" or "run".
         facts: facts about the content.
         bytes: size of all files.
-        verified: whether the content was compared with its checksums; None if there are no checksums.
+        verified: True if the content matches its checksums, False if it was not compared with them, None if there are
+            no checksums.
         tensors: facts about the tensors, by name.
         parts: descriptions of its parts, by their paths relative to `path`.
     """

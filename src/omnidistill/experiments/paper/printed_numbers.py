@@ -77,7 +77,7 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
 
 
 def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
-    """Return the printed recalls `zero` and `full` of a dataset; the module docstring defines both."""
+    """Return the recalls `zero` and `full` that the paper reports for a dataset; the module docstring defines both."""
     named = {each.row: each.recall for each in printed_numbers() if each.benchmark == benchmark}
     return named.get("zero-shot", named["random"]), named["full"]
 

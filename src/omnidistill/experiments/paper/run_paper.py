@@ -77,7 +77,7 @@ def paper(
     progress: Progress | bool = True,
     command: str = "",
 ) -> PaperTables:
-    """Compute the tables of the HoPA paper on given features, and show them next to the printed numbers.
+    """Compute the tables of the HoPA paper on given features, and show them next to the numbers that the paper reports.
 
     Every table uses the published settings and the published evaluation protocol. If a method fails, the others
     continue, and the `failures` of the result contain its error. If `folder` is given, the next call reuses finished
@@ -86,17 +86,18 @@ def paper(
     Args:
         msrvtt, vggsound, didemo: features of each dataset, with the modalities video, audio and text and the splits
             train, validation and test: a FeatureSet, or the Path of a packed dataset.
-        tables: numbers of tables, from 1, 2, 3, 5, 6, 7, 10 and "figure-2"; None computes all that the given datasets
+        tables: tables to compute: any of 1, 2, 3, 5, 6, 7, 10 and "figure-2". None computes all that the given datasets
             allow. Tables 1 to 3 are about one dataset each (MSR-VTT, VGGSound-S, DiDeMo); the others are computed on
             every given dataset.
-        sizes: numbers of synthetic rows, from 100, 200 and 500 (default: all).
+        sizes: numbers of synthetic rows: any of 100, 200 and 500 (default: all).
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         settings: settings to change, in the format that `distill` accepts. Each one applies to every method that has a
             setting of this name.
-        heads: initial heads of every student, such as those of ImageBind; None pre-trains them on the split `heads`.
-        folder: output folder, in which the tables share heads, experts and sets. None keeps everything in memory; every
-            table then computes its own.
+        heads: initial heads of every student, such as those of ImageBind. If None, heads are pre-trained on the split
+            `heads`.
+        folder: output folder, in which the tables share heads, experts and sets. None keeps everything in memory; then
+            every table computes its own heads, experts and sets.
         resume: whether to continue in a folder that already contains tables.
         engine: where methods and baselines run: "local", "ray" or "ray:ADDRESS". The results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -104,8 +105,9 @@ def paper(
         command: command line, recorded in the tables.
 
     Raises:
-        InputError: a table is unknown or its dataset is not given; features do not have the layout of their dataset; a
-            setting is unknown; or the folder is not empty and `resume` is False, or contains something else.
+        InputError: a table is unknown or its dataset is not given; features lack the modalities or splits of their
+            dataset; a setting is unknown; the folder contains tables and `resume` is False; or the folder contains
+            other files.
         KeyboardInterrupt: the user interrupted the computation; finished sets and tables stay in the folder.
     """
     given = {name: data for name, data in zip(BENCHMARKS, (msrvtt, vggsound, didemo), strict=True) if data is not None}
@@ -206,7 +208,7 @@ def _open_folder(root: Path, resume: bool) -> dict[Key, PaperSection]:
     """Return the tables that are stored in a folder, or an empty dict if the folder is empty.
 
     Raises:
-        InputError: the folder contains something else, or contains tables and `resume` is False.
+        InputError: the folder contains tables and `resume` is False, or it contains other files.
     """
     path = root / f"{NAME}.json"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Render the rows of a set: media that its encoders map close to the rows."""
+"""Render the rows of a synthetic set: find media whose features are close to the rows."""
 
 from __future__ import annotations
 
@@ -53,24 +53,25 @@ def render(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Rendered:
-    """Render rows of a set as pictures, frames, sounds and captions, and write them to a folder.
+    """Show rows of a synthetic set as pictures, videos, sounds and captions, and write these to a folder.
 
     A picture, video or sound is optimised by gradient steps on the encoder's input, so that its features point in the
-    direction of the row. A text is the caption of the nearest training item.
+    direction of the row. For text, the caption of the nearest training item is used.
 
     Args:
         result: the result of `distill`, a run, or the Path of a run folder.
-        media: manifest of the items from which the data were encoded, or the Path of its file.
+        media: manifest (table of items) from which the data were encoded, or the Path of its file.
         folder: output folder.
-        rows: number of rows to render, from the first one on, or the indices of the rows.
+        rows: how many rows to render, from the first one on, or a list of row numbers.
         modalities: modalities to render; None renders all modalities of the set.
-        encoders: {modality: encoder or reference such as "imagebind-image:FOLDER"}. Encoders that are not given are
-            taken from the provenance of the data, if their weights come with a package. Texts need no encoder.
+        encoders: encoder of each modality: an object, or a name such as "imagebind-image:FOLDER". If a modality is not
+            given, the encoder recorded in the data is used; its weights must be part of a Python package. Texts need no
+            encoder.
         settings: how media are optimised.
         data: the data of the run; None loads them from the recorded location.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
-        seed: seed of random translations.
-        force: whether to replace the files of an earlier rendering.
+        seed: seed of the random shifts in each step.
+        force: whether to replace earlier output in the folder.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in render.json.
@@ -80,8 +81,8 @@ def render(
 
     Raises:
         InputError: the run is not finished or has several sets; a row, a modality or an encoder is unknown; an encoder
-            has no gradients or does not compute the features of the data; the manifest lacks the items; or the folder
-            contains an earlier rendering and `force` is False.
+            has no gradients or is not the encoder of the data; the manifest does not contain the items of the data; or
+            the folder contains earlier output and `force` is False.
     """
     chosen, place = settings or InversionSettings(), Path(folder)
     if (place / f"{NAME}.json").exists() and not force:
@@ -138,7 +139,7 @@ def render(
 
 @dataclass(frozen=True)
 class _Job:
-    """What all modalities share: the set, the training rows with media, and the nearest items of the rows."""
+    """Data for rendering any modality: the set, the training rows with media, and the nearest items of each row."""
 
     distilled: DistilledSet
     train: FeatureSet
@@ -149,7 +150,7 @@ class _Job:
     def optimised(
         self, name: str, encoder: Encoder, folder: Path, settings: InversionSettings, seed: int, advance: object
     ) -> RenderedModality:
-        """Render a modality through its encoder."""
+        """Optimise media of one modality through its encoder."""
         rows = self._nearest_rows(name)
         return render_modality(
             encoder,
@@ -165,7 +166,7 @@ class _Job:
         )
 
     def captions(self, name: str) -> RenderedModality:
-        """Return the captions of the nearest items."""
+        """Return the captions of the nearest training items."""
         places = {item: place for place, item in enumerate(self.train.ids)}
         rows = self._nearest_rows(name)
         features = self.train.features[name][[places[row.id] for row in rows]]
@@ -188,8 +189,8 @@ class _Job:
 def _one_set(result: DistillResult) -> DistilledSet:
     if len(result.sets) > 1:
         raise InputError(
-            f"{result.folder or 'result'}: contains {len(result.sets)} sets, one per pair of modalities; render one of "
-            "the runs in its folder pairs/"
+            f"{result.folder or 'result'}: contains {len(result.sets)} sets, one per pair of modalities; pass one of "
+            "the runs in its subfolder pairs/"
         )
     return result.set
 
@@ -211,14 +212,14 @@ def _names(requested: Sequence[str] | None, distilled: DistilledSet, manifest: M
 
 
 def _with_media(train: FeatureSet, manifest: Manifest, names: Sequence[str]) -> FeatureSet:
-    """Return the training rows whose media are in the manifest."""
+    """Return the training rows for which the manifest contains media of all rendered modalities."""
     complete = {row.id for row in manifest.rows if all(name in row.media for name in names)}
     places = [place for place, item in enumerate(train.ids) if item in complete]
     if not places:
         raise InputError(
-            f"{argument('media')}: the manifest (with ids such as {manifest.rows[0].id!r}) has no complete training "
-            f"item of the data (with ids such as {train.ids[0]!r}); pass the manifest from which the features were "
-            "encoded"
+            f"{argument('media')}: the manifest contains no training item of the data with media of all modalities to "
+            f"render (manifest ids look like {manifest.rows[0].id!r}, data ids like {train.ids[0]!r}); pass the "
+            "manifest from which the features were encoded"
         )
     return train.select(places)
 
@@ -227,8 +228,8 @@ def _indices(rows: int | Sequence[int], size: int) -> list[int]:
     indices = list(range(min(rows, size))) if isinstance(rows, int) else list(rows)
     if not indices or any(not 0 <= row < size for row in indices) or len(set(indices)) < len(indices):
         raise InputError(
-            f"{argument('rows', rows)}: the set has {size} rows, 0 to {size - 1}; pass a number of rows, or different "
-            "indices of rows"
+            f"{argument('rows', rows)}: the set has {size} rows, numbered 0 to {size - 1}; pass how many rows to "
+            "render, or a list of row numbers without repetition"
         )
     return indices
 
@@ -236,14 +237,16 @@ def _indices(rows: int | Sequence[int], size: int) -> list[int]:
 def _notes(with_media: int, in_train: int, names: Sequence[str], distilled: DistilledSet) -> list[str]:
     notes = []
     if with_media < in_train:
-        notes.append(f"{with_media:,} of {in_train:,} training items are in the manifest; only these can be nearest.")
+        notes.append(
+            f"{with_media:,} of {in_train:,} training items are in the manifest; nearest items are chosen among these."
+        )
     if left_out := [name for name in distilled.modalities if name not in names]:
         notes.append(f"Not rendered: {', '.join(left_out)}.")
     return notes
 
 
 def _clear(folder: Path) -> None:
-    """Remove the media of an earlier rendering, if there is one."""
+    """Delete the media of earlier output in the folder, if there are any."""
     if (folder / f"{NAME}.json").exists():
         (folder / f"{NAME}.json").unlink()
         for part in ("media", "pictures"):

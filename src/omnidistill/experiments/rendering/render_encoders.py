@@ -17,21 +17,22 @@ from omnidistill.encoding.extraction.encode_settings import item_of
 from omnidistill.encoding.manifests.manifest import Manifest
 
 LEAST_AGREEMENT = 0.9
-"""Smallest median cosine similarity of recomputed features and those of the data."""
+"""Smallest accepted median cosine similarity between recomputed features and those of the data."""
 NUM_CHECKED = 3
-"""Number of items whose features are recomputed."""
+"""Number of items whose features are recomputed to check the encoder."""
 
 
 def open_encoders(
     requested: Mapping[str, str | Encoder], data: FeatureSet, modalities: Sequence[str], device: str
 ) -> dict[str, Encoder]:
-    """Return the encoder of each of these modalities.
+    """Open an encoder for each modality in `modalities`.
 
-    An encoder that is not requested is taken from the provenance of the data, if its weights come with a package.
+    If none is requested for a modality, the encoder recorded in the data is used. Its weights must be part of a Python
+    package.
 
     Raises:
-        InputError: a requested modality is not among `modalities`, an encoder is unknown or cannot be opened, or the
-            data do not record an encoder that can be opened by its name alone.
+        InputError: a requested modality is not among `modalities`, an encoder is unknown or cannot be opened, or no
+            encoder is requested and the data do not record one that can be opened by its name alone.
     """
     for name in requested:
         if name not in modalities:
@@ -44,18 +45,18 @@ def open_encoders(
         reference = requested.get(name) or _recorded(data, name)
         if reference is None:
             raise InputError(
-                f"modality {name!r}: the data do not record an encoder that can be opened by its name alone; pass it "
-                f"as {_example(name)}"
+                f"modality {name!r}: the data do not record an encoder that can be opened without weights from the "
+                f"user; pass the encoder as {_example(name)}"
             )
         opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
     return opened
 
 
 def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Manifest) -> None:
-    """Check that the encoder computes the features of a few training items, whose media are in the manifest.
+    """Recompute the features of a few training items, and check that the encoder is the one of the data.
 
     Raises:
-        InputError: the features differ, so the data are not from this encoder.
+        InputError: the recomputed features differ from those of the data.
     """
     rows = {row.id: row for row in manifest.rows}
     places = torch.linspace(0, len(train) - 1, min(NUM_CHECKED, len(train)), device="cpu").long().tolist()
@@ -63,16 +64,16 @@ def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Ma
     raw = torch.cat([encoder.encode(encoder.prepare(item)[None]).mean(1) for item in items])
     if raw.shape[1] != train.features[name].shape[1]:
         raise InputError(
-            f"encoder {encoder.name!r}: its features have width {raw.shape[1]}, but those of modality {name!r} have "
+            f"encoder {encoder.name!r}: its features have width {raw.shape[1]}, but modality {name!r} of the data has "
             f"width {train.features[name].shape[1]}; pass the encoder of the data as {_example(name)}"
         )
     features = train.preprocessing.apply({name: raw})[name]
     agreement = float(cosine_similarity(features, train.features[name][places]).median())
     if agreement < LEAST_AGREEMENT:
         raise InputError(
-            f"encoder {encoder.name!r}: its features of {len(items)} items have a cosine similarity of "
-            f"{agreement:.2f} to those of modality {name!r} in the data; pass the encoder of the data as "
-            f"{_example(name)}, and the manifest of its media"
+            f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a cosine similarity of only "
+            f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder of the data as "
+            f"{_example(name)}, and the manifest from which they were encoded"
         )
 
 

@@ -1,4 +1,4 @@
-"""Render one modality of a set: optimise media through its encoder, write them, and encode the files again."""
+"""Render one modality of a set: optimise media, write them to files, and compute the features of the files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from omnidistill.report.render_content import NearItem, RenderedMedium
 
 @dataclass(frozen=True, eq=False)
 class RenderedModality:
-    """The media of one modality, and their preprocessed features (n x p)."""
+    """The rendered media of one modality, and their preprocessed features (n x p)."""
 
     media: list[RenderedMedium]
     features: Float[Tensor, "n p"]
@@ -35,8 +35,8 @@ def require_canvas(encoder: Encoder, name: str, seconds: float) -> Canvas:
     canvas = canvas_of(encoder, seconds)
     if canvas is None:
         raise InputError(
-            f"modality {name!r}: encoder {encoder.name!r} has no gradients with respect to its input, so its rows "
-            "cannot be rendered; leave the modality out, or use features of another encoder"
+            f"modality {name!r}: encoder {encoder.name!r} has no gradients with respect to its input, so rows cannot "
+            "be rendered with it; leave the modality out, or use features of another encoder"
         )
     return canvas
 
@@ -53,18 +53,18 @@ def render_modality(
     generator: torch.Generator,
     advance: Callable[[], object],
 ) -> RenderedModality:
-    """Optimise one medium per row, write it to `folder`, and encode the file.
+    """Optimise one medium per row of the set, write it to `folder`, and compute the features of the file.
 
     Args:
-        encoder: the encoder.
+        encoder: the encoder of the modality.
         name: name of the modality.
-        targets: the rows of the set.
+        targets: the rows of the set to render.
         starts: the nearest real item of every row.
-        nearest: the nearest real items of every row, for the report.
+        nearest: several nearest real items of every row, for the report.
         preprocess: maps features of the encoder to the space of the rows.
         folder: output folder; files get paths such as media/image/row-0000.png.
         settings: how media are optimised.
-        generator: source of random translations.
+        generator: draws the random shifts.
         advance: called after every step of every batch.
     """
     canvas = require_canvas(encoder, name, settings.seconds)
@@ -100,7 +100,14 @@ def captions(
     features: Float[Tensor, "n p"],
     nearest: Sequence[Sequence[NearItem]],
 ) -> RenderedModality:
-    """Return the text of the nearest real item of every row. `features` are those of these items."""
+    """Render rows as texts: each text is the caption of the nearest real item.
+
+    Args:
+        texts: caption of the nearest item of every row.
+        targets: the rows of the set to render.
+        features: features of the captions.
+        nearest: several nearest real items of every row, for the report.
+    """
     cosines = cosine_similarity(features, targets).tolist()
     media = [
         RenderedMedium(content=text, cosine=cosine, optimised=None, nearest=list(near))

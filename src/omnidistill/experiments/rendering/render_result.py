@@ -2,9 +2,9 @@
 
 FOLDER/items.csv       manifest of the rendered media, from which any encoder can encode them
 FOLDER/media/          the media: MODALITY/row-0000.png, .mkv or .wav
-FOLDER/pictures/       a picture of every rendered medium and of the nearest real one
-FOLDER/features/       the features of the rendered media as a packed set, if at least two modalities were rendered
-FOLDER/sheet.png       rendered media next to the nearest real ones
+FOLDER/pictures/       a picture of every rendered medium, and of the nearest real medium
+FOLDER/features/       the features of the rendered media as a packed dataset, if two or more modalities were rendered
+FOLDER/sheet.png       rendered media next to the nearest real media
 FOLDER/render.html     a page with all rendered media
 FOLDER/render.json     cosine similarities, nearest items and settings; written last
 """
@@ -47,11 +47,13 @@ class Rendered:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest of the rendered media; `encode` makes features of any encoder from it."""
+        """The manifest of the rendered media, from which `encode` can compute features with any encoder."""
         return read_manifest(self.folder / "items.csv")
 
     def features(self) -> FeatureSet:
-        """Return the features of the rendered media, preprocessed as the data of the run; one training row per row.
+        """Return the features of the rendered media as a dataset with one training row per rendered row.
+
+        They are preprocessed like the data of the run.
 
         Raises:
             InputError: fewer than two modalities were rendered.
@@ -59,7 +61,7 @@ class Rendered:
         return load_features(self.folder / "features")
 
     def table(self) -> str:
-        """Return a Markdown table with the cosine similarities of every modality."""
+        """Return a Markdown table with the cosine similarities between media and rows, for every modality."""
         return render_table(self.content)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,10 +70,10 @@ class Rendered:
 
     @staticmethod
     def load(folder: str | Path) -> Rendered:
-        """Read a rendering from its folder.
+        """Read the result of an earlier call of `render` from its folder.
 
         Raises:
-            InputError: the folder contains no rendering, or render.json is damaged.
+            InputError: the folder contains no render.json, or the file is damaged.
         """
         path = Path(folder) / f"{NAME}.json"
         return Rendered(RenderContent.from_json(read_json(path), str(path)), Path(folder))
@@ -87,7 +89,7 @@ def save_rendered(
     items: Manifest,
     folder: Path,
 ) -> Rendered:
-    """Write all files except the media and pictures, which are in `folder` already.
+    """Write the manifest, features, contact sheet, page and JSON file. Media and pictures must already be in `folder`.
 
     Args:
         content: the content of render.json.

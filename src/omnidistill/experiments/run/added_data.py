@@ -63,13 +63,13 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
     """Store the earlier set in a run folder.
 
     Raises:
-        InputError: the folder has another earlier set.
+        InputError: the folder already contains a different earlier set.
     """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():
         earlier.save(place)
     elif heads_fingerprint(DistilledSet.load(place).rows()) != heads_fingerprint(earlier.rows()):
-        raise InputError(f"{folder}: contains another run, which adds data to another set; choose another folder")
+        raise InputError(f"{folder}: contains a run that adds data to another set; choose another folder")
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:

@@ -170,8 +170,8 @@ def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data:
     where = argument("initial_set", source if isinstance(source, Path) else None)
     if not config.distill.has_iterations or not config.joint:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from an existing synthetic set; choose a method with "
-            "outer iterations and the setting 'joint = true'"
+            f"{where}: method '{config.method}' cannot continue from an existing synthetic set; choose a method that "
+            "learns the set in outer iterations (such as preset 'hopa'), with the setting joint=true"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
         raise InputError(

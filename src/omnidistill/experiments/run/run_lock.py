@@ -1,4 +1,4 @@
-"""Locks on runs that are evaluated or read, and a search for the runs on a set."""
+"""Locks on runs that are evaluated or read, and a search for the runs that were distilled from a dataset."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from omnidistill.io.input_files import read_json
 
 @contextmanager
 def runs_unchanged(folders: Iterable[Path]) -> Iterator[None]:
-    """Lock runs while the block reads them. Folders that are not runs, such as a single set, are not locked.
+    """Context manager that locks run folders while its block reads them.
+
+    Folders that are not runs, such as the folder of a single set, are not locked.
 
     Raises:
-        InputError: another process or this process is using a run.
+        InputError: another process or this process is using one of the runs.
     """
     distinct = {folder.resolve(): folder for folder in folders if (folder / RUN).is_file()}
     with ExitStack() as stack:
@@ -27,7 +29,10 @@ def runs_unchanged(folders: Iterable[Path]) -> Iterator[None]:
 
 
 def runs_on(dataset: Path) -> list[Path]:
-    """Return the runs that were distilled from a packed set, among the folders next to it and the current folder's."""
+    """Return the folders of the runs that were distilled from a dataset.
+
+    The search covers the folders next to the dataset and the folders in the current folder.
+    """
     result: dict[Path, Path] = {}
     for file in (file for place in (dataset.parent, Path()) for file in place.glob(f"*/{RUN}")):
         try:

@@ -1,4 +1,4 @@
-"""The small JSON files of a run folder: the seconds of each stage, and the rank floor. They are checked when read."""
+"""Two small JSON files of a run folder: the time of each stage, and the rank floor. They are checked when read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class StageSeconds(JsonContent):
-    """Content of timings.json: the seconds of each finished stage."""
+    """Content of timings.json: how many seconds each finished stage of a run took (heads, experts, distillation)."""
 
     remedy: ClassVar[str] = "delete this file; it contains only times"
 
@@ -39,8 +39,8 @@ class StageSeconds(JsonContent):
 class RankFloor(JsonContent):
     """Content of floor.json: the rank floor for each modality.
 
-    The rank floor is a lower bound on the matching loss of any set with this number of rows (Eckart-Young). It is None
-    if it cannot be computed from the experts.
+    The rank floor is a lower bound on the matching loss of any set with as many rows as that of the run (Eckart-Young).
+    It is None if it cannot be computed from the expert trajectories.
     """
 
     remedy: ClassVar[str] = "distil again"
@@ -56,7 +56,7 @@ class RankFloor(JsonContent):
             modalities: the modalities of the run.
 
         Raises:
-            InputError: the file is damaged, or contains another modality.
+            InputError: the file is damaged, or contains a modality that the run does not have.
         """
         path = folder / FLOOR
         floor = cls.from_json(read_json(path), str(path)).floor if path.exists() else None

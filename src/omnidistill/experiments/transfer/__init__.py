@@ -1,4 +1,4 @@
-"""Transfer: train heads of another encoder on a set that was distilled with one encoder, and compare the options."""
+"""Transfer: use a set with an encoder other than the one it was distilled with, and compare ways to do so."""
 
 from omnidistill.experiments.transfer.run_transfer import transfer
 from omnidistill.experiments.transfer.transfer_result import Transfer

@@ -51,23 +51,23 @@ def transfer(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Transfer:
-    """Use a set with other encoders, and compare the options, with baselines on the new encoder.
+    """Compare ways to use a set with other encoders than the one it was distilled with.
 
     The new data contain the same items as the data of the run, with the same ids, splits and groups, but features of
-    another encoder. All heads are trained by the same recipe, whose settings are chosen on the validation rows of the
-    new encoder. Every row of the table is scored once on its test rows.
+    another encoder. All heads are trained by the same recipe, whose settings are chosen on validation rows of the new
+    encoder. Every row of the table is scored once on test rows of the new encoder.
 
     Args:
-        runs: what `distill` returned, a run, or the Path of its folder. Several runs of one method on the same data
-            with different seeds give intervals that also cover the variation between sets.
+        runs: a result of `distill`, a run, or the Path of its folder. If several runs with different seeds are given,
+            the intervals also cover the variation between sets.
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: the data of the runs; None loads them from the recorded location.
-        settings: options to compare and candidates of their settings, or the name of a preset ("paper-table-4").
-        rendered: folder with features of rendered media, by the new encoder: MODALITY.npy with one row per row of the
-            set. Only with a single run and a single new encoder.
-        missing: "error", or "drop" to continue without training items that the new data do not have.
-        folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in its
-            folder "sets", and the next call reuses them.
+        settings: what to compare, with candidate values; or the name of a preset ("paper-table-4").
+        rendered: folder with features, by the new encoder, of media rendered from the set. Each file MODALITY.npy
+            contains one row per row of the set. Possible only with a single run and a single new encoder.
+        missing: what to do if the new data lack training items of the run: "error", or "drop" to continue without them.
+        folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in the
+            subfolder "sets", and the next call reuses them.
         force: whether to replace an existing table.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
@@ -86,11 +86,16 @@ def transfer(
     sources = [*runs] if isinstance(runs, Sequence) else [runs]
     targets = [*to] if isinstance(to, Sequence) and not isinstance(to, str) else [to]
     if not sources or not targets:
-        raise InputError(f"{argument('to')}: pass at least one run and the data of at least one new encoder")
+        raise InputError(
+            f"runs or {argument('to')}: empty; pass at least one run and the data of at least one new encoder"
+        )
     if folder is not None:
         require_output(Path(folder), force)
     if rendered is not None and (len(sources) > 1 or len(targets) > 1):
-        raise InputError(f"{argument('rendered', rendered)}: pass a single run and the data of a single new encoder")
+        raise InputError(
+            f"{argument('rendered', rendered)}: rendered media belong to one set and one encoder; pass a single run "
+            "and the data of a single new encoder"
+        )
     place = resolve_device(device)
     loaded_runs = [open_result(each, data) for each in sources]
     sets = None if folder is None else Path(folder) / "sets"
@@ -98,7 +103,7 @@ def transfer(
     first, old = opened_runs[0].result, opened_runs[0].data
     for result in (run.result for run in opened_runs):
         if (result.set.modalities, result.fingerprint) != (first.set.modalities, first.fingerprint):
-            raise InputError("runs: they were distilled from different data; pass runs that differ only in their seed")
+            raise InputError("runs: were distilled from different data; pass runs that differ only in their seed")
     loaded = [require_modalities(opened(each), first.modalities).to(place) for each in targets]
     for features in loaded:  # errors come before any work
         shared_training_rows(old.split("train"), features, missing)
@@ -127,7 +132,7 @@ def transfer(
 
 
 def _scored(name: str, rows: Sequence[TableRow], data: FeatureSet, settings: TransferSettings) -> TransferTarget:
-    """Score all rows on the test split."""
+    """Score the trained heads of every table row on the test split."""
     test = data.split("test")
     scoring = Scoring.of(test, settings.evaluate)
     rankings = {
@@ -166,6 +171,6 @@ def _scored(name: str, rows: Sequence[TableRow], data: FeatureSet, settings: Tra
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the last parts of the names if they differ, and otherwise numbered names."""
+    """Return the last part of each path-like name. If these are not all different, append numbers."""
     short = [Path(name).name for name in names]
     return short if len(set(short)) == len(short) else [f"{name} ({i})" for i, name in enumerate(short, start=1)]

@@ -1,6 +1,6 @@
 """Match the items of two encoders: the training rows of a run, and the features of the same items by another encoder.
 
-Items are identified by their ids. They must be in the same split and the same groups in both sets.
+Items are identified by their ids. They must be in the same splits and the same groups for both encoders.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ def require_modalities(data: FeatureSet, modalities: Sequence[str]) -> FeatureSe
     """Return the data with only the modalities of the run.
 
     Raises:
-        InputError: a modality is missing, or positives are defined by a matrix instead of groups.
+        InputError: a modality of the run is missing, or a matrix instead of groups defines which rows match.
     """
     for name in modalities:
         if name not in data.features:
             raise InputError(
-                f"{named(data)}: has no modality {name!r}, which the set of the run has; the modalities of the data "
-                f"are {', '.join(data.modalities)}"
+                f"{named(data)}: has no modality {name!r}, but the set of the run has; pass data that contain all "
+                f"modalities of the set (found {', '.join(data.modalities)})"
             )
     if data.pairing is not None:
         raise InputError(
-            f"{named(data)}: positives are defined by a matrix, so rows are not paired one to one; transfer needs data "
-            "with groups"
+            f"{named(data)}: a matrix defines which rows match (positives); transfer needs data in which groups define "
+            "this, so pack the features with groups"
         )
     return data.only(modalities)
 
@@ -42,18 +42,18 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
         missing: "drop" continues without training items that `new` does not have.
 
     Raises:
-        InputError: items are missing, and `missing` is "error"; the sets have no items in common; or an item is in
-            another split or another group.
+        InputError: items are missing, and `missing` is "error"; the two encoders have fewer than two training items in
+            common; or an item is in another split or another group.
     """
     if missing not in ("error", "drop"):
-        raise InputError(f"{argument('missing', missing)}: unknown; choose error or drop")
+        raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
     location = {name: row for row, name in enumerate(new.ids)}
     present = [row for row, name in enumerate(old.ids) if name in location]
     absent = [name for name in old.ids if name not in location]
     if len(present) < 2:
         raise InputError(
-            f"{named(new)}: has {len(present)} of the {len(old)} training items of the run; pass features of the same "
-            "dataset by another encoder"
+            f"{named(new)}: has only {len(present)} of the {len(old)} training items of the run; pass features that "
+            "another encoder computed from the same dataset"
         )
     if absent and missing == "error":
         raise InputError(
@@ -73,7 +73,7 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
         group, other = old.groups[row_old], new.groups[row_new]
         if names.setdefault(group, other) != other or others.setdefault(other, group) != group:
             raise InputError(
-                f"{named(new)}: item {old.ids[row_old]!r} has other positives than in the data of the run (group "
-                f"{group!r} there, {other!r} here); pass features of the same dataset"
+                f"{named(new)}: item {old.ids[row_old]!r} is grouped with other items than in the data of the run "
+                f"(group {other!r} in the new data, {group!r} in those of the run); pass features of the same dataset"
             )
     return old.select(present), new.select(rows)

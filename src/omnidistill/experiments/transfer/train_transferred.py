@@ -1,7 +1,8 @@
-"""Train heads of the new encoder on transferred sets, by one recipe whose settings validation chooses.
+"""Train heads for the new encoder on transferred sets by one recipe, whose settings are chosen on validation.
 
-anchor     ridge regression to shared anchors; candidates are the ridges of the set and common ridges
-sgd        SGD from the initial heads, by the objective of the set; step size and number of steps are chosen
+anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges of the set and
+           common ridges.
+sgd        SGD from the initial heads with the objective of the set. Step size and number of steps are chosen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _USUAL_BATCH = 128
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """Heads that were trained on the best of several sets: their validation score, and what validation chose."""
+    """Heads trained on the best of several sets, with their validation score and the settings chosen on validation."""
 
     heads: Heads
     score: float
@@ -31,7 +32,7 @@ class TrainedOn:
 
 
 def recipe_of(distilled: DistilledSet, settings: TransferSettings) -> str:
-    """Return the kind of recipe with which heads are trained on all sets: "anchor" or "sgd"."""
+    """Return the training recipe to use for every row of the table: "anchor" or "sgd"."""
     if settings.recipe != "own":
         return settings.recipe
     return "anchor" if isinstance(distilled.recipe, Anchor) else "sgd"
@@ -40,14 +41,14 @@ def recipe_of(distilled: DistilledSet, settings: TransferSettings) -> str:
 def best_of_sets(
     sets: Mapping[str, DistilledSet], start: Heads, validation: FeatureSet, kind: str, settings: TransferSettings
 ) -> TrainedOn:
-    """Train heads on every set, and return those with the best validation score.
+    """Train heads on every candidate set, and return the heads with the best validation score.
 
     Args:
-        sets: {setting of the option: set}.
-        start: initial heads of the new encoder, for the recipe "sgd".
+        sets: candidate sets in the space of the new encoder, by the setting that they were made with.
+        start: initial heads of the new encoder; only the recipe "sgd" uses them.
         validation: validation rows of the new encoder.
-        kind: "anchor" or "sgd".
-        settings: candidates of the recipe.
+        kind: recipe, "anchor" or "sgd".
+        settings: candidate values for the settings of the recipe.
     """
     train = _by_anchors if kind == "anchor" else _by_sgd
     trained = {option: train(distilled, start, validation, settings) for option, distilled in sets.items()}

@@ -21,7 +21,7 @@ class Transfer(SavedTables[TransferContent]):
 
     Attributes:
         content: all measurements; the content of transfer.json.
-        failures: always empty, because an error ends the computation.
+        failures: always empty, because any error ends the computation.
         folder: the folder of the table; None if nothing was stored.
     """
 
@@ -52,4 +52,6 @@ def require_output(folder: Path, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; choose a folder")
     if (path := folder / f"{NAME}.json").exists() and not force:
-        raise InputError(f"{path}: exists; choose another folder, or replace it with {argument('force', True)}")
+        raise InputError(
+            f"{path}: already exists; choose another folder, or use {argument('force', True)} to replace the table"
+        )

@@ -1,7 +1,7 @@
-"""The rows of a transfer table: every option, direct distillation, and baselines on the new encoder.
+"""The rows of a transfer table: every way to use the set with the new encoder, direct distillation, and baselines.
 
-A row has one *unit* per run (options and direct distillation) or per training run (baselines). Everything here uses
-only the training and validation rows.
+A way to use the set is called an *option*. A row of the table has *units*, which are trained heads. Options and direct
+distillation have one unit per run, baselines one per training run. This module uses only training and validation rows.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ INITIAL, RANDOM, MEANS, DIRECT = "initial heads", "random rows", "group means", 
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """A row of the table: its trained heads, one unit per run, and what it needs.
+    """A row of the table: trained heads, and what a user needs to train them.
 
     Attributes:
         name: name of the row.
-        units: trained heads.
+        units: trained heads, one unit per run; see the module docstring.
         bytes: size of the files that a user of the new encoder needs, without items; None if heads are used unchanged.
         needs: which items must be encoded by the new encoder.
         seconds: mean time per unit.
-        settings: what validation chose, for every unit.
+        settings: for every unit, the settings that were chosen on validation.
     """
 
     name: str
@@ -57,15 +57,15 @@ class TableRow:
 
 @dataclass
 class Target:
-    """Computes the rows of the table for one new encoder.
+    """Computes the rows of the transfer table for one new encoder.
 
     Attributes:
-        runs: the runs. The settings of the first run apply to baselines.
+        runs: the runs whose sets are used with the new encoder. Baselines use the settings of the first run.
         data: features of the new encoder, with only the modalities of the runs.
         start: initial heads of the new encoder.
         settings: what to compare.
-        missing: what to do about missing items.
-        rendered: folder of rendered features, or None.
+        missing: what to do about training items that `data` lack: "error" or "drop".
+        rendered: folder with the features of rendered media, or None.
         folder: folder in which directly distilled sets are stored; None keeps them in memory.
         progress: advances by one after every row.
     """
@@ -80,7 +80,7 @@ class Target:
     progress: Progress
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows in the order of the table."""
+        """Compute and yield all rows in the order of the table."""
         size, items = self.runs[0].result.set.size, f"all {len(self._train):,} items"
         yield self._baseline("zero-shot", INITIAL, "none")
         if self._kind == "anchor":
@@ -91,8 +91,9 @@ class Target:
             yield self._group_means()
         yield from self._options()
         yield self._direct(items)
-        if self.settings.references:
+        if "cca" in self.settings.references:
             yield self._baseline("cca", "all rows, CCA", items)
+        if "infonce" in self.settings.references:
             yield self._baseline("full", "all rows, InfoNCE", items)
 
     @property
@@ -117,7 +118,7 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row with one unit per option."""
+        """Train heads for the same option of every run, and return the row with these heads."""
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()
         for option in options:
@@ -129,7 +130,7 @@ class Target:
         return TableRow(name, units, options[0].bytes, options[0].needs, seconds / len(units), settings)
 
     def _direct(self, items: str) -> TableRow:
-        """Distil with the settings of every run on the new encoder."""
+        """Distil new sets from features of the new encoder, with the settings of every run, and return their row."""
         options = []
         for run in self.runs:
             started_at = time.monotonic()
@@ -158,7 +159,7 @@ class Target:
         return TableRow(name, [fitted], num_bytes, needs, fitted.seconds / fitted.num_runs, [dict(fitted.settings)])
 
     def _cca_on_items(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Compute CCA heads from the items that the mixture of each run uses."""
+        """Return a row whose heads are computed by CCA on only the items that the mixture of each run uses."""
         development, evaluate, units = self.data.development(), self.settings.evaluate, []
         location = {each: row for row, each in enumerate(development.train.ids)}
         for run, option in zip(self.runs, options, strict=True):
@@ -170,7 +171,7 @@ class Target:
         return TableRow(name, units, units[0].bytes, options[0].needs, seconds, [dict(each.settings) for each in units])
 
     def _group_means(self) -> TableRow:
-        """Train by SGD on the means of random groups, with InfoNCE."""
+        """Return a row whose heads are trained by SGD with InfoNCE on the means of random groups of rows."""
         first, train = self.runs[0].result, self._train
         identity = replace(
             first.set,

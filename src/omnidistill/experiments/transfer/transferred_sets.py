@@ -1,11 +1,11 @@
-"""Options for using a set with another encoder. Each gives sets in the space of that encoder.
+"""Ways ("options") to use a set with another encoder. Each option gives sets in the feature space of that encoder.
 
-    mixture     rows that are mixtures of items: A F_m with the features of the new encoder
+    mixture     rows A F_m: mixtures of items, with one mixing matrix A and the features F_m of the new encoder
     nearest     the nearest item of each row, per modality or jointly for all modalities
     map         rows mapped by ridge regression from the old to the new encoder, fitted on all training items
     rendered    media that were rendered from the rows and encoded by the new encoder
 
-If an option has a setting, it gives one set per candidate value, and validation chooses.
+An option with a setting gives one set per candidate value. The best set is chosen on validation.
 
 Shapes: N rows, n items, p_m and q_m feature widths of the old and the new encoder.
 """
@@ -42,11 +42,11 @@ class Option:
 
     Attributes:
         name: name of the row of the table.
-        sets: {setting of the option: set in the space of the new encoder}.
+        sets: candidate sets in the space of the new encoder, by the setting that they were made with.
         bytes: size of the files that a user of the new encoder needs, without items.
         needs: which items must be encoded by the new encoder.
         seconds: time to compute the sets.
-        items: ids of the items that a mixture uses; empty for other options, and if it uses all training items.
+        items: ids of the items that a mixture uses. Empty if it uses all training items, and for other options.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Option:
 
 @dataclass(frozen=True, eq=False)
 class SourceRun:
-    """A run, the data that it was distilled from, and a mixture of the same size.
+    """A run, the data from which its set was distilled, and a set of mixtures of the same size.
 
     Attributes:
         result: the result of the run.
-        data: its data.
-        folder: folder in which the mixture is stored; None keeps it in memory.
+        data: the data of the run.
+        folder: folder in which the set of mixtures is stored; None keeps it in memory.
     """
 
     result: DistillResult
@@ -73,7 +73,7 @@ class SourceRun:
 
     @cached_property
     def learned_mixture(self) -> DistillResult:
-        """A mixture that is learned from the same data as the set of the run."""
+        """A set whose rows are mixtures of items, learned from the data of the run by the method "mixture"."""
         return distill(
             self.data,
             preset="mixture",
@@ -89,7 +89,7 @@ class SourceRun:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A run, and the training rows of both encoders for the same items in the same order."""
+    """A run, and the training rows of the old and the new encoder for the same items in the same order."""
 
     run: SourceRun
     old: FeatureSet
@@ -98,7 +98,7 @@ class Source:
 
     @property
     def plain(self) -> DistilledSet:
-        """The set with its stored rows in float32, so that nothing is rounded twice."""
+        """The set with its stored rows in float32, so that transferred rows are not rounded a second time."""
         distilled, storage = self.run.result.set, self.run.result.set.spec.storage
         exact = storage.evolve(bits=32) if isinstance(storage, RowStorage) else RowStorage()
         rows = {f"rows/{name}": x for name, x in self.stored_rows.items()}
@@ -107,18 +107,18 @@ class Source:
 
     @property
     def stored_rows(self) -> dict[str, Float[Tensor, "N _"]]:
-        """The stored rows of the set, without views."""
+        """The stored rows of the set, without the additional training rows (views) that the storage derives."""
         distilled = self.run.result.set
         return {name: x[: distilled.size] for name, x in distilled.rows().items()}
 
 
 def options_of(source: Source, settings: TransferSettings, rendered: Path | None) -> Iterator[Option]:
-    """Yield all requested options.
+    """Yield the requested options, with their sets.
 
     Args:
         source: the run and the data of both encoders.
         settings: which options to compare.
-        rendered: folder with the features of rendered media; None omits this option.
+        rendered: folder with the features of rendered media; None omits the option "rendered".
     """
     if "mixture" in settings.options:
         yield from _mixtures(source, settings)
@@ -132,7 +132,11 @@ def options_of(source: Source, settings: TransferSettings, rendered: Path | None
 
 
 def _mixtures(source: Source, settings: TransferSettings) -> Iterator[Option]:
-    """Yield mixtures that were learned, and if the run has none, also mixtures that are fitted to its set."""
+    """Yield the option "mixture" in one or two variants.
+
+    If the run's set consists of mixtures, they are used. Otherwise there are two variants: learn mixtures from the data
+    of the run, and fit mixtures to the rows of its set.
+    """
     started_at = time.monotonic()
     if source.run.result.set.mixture is not None:
         yield _mixed("mixture", source, {"": source.run.result.set}, started_at)
@@ -193,12 +197,12 @@ def _mapped(source: Source, settings: TransferSettings) -> Option:
 
 
 def rendered_rows(source: Source, folder: Path) -> Option:
-    """Return the option "rendered": features of media that were rendered from the rows, by the new encoder.
+    """Return the option "rendered": media were rendered from the rows and encoded by the new encoder.
 
     Args:
         source: the run and the data of the new encoder.
-        folder: contains one file MODALITY.npy per modality, with one row per row of the set, in the same order. The
-            preprocessing of the new data is applied to them.
+        folder: folder with one file MODALITY.npy per modality: the features of the rendered media, in the order of the
+            rows of the set. The preprocessing of the new data is applied to them.
 
     Raises:
         InputError: a file is missing or has the wrong shape or type.
@@ -207,7 +211,9 @@ def rendered_rows(source: Source, folder: Path) -> Option:
     for name, width in source.new.widths.items():
         path = folder / f"{name}.npy"
         if not path.is_file():
-            raise InputError(f"{path}: no such file; the folder needs one file of rendered features per modality")
+            raise InputError(
+                f"{path}: no such file; write the features of the rendered media to one file MODALITY.npy per modality"
+            )
         try:
             array = np.load(path, allow_pickle=False)
         except (ValueError, OSError) as error:
@@ -215,7 +221,7 @@ def rendered_rows(source: Source, folder: Path) -> Option:
         if array.shape != (size, width) or array.dtype.kind != "f":
             raise InputError(
                 f"{path}: has shape {tuple(array.shape)} and type {array.dtype}, expected floats of shape "
-                f"({size}, {width}): one row per row of the set, by the encoder of {named(source.new)}"
+                f"({size}, {width}); encode the media of all rows of the set with the encoder of {named(source.new)}"
             )
         raw[name] = torch.from_numpy(array).float().to(source.new.device)
         if not bool(raw[name].isfinite().all()):
@@ -225,7 +231,7 @@ def rendered_rows(source: Source, folder: Path) -> Option:
 
 
 def run_folder(folder: Path | None, name: str, result: DistillResult) -> Path | None:
-    """Return the folder for a set of the size and seed of a run; None if nothing is stored."""
+    """Return the folder for a set that has the size and seed of a given run; None if nothing is stored."""
     return None if folder is None else folder / f"{name}-n{result.set.size}-s{result.config.seed}"
 
 
@@ -234,12 +240,15 @@ def _cosines(rows: Float[Tensor, "N p"], items: Float[Tensor, "n p"]) -> Float[T
 
 
 def _with_lengths_of(rows: Float[Tensor, "N q"], originals: Float[Tensor, "N p"]) -> Float[Tensor, "N q"]:
-    """Return the rows, scaled so that their root mean squares are those of the original rows."""
+    """Return the rows, each scaled to the root mean square of the corresponding original row."""
     target = originals.square().mean(1, keepdim=True).sqrt()
     return rows * (target / rows.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny))
 
 
 def _bytes_of_ids(data: FeatureSet, chosen: Mapping[str, Int[Tensor, " N"]]) -> int:
-    """Return the size of the ids of the chosen items, with one line per id; equal lists count once."""
+    """Return the size in bytes of a file with the ids of the chosen items, one per line.
+
+    If several modalities have the same list of items, the list counts once.
+    """
     lists = {tuple(index.tolist()) for index in chosen.values()}
     return sum(len(data.ids[row].encode()) + 1 for rows in lists for row in rows)

@@ -4,7 +4,7 @@ Writing requires a POSIX system (flock, fsync of folders).
 """
 
 from omnidistill.io.artifacts.artifact import Artifact, artifact_bytes, load_artifact, save_artifact
-from omnidistill.io.artifacts.files import FileRecord, making, temp_folder, write_atomic
+from omnidistill.io.artifacts.files import FileRecord, create_again, making, temp_folder, write_atomic
 from omnidistill.io.artifacts.json_content import JsonContent
 from omnidistill.io.artifacts.locks import exclusive, unchanged
 from omnidistill.io.artifacts.mapped_file import map_file
@@ -17,6 +17,7 @@ __all__ = [
     "JsonContent",
     "Pieces",
     "artifact_bytes",
+    "create_again",
     "exclusive",
     "is_new_folder",
     "load_artifact",

@@ -31,6 +31,7 @@ from omnidistill.io.artifacts.files import (
     FileRecord,
     check,
     clear_temps,
+    create_again,
     making,
     replace,
     write_atomic,
@@ -130,8 +131,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
         try:
             if not os.path.lexists(folder / file.name):
                 raise InputError(
-                    f"{folder / file.name}: is missing, although {MANIFEST} lists it; restore it, or delete the folder "
-                    f"{folder} and create it again"
+                    f"{folder / file.name}: No such file, although {MANIFEST} lists it; {create_again(folder)}"
                 )
             check(folder / file.name, file, verify)
             contents = {name: _sidecar(folder / name, file.name) for name in sidecars}
@@ -164,7 +164,10 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not os.path.lexists(path):
         raise InputError(f"{folder}: not an omnidistill artifact (no {MANIFEST}); check the path")
     regular_file(path)
-    manifest: dict[str, Any] = read_json(path)
+    try:
+        manifest: dict[str, Any] = read_json(path)
+    except InputError as error:
+        raise InputError(f"{str(error).partition(';')[0]}; {create_again(folder)}") from error
     if manifest.get("format") != FORMAT:
         raise InputError(
             f"{path}: field 'format' is {manifest.get('format')!r}, expected {FORMAT!r}; pass an omnidistill artifact"
@@ -172,8 +175,8 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     version = manifest.get("version")
     if type(version) is not int or version < 1:
         raise InputError(
-            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged, so delete it "
-            "and create the artifact again"
+            f"{path}: field 'version' is {version!r}, expected 1 to {VERSION}; the file is damaged, so "
+            f"{create_again(folder)}"
         )
     if version > VERSION:
         raise InputError(
@@ -183,19 +186,19 @@ def _manifest(folder: Path, kind: str) -> dict[str, Any]:
     if manifest.get("sha256") != _checksum(manifest):
         raise InputError(
             f"{path}: the checksum in field 'sha256' does not match the content; the file was altered or damaged, so "
-            "delete it and create the artifact again"
+            f"{create_again(folder)}"
         )
     if set(manifest) != {"format", "version", "kind", "files", "meta", "sha256"}:
         raise InputError(
             f"{path}: has the fields {sorted(manifest)}, expected 'format', 'version', 'kind', 'files', 'meta' and "
-            "'sha256'; delete the file and create the artifact again"
+            f"'sha256'; {create_again(folder)}"
         )
     if manifest["kind"] != kind:
         raise InputError(
             f"{path}: this artifact is of kind {manifest.get('kind')!r}, expected {kind!r}; choose another folder"
         )
     if not isinstance(manifest["meta"], dict):
-        raise InputError(f"{path}: field 'meta' is not a JSON object; delete the file and create the artifact again")
+        raise InputError(f"{path}: field 'meta' is not a JSON object; {create_again(folder)}")
     return manifest
 
 
@@ -221,8 +224,8 @@ def _record(folder: Path, manifest: Mapping[str, Any]) -> FileRecord:
             return FileRecord(name, size, sha256)
     raise InputError(
         f"{folder / MANIFEST}: field 'files' is {manifest['files']!r}, expected one entry with the fields 'name', "
-        "'bytes' and 'sha256', where the name is tensors-<first 12 digits of sha256>.safetensors; create the artifact "
-        "again"
+        "'bytes' and 'sha256', where the name is tensors-<first 12 digits of sha256>.safetensors; "
+        f"{create_again(folder)}"
     )
 
 

@@ -160,7 +160,8 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
     size = regular_file(path).st_size
     if size != record.bytes:
         raise InputError(
-            f"{path}: has {size} bytes, expected {record.bytes}; the file was truncated or altered, so create it again"
+            f"{path}: has {size} bytes, expected {record.bytes}; the file was truncated or altered, so "
+            f"{create_again(path.parent)}"
         )
     if not verify:
         return
@@ -172,8 +173,13 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
     if sha256 != record.sha256:
         raise InputError(
             f"{path}: sha256 is {sha256[:12]}..., expected {record.sha256[:12]}...; the file was altered or damaged, "
-            "so create it again"
+            f"so {create_again(path.parent)}"
         )
+
+
+def create_again(folder: Path) -> str:
+    """Return the remedy for a damaged artifact. The command that wrote it recreates what is missing."""
+    return f"delete the folder {folder} and create it again"
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

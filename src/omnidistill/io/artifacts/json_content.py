@@ -27,7 +27,7 @@ class JsonContent(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
     remedy: ClassVar[str] = "restore the file"
-    """Advice in the error message for a damaged file."""
+    """What the user can do about a damaged file; the end of the error message."""
     layout_version: ClassVar[int | None] = None
     """Version of the file's layout, stored in its field "schema" and required when the file is read; None: the file has
     no such field."""

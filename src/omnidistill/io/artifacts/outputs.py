@@ -28,7 +28,9 @@ def require_new(path: Path, force: bool) -> None:
     if not path.is_file():
         raise InputError(f"{path}: exists and is not a regular file; choose another path")
     if not force:
-        raise InputError(f"{path}: already exists; replace it with {argument('force', True)}, or choose another output")
+        raise InputError(
+            f"{path}: already exists; use {argument('force', True)} to replace it, or choose another output path"
+        )
 
 
 def require_new_folder(folder: Path, force: bool) -> None:
@@ -43,8 +45,8 @@ def require_new_folder(folder: Path, force: bool) -> None:
         raise InputError(f"{folder}: is a file, but the output is a folder; choose another path")
     if not force and not is_new_folder(folder):
         raise InputError(
-            f"{folder}: is not empty; replace earlier output in it with {argument('force', True)}, or choose another "
-            "folder"
+            f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to replace earlier "
+            "output in it"
         )
 
 

@@ -29,7 +29,7 @@ class AlignedKMedoids(RowSelector):
     cites: ClassVar[tuple[str, ...]] = ("pds",)
 
     dropped: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Fraction of the rows to exclude; the rows with the lowest agreement are excluded."""
+    """Fraction of the real rows to exclude before selection: those whose modalities agree least."""
 
     def rows(
         self,

@@ -29,7 +29,7 @@ def random_rows(
 
 @selectors.register("random")
 class RandomRows(RowSelector):
-    """Random rows, from different groups as far as possible."""
+    """Random training rows, from different groups as far as possible."""
 
     def rows(
         self,

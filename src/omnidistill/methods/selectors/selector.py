@@ -41,7 +41,7 @@ class Selector(Component):
     """Base class of selectors, which choose real rows, or averages of real rows, as the synthetic set."""
 
     uses_trajectory: ClassVar[bool] = False
-    """Whether `choose` needs a trajectory of heads."""
+    """Whether the selector needs an expert trajectory: the heads after every epoch of training on real rows."""
 
     @abstractmethod
     def choose(

@@ -63,26 +63,32 @@ class Hopa(Objective):
     cites: ClassVar[tuple[str, ...]] = ("hopa",)
 
     tau_mod: Positive = 0.1
-    """Temperature of the softmax over singular values (0.1 in the tables of the paper)."""
+    """Temperature of the softmax over singular values (0.1 in the tables of the HoPA paper)."""
     tau_ins: Positive = 0.2
-    """Temperature of the proxy similarity (0.2 in the tables of the paper)."""
+    """Temperature of the similarity between proxies, the first modes of instances (0.2 in the tables of the HoPA
+    paper)."""
     lambda_ins: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the instance term. The tables in the paper can also mean tau_ins = 0.1 and lambda_ins = 0.2."""
+    """Weight of the instance term L_ins of the loss. The tables of the HoPA paper can also be read as tau_ins = 0.1 and
+    lambda_ins = 0.2."""
     threshold: float = 0.5
-    """Targets above this value are positives in wBCE."""
+    """Pairs of rows with a target similarity above this value are positives in wBCE."""
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Number added inside the logarithms of wBCE and to its counts (public LoRS code: 1e-6; the paper has none)."""
+    """Small number that is added inside the logarithms of wBCE, and to its counts of positives and negatives (public
+    LoRS code: 1e-6; HoPA paper: none)."""
     reduction: Reduction = "sum"
-    """Form of wBCE: the sum of its two means (paper), their mean (public LoRS code), or unweighted BCE ("plain")."""
+    """How wBCE combines the mean loss of positives and that of negatives: "sum" (HoPA paper) or "mean" (public LoRS
+    code). "plain" averages over all pairs without weights."""
     modality_term: Literal["softmax", "single", "none"] = "softmax"
-    """Form of L_mod: the softmax over singular values (eq. 8a), the single-mode -sigma_1, or none."""
+    """Modality term L_mod of the loss: "softmax" over singular values (eq. 8a of HoPA), "single" for -sigma_1 (only the
+    first singular value), or "none"."""
     instance_term: Literal["wbce", "infonce"] = "wbce"
-    """Form of L_ins: wBCE (eq. 9) or InfoNCE of the proxy similarity. lambda_ins = 0 disables L_ins."""
+    """Instance term L_ins of the loss, computed from the similarity between proxies: "wbce" (eq. 9 of HoPA) or
+    "infonce". lambda_ins = 0 disables this term."""
     proxy_rank: Annotated[int, Field(ge=1, le=2)] = 1
-    """Number of modes in the proxy similarity; 2 is an ablation in the paper."""
+    """Number of modes from which the similarity between proxies is computed. 2 is an ablation in the HoPA paper."""
     modes: Literal["svd", "identity", "mean"] = "svd"
-    """Basis of the modes: the singular vectors, or a fixed one as a control: one mode per modality ("identity"), or the
-    mean of the embeddings ("mean")."""
+    """Basis of the modes: singular vectors ("svd"), or a fixed basis as a control. The fixed bases are one mode per
+    modality ("identity"), and a first mode that is the mean of the embeddings ("mean")."""
 
     @model_validator(mode="after")
     def _ordered_modes(self) -> Hopa:

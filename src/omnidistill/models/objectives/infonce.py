@@ -29,9 +29,10 @@ class InfoNCE(Objective):
     cites: ClassVar[tuple[str, ...]] = ("infonce", "clip")
 
     tau: Positive = 0.07
-    """Temperature of the cosine similarity."""
+    """Temperature by which cosine similarities are divided."""
     anchor: str | int | None = None
-    """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
+    """Name or index of a modality that every pair of modalities must contain (T-bind, V-bind). If absent, all pairs of
+    modalities are used."""
 
     def bind(self, modalities: Sequence[str]) -> InfoNCE:
         """Return a copy of the objective in which the name of the anchor modality is replaced by its index."""

@@ -32,15 +32,18 @@ class PairwiseWbce(Objective):
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     tau: Positive = 0.07
-    """Temperature of the cosine similarity."""
+    """Temperature by which cosine similarities are divided."""
     threshold: float = 0.5
-    """Targets above this value are positives."""
+    """Pairs of rows with a target similarity above this value are positives."""
     reduction: Reduction = "mean"
-    """Mean of the two means (public LoRS code), their sum (equation of the paper), or unweighted BCE ("plain")."""
+    """How the mean loss of positives and that of negatives are combined: "mean" (public LoRS code) or "sum"
+    (published equation, HoPA eq. 9). "plain" averages over all pairs without weights."""
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Number added inside the logarithms of the loss and to its counts (public LoRS code: 1e-6)."""
+    """Small number that is added inside the logarithms of the loss, and to the counts of positives and negatives
+    (public LoRS code: 1e-6)."""
     anchor: str | int | None = None
-    """Name or index of a modality that every pair must contain (T-bind, V-bind). By default all pairs are used."""
+    """Name or index of a modality that every pair of modalities must contain (T-bind, V-bind). If absent, all pairs of
+    modalities are used."""
 
     def bind(self, modalities: Sequence[str]) -> PairwiseWbce:
         """Return a copy of the objective in which the name of the anchor modality is replaced by its index."""

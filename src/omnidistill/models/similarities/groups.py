@@ -18,7 +18,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("groups")
 class SharedGroups(Similarity):
-    """S_ij = 1 if rows i and j are in the same group, else 0. S is not learned."""
+    """Target similarities that are 1 for two rows of the same group, and 0 otherwise. They are not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return initial group numbers (int32), which put every row in a separate group."""

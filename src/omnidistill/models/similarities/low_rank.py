@@ -25,9 +25,9 @@ class LowRank(Similarity):
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
     rank: Count = 10
-    """Number of columns in L and R; at most the number of training rows."""
+    """Number of columns of the factors L and R; at most the number of synthetic rows."""
     alpha: float = 1.0
-    """Scale of the low-rank part."""
+    """Scale alpha of the low-rank part (alpha / rank) L R^T."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return initial values of a (N), L and R (N x r). They give S = diag(a) + (alpha / r) L R^T = I."""

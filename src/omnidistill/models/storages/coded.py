@@ -43,8 +43,9 @@ class CodedStorage(Storage):
     """Stores rows as entropy-coded integers with any average number of bits, and one quantisation step per row."""
 
     bits: Annotated[float, Field(ge=0.5, le=MOST_BITS)] = 2.0
-    """Average bits per number of the code. The steps (16 bits per row) and the table (132 bytes per modality) are not
-    included. With a size budget that the largest useful number of rows does not use up, there are more bits."""
+    """Average number of bits per value in the entropy code. The quantisation steps (16 bits per row) and the code table
+    (132 bytes per modality) are stored in addition. If the largest useful number of rows does not use up a size budget,
+    more bits are used."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows as latent tensors, which are the tensors that distillation learns."""

@@ -25,10 +25,11 @@ class RowStorage(Storage):
     """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits). Sign views can give more rows to train on."""
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
-    """Bits per number. 32 and 16 mean floats; fewer bits mean integers with one step per row."""
+    """Bits per stored number. 32 and 16 mean floats. With fewer bits, numbers are quantised to integers with one step
+    size per row."""
     views: Count | Literal["auto"] = 1
-    """Number of training rows per stored row: the row itself, and the row times fixed sign patterns. "auto" gives
-    about 256 training rows, with at most 16 views per row."""
+    """Number of training rows (views) derived from each stored row: the row itself, and the row multiplied by fixed
+    patterns of signs. "auto" gives about 256 training rows in total, with at most 16 views per stored row."""
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return a copy of the rows as latent tensors, which are the tensors that distillation learns."""

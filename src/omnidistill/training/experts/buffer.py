@@ -30,7 +30,7 @@ from omnidistill.core.device import moved
 from omnidistill.core.engines import Engine, LocalEngine
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, save_artifact
+from omnidistill.io.artifacts import FileRecord, create_again, exclusive, load_artifact, save_artifact
 from omnidistill.io.input_files import reading
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
@@ -247,7 +247,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
     """
     artifact = load_artifact(folder, "experts")
     meta = artifact.meta
-    with reading(str(folder), "train the experts again"):
+    with reading(str(folder), create_again(folder)):
         modalities = tuple(meta["modalities"])
         buffer = ExpertBuffer(
             open_snapshots(folder, [FileRecord(**record) for record in meta["files"]], verify),

@@ -14,23 +14,28 @@ class ExpertsConfig(Settings):
     """Expert trajectories: heads trained on all training rows, with a snapshot after every epoch."""
 
     objective: AnyObjective = Hopa()
-    """Loss of the experts."""
+    """Loss that experts minimise on real rows."""
     num_experts: Count = 20
-    """Number of independent runs (paper: 20)."""
+    """Number of experts: heads that are trained independently on real rows (HoPA paper: 20)."""
     num_starts: Count = 1
-    """Number of different initial heads for the experts. Every second expert starts from the initial heads of the run.
-    The remaining experts start in turn from the other heads, which are pre-trained in the same way with new seeds."""
+    """Number of different initial heads from which experts are trained. Every second expert starts from the initial
+    heads of the run. The remaining experts start in turn from the other initial heads, which are pre-trained in the
+    same way with new seeds."""
     random_starts: Annotated[int, Field(ge=0)] = 0
-    """How many of these other heads are random instead of pre-trained."""
+    """If experts are trained from several initial heads (`num_starts`), the number of those that are random instead of
+    pre-trained. The initial heads of the run are never among them."""
     num_epochs: Count | None = None
-    """Epochs per run (paper: 10); absent: chosen on validation, separately for each of the initial heads."""
+    """Number of epochs for which an expert is trained (HoPA paper: 10). If absent, it is chosen on validation,
+    separately for each of the initial heads."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Real rows per step (paper: 128); the last batch of an epoch is dropped if it is incomplete."""
+    """Number of real rows per training step of an expert (HoPA paper: 128). An incomplete last batch of an epoch is
+    dropped."""
     seed: Seed | None = None
-    """Seed for the experts; absent: the seed of the run. Runs with the same value can share experts."""
+    """Seed for the training of experts. If absent, the seed of the run. Runs with the same value can share experts."""
     learning_rate: Positive | None = None
-    """Step size of SGD (paper: 0.01; the gradient of HoPA is small, so standardised features need 1 to 3); absent:
-    chosen on validation, separately for each of the initial heads."""
+    """Step size of SGD in the training of experts. If absent, it is chosen on validation, separately for each of the
+    initial heads. The HoPA paper uses 0.01; on standardised features, the HoPA loss needs 1 to 3, because its gradient
+    is small."""
 
     def citations(self) -> tuple[str, ...]:
         """Return the citation key "dataset-distillation" if some experts start from random heads, otherwise none."""

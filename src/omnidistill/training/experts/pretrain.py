@@ -28,15 +28,16 @@ class HeadsConfig(Settings):
     """Pre-training of the initial heads with InfoNCE on the `heads` split, if no heads are given."""
 
     width: Count = 256
-    """Width d of the embeddings."""
+    """Output width d of the initial heads, which is the width of the embeddings."""
     num_epochs: Annotated[int, Field(ge=0)] = 30
-    """Number of epochs on the `heads` split; the heads with the best validation score are used. 0: random heads."""
+    """Number of epochs of pre-training on the `heads` split. The heads with the best validation score are used. With 0,
+    initial heads are random."""
     batch_size: Annotated[int, Field(ge=2)] = 256
-    """Rows per step."""
+    """Number of rows per step of pre-training."""
     learning_rate: Positive = 1.0
-    """Step size of SGD."""
+    """Step size of SGD in pre-training."""
     tau: Positive = 0.07
-    """Temperature of InfoNCE."""
+    """Temperature of the InfoNCE loss that pre-training minimises."""
 
 
 Scorer = Callable[[Heads], float]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError
-from omnidistill.io.artifacts import FileRecord, read_tensors, write_atomic, write_tensors
+from omnidistill.io.artifacts import FileRecord, create_again, read_tensors, write_atomic, write_tensors
 from omnidistill.io.input_files import read_json
 from omnidistill.training.experts.expert_key import ExpertKey
 
@@ -54,8 +54,8 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
     for path, record in zip(paths, records, strict=True):
         if not path.is_file() or path.stat().st_size != record.bytes:
             raise InputError(
-                f"{path}: this file of expert trajectories is missing or does not have {record.bytes} bytes; train the "
-                "experts again"
+                f"{path}: this file of expert trajectories is missing or does not have {record.bytes} bytes; "
+                f"{create_again(folder)}"
             )
         read_tensors(path, record if verify else None)
     return StoredSnapshots(paths)
@@ -132,9 +132,7 @@ class SnapshotWriter:
             stored, seconds = dict(state["key"]), float(state["seconds"])
             records = [FileRecord(**{**record, "name": Path(record["name"]).name}) for record in state["files"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: the file is damaged ({error}); remove {folder} and train the experts again"
-            ) from error
+            raise InputError(f"{path}: the file is damaged ({error}); {create_again(folder)}") from error
         require_same(folder, type(key).from_json(stored, str(path)), key)
         return SnapshotWriter(folder, key, seconds, records)
 

@@ -55,13 +55,14 @@ class Anchor(Recipe):
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Ridge of each modality, relative to the mean squared length of its rows."""
     cutoff: Positive | None = None
-    """Number of the output that counts half; later outputs count less. Absent: all outputs count alike."""
+    """Index of the head output that counts half; later outputs count less. If absent, all outputs count alike."""
     weight: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Weight of the set when its heads are stacked on given heads; 1: given heads are ignored."""
+    """Weight of the heads computed from the set when they are stacked on initial heads. With 1, the result does not use
+    the initial heads."""
     keep_width: bool = False
-    """Whether stacked heads are cut to the width of the given heads."""
+    """Whether stacked heads are reduced to the output width of the initial heads."""
     num_steps: Literal[0] = 0
-    """The solution is a closed form, without steps."""
+    """Number of training steps: always 0, because the heads are computed in closed form."""
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
         """Return the closed-form heads of the rows: N x p_m, or `width` x p_m if `width` is given."""

@@ -40,17 +40,18 @@ class MapRegression(Recipe):
     per_modality: ClassVar[str | None] = "ridges"
 
     ridges: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    """Ridge of each modality, as in the recipe "anchor"."""
+    """Ridge of each modality for the heads of the recipe "anchor", which modules learn to reproduce."""
     cutoff: Positive | None = None
-    """Number of the output that counts half, as in the recipe "anchor"."""
+    """Cutoff of the heads of the recipe "anchor": the index of the output that counts half. If absent, all outputs
+    count alike."""
     num_steps: Annotated[int, Field(ge=0)] = 600
-    """Steps of AdamW."""
+    """Number of steps of AdamW."""
     learning_rate: Positive = 1e-3
-    """Learning rate of AdamW; it falls to zero along a cosine."""
+    """Initial learning rate of AdamW. It decreases to zero along a cosine."""
     batch_size: Count = 256
-    """Inputs per step."""
+    """Number of inputs per step. Each input is a random mixture of rows and noise."""
     mixture: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share mu of the variance of an input that comes from the rows; the rest is noise."""
+    """Share of the variance of a training input that comes from the rows of the set; the rest is noise."""
 
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]

@@ -49,7 +49,7 @@ class Recipe(Component):
     """Base class of recipes, which train models on a synthetic set."""
 
     per_modality: ClassVar[str | None] = None
-    """Name of the setting that has one value per modality, if there is one."""
+    """Name of the setting of the recipe that has one value per modality; None if there is no such setting."""
 
     num_steps: Annotated[int, Field(ge=0)]
     """Number of training steps; 0 for a solution in closed form."""
@@ -70,7 +70,7 @@ class Recipe(Component):
         """Train several students at once; yield (number of steps done, heads) at every checkpoint.
 
         Args:
-            start: initial heads {modality: d x p_m}; the students are trained on their device.
+            start: initial heads {modality: d x p_m}. Training runs on the device of these tensors.
             data: rows, targets and objective, on the same device.
             seed: seed for the mini-batches.
             num_runs: number of students R.
@@ -78,7 +78,7 @@ class Recipe(Component):
         """
 
     def heads(self, data: TrainingRows, width: int | None = None) -> Heads:
-        """Train heads on the set without initial heads, and return them.
+        """Train heads on the set, without using initial heads, and return the trained heads.
 
         Args:
             data: rows, targets and objective.

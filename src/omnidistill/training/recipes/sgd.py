@@ -32,16 +32,16 @@ class Sgd(Recipe):
     step_sizes: tuple[float, ...]
     """Step sizes, one per modality."""
     batch_size: Count
-    """Rows per step."""
+    """Number of rows per step."""
     momentum: float = 0.0
     """Momentum of SGD."""
     weight_decay: float = 0.0
     """Weight decay of SGD."""
     decay_after: Count | None = None
-    """Number of steps after which the step sizes are divided by 10; absent: they stay constant."""
+    """Number of steps after which the step sizes are divided by 10. If absent, they stay constant."""
     order: Seed | None = None
-    """Seed for the fixed mini-batches for which the set was optimised; absent: the set was optimised for random
-    mini-batches, and each student draws its own."""
+    """Seed of the mini-batches, if the set was optimised for fixed mini-batches. If absent, the set was optimised for
+    random mini-batches, and each student draws its own."""
 
     def students(
         self, start: Heads, data: TrainingRows, *, seed: int, num_runs: int, checkpoints: Sequence[int]

@@ -75,7 +75,10 @@ def video_input(frames: UInt8[Tensor, "10 3 height width"]) -> Float[Tensor, "15
 
 
 def square_clips(frames: Float[Tensor, "n 10 3 224 224"]) -> Float[Tensor, "n 5 3 2 224 224"]:
-    """Return the clips of n videos with square, standardised frames, whose three crops are equal: one view per clip."""
+    """Return the clips of n videos with square, standardised frames.
+
+    The three crops of a square frame would be identical, so every clip has only one view.
+    """
     return torch.unflatten(frames, 1, (_VIDEO_CLIPS, -1)).transpose(2, 3)
 
 
@@ -85,7 +88,10 @@ def standard_log_energies(sound: Float[Tensor, " samples"]) -> Float[Tensor, "12
 
 
 def one_clip(log_energies: Float[Tensor, "n 128 columns"]) -> Float[Tensor, "n 1 1 128 204"]:
-    """Return the input for n sounds of at most 2 s, whose three clips are equal: one view per sound."""
+    """Return the model input for n sounds of at most 2 s.
+
+    The three clips of such a short sound would be identical, so the input has only one view per sound.
+    """
     silence = (0.0 - AUDIO_MEAN) / AUDIO_DEVIATION  # zeros before scaling, as in training
     return F.pad(log_energies, (0, _FRAMES - log_energies.shape[-1]), value=silence)[:, None, None]
 
