@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -35,6 +34,7 @@ from omnidistill.io.artifacts import read_tensors
 from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import read_records
 from torture.measured_command import MOST_BYTES, in_fork, run_function
+from torture.options import Options
 from torture.sample_files import write_samples
 from torture.trial import Trial
 
@@ -84,7 +84,7 @@ FUZZED = (
 )
 
 
-def trials(options: Any) -> Iterator[Trial]:
+def trials(options: Options) -> Iterator[Trial]:
     """Fuzz every reader for a minute, or the share of it that the options state."""
     with tempfile.TemporaryDirectory(prefix="torture-") as place:
         samples = Path(place) / "samples"

@@ -18,6 +18,7 @@ from torture.costly_files import COSTLY
 from torture.forged_json import forge, forgeries, name_of, write_json
 from torture.hostile_bytes import DAMAGES
 from torture.measured_command import in_fork, run_command
+from torture.options import Options
 from torture.readers import READERS, Reader
 from torture.sample_files import write_samples
 from torture.trial import Trial
@@ -26,21 +27,22 @@ FORGERIES = 40
 """Number of forged values per JSON file."""
 
 
-def trials(options: Any) -> Iterator[Trial]:
+def trials(options: Options) -> Iterator[Trial]:
     """Try all hostile files."""
     with tempfile.TemporaryDirectory(prefix="torture-") as place:
         samples = Path(place) / "samples"
         in_fork(lambda: write_samples(samples))
-        yield from damaged(samples)
+        yield from damaged(samples, options.number(len(DAMAGES)))
         yield from costly(samples)
         yield from forged(samples, options.number(FORGERIES), options.seed)
 
 
-def damaged(samples: Path) -> Iterator[Trial]:
-    """Yield a trial for every reader and damage."""
-    for reader in READERS:
-        for name, damage in DAMAGES.items():
-            yield attempt(samples, reader, name, damage)
+def damaged(samples: Path, number: int) -> Iterator[Trial]:
+    """Yield this many trials for every reader, each with another damage."""
+    names = list(DAMAGES)
+    for turn, reader in enumerate(READERS):
+        for name in [names[(turn + place) % len(names)] for place in range(number)]:
+            yield attempt(samples, reader, name, DAMAGES[name])
 
 
 def costly(samples: Path) -> Iterator[Trial]:

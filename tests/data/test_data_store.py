@@ -211,3 +211,10 @@ def test_forged_metadata_is_refused_in_one_line(tmp_path, meta):
         load_features(forged(tmp_path, **meta))
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_negative_group_codes_do_not_count_from_the_end(tmp_path):
+    save_features(made(), tmp_path)
+    codes = load_artifact(tmp_path, "features").tensors["group_codes"]
+    with pytest.raises(InputError, match="codes from -10 to -1 for 10 names"):
+        load_features(forged(tmp_path, {"group_codes": codes - int(codes.max()) - 1}))
