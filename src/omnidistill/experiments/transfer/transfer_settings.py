@@ -50,7 +50,7 @@ class TransferSettings(Settings):
     def _known(cls, options: tuple[str, ...]) -> tuple[str, ...]:
         for name in options:
             if name not in OPTIONS:
-                raise ValueError(f"unknown option {name!r}; choose from {', '.join(OPTIONS)}")
+                raise ValueError(f"options: unknown option {name!r}; choose from {', '.join(OPTIONS)}")
         return options
 
 
