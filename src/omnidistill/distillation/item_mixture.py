@@ -37,7 +37,7 @@ from omnidistill.core.device import float64_device
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.io.artifacts import artifact_bytes, load_artifact, save_artifact
-from omnidistill.models.storages import Storage, storages
+from omnidistill.models.storages import RowStorage, Storage, storages
 from omnidistill.training.closed_form.anchor_map import equal_lengths
 
 KIND = "mixture"
@@ -113,6 +113,8 @@ class Mixture:
     def without(self, present: Tensor) -> tuple[Mixture, Int[Tensor, " r"]]:
         """Return a mixture with only some of the items, and the indices of the rows that still have an item.
 
+        The remaining values are stored in float32, so that they are not rounded twice.
+
         Args:
             present: for each of the n items, True to keep it.
         """
@@ -126,7 +128,7 @@ class Mixture:
         else:
             numbers = torch.where(kept[rows], numbers, int(present.nonzero()[0]))  # its weight is 0
             ids = self.ids
-        return Mixture.of(weights[rows], self.storage, numbers, ids), rows
+        return Mixture.of(weights[rows], RowStorage(), numbers, ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
         """Return the synthetic rows X_m = normalise(A F_m) for given features, and the mixture that was used.

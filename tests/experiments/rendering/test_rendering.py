@@ -105,7 +105,7 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     before = contents(tmp_path / "DIR")
     refused = cli(*command)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "render.json: already exists; use --force to replace it" in refused.err
+    assert "DIR: is not empty; choose another folder, or use --force" in refused.err
     assert contents(tmp_path / "DIR") == before
     again = cli(*command, "--steps", "2", "--rows", "1", "--force", "--json")
     assert again.code == 0, again

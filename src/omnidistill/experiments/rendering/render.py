@@ -31,6 +31,7 @@ from omnidistill.experiments.rendering.render_modality import (
 )
 from omnidistill.experiments.rendering.render_result import NAME, Rendered, save_rendered
 from omnidistill.experiments.run import DistillResult, Run, versions
+from omnidistill.io.artifacts import require_new_folder
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.render_content import NearItem, RenderContent, RenderedRow
@@ -82,14 +83,10 @@ def render(
     Raises:
         InputError: the run is not finished or has several sets; a row, a modality or an encoder is unknown; an encoder
             has no gradients or is not the encoder of the data; the manifest does not contain the items of the data; or
-            the folder contains earlier output and `force` is False.
+            the folder is not empty and `force` is False.
     """
     chosen, place = settings or InversionSettings(), Path(folder)
-    if (place / f"{NAME}.json").exists() and not force:
-        raise InputError(
-            f"{place / NAME}.json: already exists; use {argument('force', True)} to replace it, or choose another "
-            f"folder with {argument('folder')}"
-        )
+    require_new_folder(place, force)
     result, features = open_result(result, data)
     distilled = _one_set(result)
     manifest = read_manifest(media, root) if isinstance(media, Path) else media

@@ -133,8 +133,7 @@ class Target:
         """Distil new sets from features of the new encoder, with the settings of every run, and return their row."""
         options = []
         for run in self.runs:
-            started_at = time.monotonic()
-            distilled = distill(
+            result = distill(
                 self.data,
                 config=run.result.config,
                 heads=dict(self.start),
@@ -142,8 +141,9 @@ class Target:
                 resume=self.folder is not None,
                 device=self.data.device,
                 progress=SilentProgress(),
-            ).set
-            options.append(Option(DIRECT, {"": distilled}, distilled.bytes, items, time.monotonic() - started_at))
+            )
+            seconds = sum(result.seconds.get(stage, 0.0) for stage in ("experts", "distill"))
+            options.append(Option(DIRECT, {"": result.set}, result.set.bytes, items, seconds))
         return self._of_options(DIRECT, options)
 
     def _baseline(self, kind: str, name: str, needs: str) -> TableRow:
