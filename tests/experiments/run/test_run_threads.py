@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnidistill.io.artifacts import read_json
+from omnidistill.io.input_files import read_json
 from small_runs import Cut, NoteRecorder, Writes, contents, packed, run_distill, small_config
 
 CONFIG = small_config("experts.num_epochs=2", "distill.iterations=3", "distill.num_student_steps=2")

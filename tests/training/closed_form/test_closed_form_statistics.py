@@ -169,6 +169,6 @@ def test_what_has_no_moments_is_refused():
         accumulate_moments,
         lambda data: error_weighted_cross(data, [random_heads(WIDTHS, 4, generator())]),
     ):
-        with pytest.raises(InputError, match="has a pairing matrix"):
+        with pytest.raises(InputError, match="have a pairing matrix"):
             refused(matrix)
     assert accumulate_moments(matrix, "rows").widths == data.widths
