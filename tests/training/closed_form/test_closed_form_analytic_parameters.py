@@ -131,7 +131,7 @@ def test_a_ridge_that_is_none_is_refused(ridge):
 
 def test_a_singular_covariance_needs_a_ridge():
     moments = accumulate_moments(paired(2, rows=16))
-    with pytest.raises(InputError, match="modality 'red': the covariance with ridge 0.0 is singular"):
+    with pytest.raises(InputError, match="modality 'red': the covariance"):
         apm_factors(moments, 3, 0.0)
     assert apm_factors(moments, 3, 1e-3).residual >= 0
     moments.covariances["green"].zero_()
