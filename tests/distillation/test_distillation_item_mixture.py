@@ -149,7 +149,7 @@ def test_rows_without_any_item_are_omitted() -> None:
     ("change", "message"),
     [
         (renamed, "planted: contains none of the 64 items of the set; pass features of the dataset"),
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set has"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set has"),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else "train" for s in data.splits)),
             "planted: 64 items of the set are not in the split 'train'",

@@ -107,8 +107,8 @@ def test_sets_that_do_not_fit_are_one_line() -> None:
             "differ in the means of 'a', 'b', 'c'",
         ),
         (replace(part, preprocessing=replace(part.preprocessing, means={})), "differ in whether rows are centred"),
-        (small_set(4, SGD), "different recipes or objectives"),
-        (replace(part, spec=replace(part.spec, objective=Hopa())), "different recipes or objectives"),
+        (small_set(4, SGD), "were distilled in different ways"),
+        (replace(part, spec=replace(part.spec, objective=Hopa())), "were distilled in different ways"),
         (small_set(4, encoders={"a": "other"}), "of different encoders"),
     ):
         with pytest.raises(InputError, match=message) as caught:

@@ -330,5 +330,5 @@ def test_directions_count_equally_and_share_their_groups() -> None:
     means = [measured.mean_hits(each)[0] for each in both]
     assert share.mean == pytest.approx(float((means[2] - means[0]) / (means[1] - means[0])))
     assert share.low < share.mean < share.high
-    with pytest.raises(InputError, match="'a' are given for 1 retrieval directions, but groups for 2"):
+    with pytest.raises(InputError, match="'a' cover 1 retrieval directions, but the groups cover 2"):
         measured.paired_difference([full], [method], by_direction)

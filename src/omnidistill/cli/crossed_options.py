@@ -32,8 +32,8 @@ def add_crossed_options(parser: Parser) -> None:
         "--models",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated models to train: linear (all kinds of linear heads), mlp (all "
-        "networks), or single models such as seed-1,width-64,mlp-2 (default: all)",
+        help="with --preset crossed: comma-separated names of the models to train. linear means all kinds of linear "
+        "heads, and mlp all networks; single models have names such as seed-1, width-64 or mlp-2 (default: all)",
     )
     parser.add_argument(
         "--parts",

@@ -281,8 +281,8 @@ class DistilledSet:
         absent = [name for name in self.modalities if name not in data.features]
         if absent:
             raise InputError(
-                f"{named(data)}: has no modality {absent[0]!r}, but the set has; pass data that contain all modalities "
-                f"of the set (found {', '.join(data.modalities)})"
+                f"{named(data)}: has no modality {absent[0]!r}, which the set has; pass data that contain all "
+                f"modalities of the set (these data have {', '.join(data.modalities)})"
             )
         rows, used = mixture.rows(data.only(self.modalities), missing)
         if len(used) < self.size and self.similarity_tensors:

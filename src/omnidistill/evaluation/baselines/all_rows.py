@@ -43,7 +43,7 @@ class AllRows(Baseline):
 
 @baselines.register("full-own")
 class AllRowsOwn(Baseline):
-    """Heads trained on all rows by the loss that students minimise on the synthetic set."""
+    """Heads trained on all real training rows, by the loss that is used to train on the synthetic set."""
 
     objective: AnyObjective | None = None
     """Loss that the heads minimise. If absent, the table has one such baseline for each loss that students of its sets

@@ -13,7 +13,7 @@ from omnidistill.io.artifacts import JsonContent
 
 
 class SpectrumMeans(JsonContent):
-    """Spectrum of a batch: means over its instances, in lists over the modes k.
+    """Spectrum of a batch: means over its instances. Each list has one entry per mode k.
 
     Attributes:
         sigma: mean of the singular values sigma_k.
@@ -100,7 +100,7 @@ class TheoryStep(JsonContent):
 
 
 class InstanceModes(JsonContent):
-    """Modes of a synthetic row and of the real row that is assigned to it, in lists over the modes k.
+    """Modes of a synthetic row and of the real row that is assigned to it. Each list has one entry per mode k.
 
     Attributes:
         row: number of the synthetic row.

@@ -1,4 +1,4 @@
-"""Make a migration kit from pairs of embeddings, and compare it with other maps on test pairs."""
+"""Learn a map between the embeddings of two encoders (a migration kit), and compare it with others on test pairs."""
 
 from __future__ import annotations
 

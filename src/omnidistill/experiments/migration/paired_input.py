@@ -162,7 +162,7 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
 
 
 def _drawn(num_rows: int, labels: list[str] | None, seed: int) -> tuple[dict[str, Int[Tensor, " _"]], str]:
-    """Return the rows of each split, and "row" or "group" for what was assigned to the splits at random."""
+    """Return the rows of each split, and the unit of the random assignment to splits: "row" or "group"."""
     if labels is None:
         codes, count = torch.arange(num_rows, device="cpu"), num_rows
     else:

@@ -93,8 +93,8 @@ def transfer(
         require_output(Path(folder), force)
     if rendered is not None and (len(sources) > 1 or len(targets) > 1):
         raise InputError(
-            f"{argument('rendered', rendered)}: rendered media belong to one set and one encoder; pass a single run "
-            "and the data of a single new encoder"
+            f"{argument('rendered', rendered)}: rendered media can be used with only one set and one new encoder; "
+            "pass one run, and the data of one new encoder"
         )
     place = resolve_device(device)
     loaded_runs = [open_result(each, data) for each in sources]

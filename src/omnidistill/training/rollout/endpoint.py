@@ -97,7 +97,11 @@ class DualEndpoint:
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs F W_T^T for the features F of every modality, as c F W_0^T + (F X^T) A."""
+        """Return the outputs of the trained heads W_T, without computing W_T itself.
+
+        For features F, they are c F W_0' + (F X') A, where ' is the transpose, W_0 are the initial heads, X the
+        synthetic rows, and c and A the coefficients of the rollout.
+        """
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)
             + (features[name] @ self.rows[name].mT) @ self.coefficients[index]
