@@ -49,8 +49,6 @@ def write(made: Path, out: Path, *more: str) -> Outcome:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_existing_output_is_replaced_only_with_force(name: str, made: Path, tmp_path: Path) -> None:
-    if name == "rows":
-        pytest.importorskip("datasets")
     out = tmp_path / name
     assert write(made, out).code == 0
     first, again = contents(tmp_path), write(made, out)
@@ -81,7 +79,6 @@ def test_something_else_in_the_place_of_the_output_stays(name: str, made: Path, 
 
 
 def test_a_folder_that_is_no_export_is_not_filled(made: Path, tmp_path: Path) -> None:
-    pytest.importorskip("datasets")
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "mine").write_text("mine")
     outcome = write(made, tmp_path / "rows", "--force")
@@ -133,8 +130,6 @@ def test_a_run_on_a_read_only_disk_needs_no_lock(made: Path, tmp_path: Path, mon
 
 @pytest.mark.parametrize("name", ["page.html", "rows.npz", "rows"])
 def test_temporary_files_of_killed_writers_are_removed(name: str, made: Path, tmp_path: Path) -> None:
-    if name == "rows":
-        pytest.importorskip("datasets")
     (tmp_path / ".omnidistill-temp-0").write_bytes(b"half")
     (tmp_path / ".omnidistill-temp-1").mkdir()
     (tmp_path / ".omnidistill-temp-1" / "part").write_bytes(b"half")

@@ -54,7 +54,7 @@ def test_the_seed_determines_the_set() -> None:
     ("settings", "message"),
     [
         (("distill.size=1",), "distill.size = 1: method 'mixture' needs at least 2 rows"),
-        (("distill.storage.views=2",), "distill.storage.views: method 'mixture' trains on each stored row once"),
+        (("distill.storage.views=2",), "distill.storage.views: method 'mixture' supports only one view per stored row"),
     ],
 )
 def test_what_the_method_refuses(settings: tuple[str, ...], message: str, tmp_path: Path) -> None:

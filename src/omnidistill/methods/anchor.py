@@ -28,7 +28,6 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from omnidistill.core.device import moved
-from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
@@ -40,6 +39,7 @@ from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.learned_heads import (
     NUM_WEIGHTS,
     best_stack_weight,
+    check_size,
     learn_with_validation,
     most_directions,
     notes_on_size,
@@ -121,7 +121,7 @@ class AnchorMethod(Method):
                 training rows (views) from each stored row.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
-        self._check(train)
+        check_size(self.kind, self.num_stored, self.num_rows, train)
         pairing: Pairing = "groups" if train.pairing is None else "rows"
         chosen, doubtful = can_choose(validation), doubt(validation)
         outcome = "the set with the best score may just be the luckiest" if chosen else "the last set is the result"
@@ -163,17 +163,6 @@ class AnchorMethod(Method):
         return LearningSettings(
             self.outer, self.start_share, self.iterations, self.learning_rate, self.real_rows, self.rate_weight
         )
-
-    def _check(self, train: FeatureSet) -> None:
-        if not 2 <= self.num_stored <= len(train):
-            raise InputError(
-                f"distill.size = {self.num_stored}: method 'anchor' needs at least 2 rows, and at most as many as "
-                f"there are training rows ({len(train)})"
-            )
-        if self.num_rows != self.num_stored:
-            raise InputError(
-                "distill.storage.views: method 'anchor' supports only one view per stored row; set it to 1"
-            )
 
     def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.

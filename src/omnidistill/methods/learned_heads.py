@@ -11,6 +11,7 @@ from typing import Generic
 
 import torch
 
+from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.head_learning import L, LearnableHeads, Learning
 from omnidistill.evaluation.validation import validation_score
@@ -30,6 +31,28 @@ def most_directions(train: FeatureSet) -> int:
     zeros, because no two modalities have more canonical directions in common.
     """
     return min(len(train), sorted(train.widths.values())[-2])
+
+
+def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> None:
+    """Check that a set can be learned whose rows are as many as its anchors.
+
+    Args:
+        kind: name of the method, for messages.
+        num_stored: number of stored rows.
+        num_rows: number of training rows that the storage derives from them.
+        train: training rows of the data.
+
+    Raises:
+        InputError: there are fewer than 2 stored rows or more than training rows of the data, or the storage derives
+            several rows (views) from each stored row.
+    """
+    if not 2 <= num_stored <= len(train):
+        raise InputError(
+            f"distill.size = {num_stored}: method '{kind}' needs at least 2 rows, and at most as many as there are "
+            f"training rows ({len(train)})"
+        )
+    if num_rows != num_stored:
+        raise InputError(f"distill.storage.views: method '{kind}' supports only one view per stored row; set it to 1")
 
 
 def notes_on_size(size: int, train: FeatureSet) -> list[str]:

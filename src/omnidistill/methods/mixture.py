@@ -23,7 +23,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
@@ -35,6 +34,7 @@ from omnidistill.io.tracking import MetricsRecord
 from omnidistill.methods.learned_heads import (
     NUM_WEIGHTS,
     best_stack_weight,
+    check_size,
     learn_with_validation,
     most_directions,
     notes_on_size,
@@ -116,13 +116,7 @@ class MixtureMethod(Method):
                 rows (views) from each stored row, or a matrix instead of groups defines which rows match.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
-        if not 2 <= self.num_stored <= len(train):
-            raise InputError(
-                f"distill.size = {self.num_stored}: method 'mixture' needs at least 2 rows and at most the number of "
-                f"training rows ({len(train)})"
-            )
-        if self.num_rows != self.num_stored:
-            raise InputError("distill.storage.views: method 'mixture' trains on each stored row once; use views = 1")
+        check_size(self.kind, self.num_stored, self.num_rows, train)
         chosen, doubtful = can_choose(validation), doubt(validation)
         notes = (*(() if doubtful is None else (doubtful,)), *notes_on_size(self.num_stored, train))
         with task.progress, threads_for(self.num_rows, train.widths, len(train)):
