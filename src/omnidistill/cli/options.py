@@ -110,6 +110,22 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_repetitions(parser: argparse.ArgumentParser) -> None:
+    """Add `--seeds` and `--students` to a command that compares methods."""
+    parser.add_argument(
+        "--seeds",
+        type=numbers,
+        metavar="N,N",
+        help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
+    )
+    parser.add_argument(
+        "--students",
+        type=int,
+        metavar="R",
+        help="number of models (students) to train on each synthetic set (default: 5)",
+    )
+
+
 def add_force(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--force` to a command that refuses to replace existing output."""
     parser.add_argument("--force", action="store_true", help=f"replace {what}")

@@ -7,7 +7,16 @@ import json
 from pathlib import Path
 
 from omnidistill.cli.crossed_options import add_crossed_options, is_crossed, run_crossed
-from omnidistill.cli.options import add_device, add_dry_run, add_engine, add_json, names, numbers, set_of
+from omnidistill.cli.options import (
+    add_device,
+    add_dry_run,
+    add_engine,
+    add_json,
+    add_repetitions,
+    names,
+    numbers,
+    set_of,
+)
 from omnidistill.cli.output import command_line, print_estimate, print_table, print_text, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -66,18 +75,7 @@ def add(group: CommandGroup) -> None:
         help="sizes of the synthetic sets in bytes (20kB,200kB) or in percent of the training features (0.1%%,1%%); "
         "replaces --sizes",
     )
-    parser.add_argument(
-        "--seeds",
-        type=numbers,
-        metavar="N,N",
-        help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
-    )
-    parser.add_argument(
-        "--students",
-        type=int,
-        metavar="R",
-        help="number of models (students) to train on each synthetic set (default: 5)",
-    )
+    add_repetitions(parser)
     parser.add_argument(
         "--metrics",
         type=names,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -34,7 +34,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--bytes", metavar="B", help="size limit of the merged set in bytes, such as 64kB; replaces --size"
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing set in the output folder")
+    add_force(parser, "an existing set in the output folder")
     add_json(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from omnidistill.cli.options import add_device, add_engine, add_json, names, numbers, set_of
+from omnidistill.cli.options import add_device, add_engine, add_json, add_repetitions, names, numbers, set_of
 from omnidistill.cli.output import print_saved_tables, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -49,18 +49,7 @@ def add(group: CommandGroup) -> None:
         metavar="N,N",
         help="comma-separated numbers of synthetic rows: any of 100,200,500 (default: all)",
     )
-    parser.add_argument(
-        "--seeds",
-        type=numbers,
-        metavar="N,N",
-        help="random seeds; every method creates one synthetic set per size and seed (default: 0,1,2)",
-    )
-    parser.add_argument(
-        "--students",
-        type=int,
-        metavar="R",
-        help="number of models (students) to train on each synthetic set (default: 5)",
-    )
+    add_repetitions(parser)
     parser.add_argument(
         "--heads",
         type=Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_device, add_json, names, set_of
+from omnidistill.cli.options import add_device, add_force, add_json, names, set_of
 from omnidistill.cli.output import print_result, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -76,7 +76,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the random shifts in each step (default: 0)"
     )
-    parser.add_argument("--force", action="store_true", help="replace earlier output in the folder")
+    add_force(parser, "earlier output in the folder")
     add_device(parser)
     add_json(parser)
 

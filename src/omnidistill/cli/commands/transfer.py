@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from omnidistill.cli.options import add_device, add_json, names, set_of
+from omnidistill.cli.options import add_device, add_force, add_json, names, set_of
 from omnidistill.cli.output import print_saved_tables, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
@@ -81,7 +81,7 @@ def add(group: CommandGroup) -> None:
         "--seeds", type=int, metavar="R", help="number of runs of each baseline, at least 2 (default: 3)"
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
-    parser.add_argument("--force", action="store_true", help="replace an existing table")
+    add_force(parser, "an existing table")
     add_device(parser)
     add_json(parser)
 
