@@ -142,7 +142,8 @@ def run_view(
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     """Return an object that finds the caption, picture or sound of a row.
 
-    Without a manifest, only the bundled dataset has captions and pictures. The page shows the ids of other data.
+    Without a manifest, only the bundled dataset has captions and pictures. For other data, the page shows the ids of
+    the items instead.
 
     Raises:
         InputError: no item of the manifest is in the data.

@@ -23,7 +23,7 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Group:
-    """Sets that are compared with each other, because they have the same size or the same budget in bytes."""
+    """Distilled sets that are compared with each other, because they have the same size or the same budget in bytes."""
 
     configs: tuple[RunConfig, ...]
     budget: int | None = None
@@ -58,7 +58,7 @@ def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baselin
 def table_baselines(
     requested: Sequence[Baseline], configs: Sequence[RunConfig], evaluate: EvaluateConfig
 ) -> tuple[Baseline, ...]:
-    """Return the baselines of a table without duplicates, the required ones first.
+    """Return the baselines of a table without duplicates. Those that every table contains come first.
 
     The baseline `full-own` trains on all rows with the objective of the students. It is replaced by one baseline per
     student objective. If a baseline needs other baselines that are not requested, they are added before it.
@@ -124,7 +124,8 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     """Check that a baseline returned heads with valid shapes, and return its result.
 
     Raises:
-        InputError: the result is not a `TrainedHeads` object, or heads do not have the shape R x d x p_m (R runs).
+        InputError: the result is not a `TrainedHeads` object, or heads do not have the shape (number of runs, embedding
+            width, feature width).
     """
     where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):

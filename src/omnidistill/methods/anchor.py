@@ -3,16 +3,17 @@
     start      X_m = (V_m^+)^T, with each row scaled to the same length
     learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
-V_m are ridge CCA heads in their canonical basis, and V_m^+ is the pseudo-inverse. W_m are the heads that the recipe
-computes from the rounded rows with the ridges lambda (see `training.recipes.anchor_regression`). J_m are these heads,
-stacked on the initial heads: the outputs of both are concatenated, where W_m has weight a. L is InfoNCE or another
-objective, and c is a number in [0, 1]. The gradient of the N x N linear solve is exact. The method needs no experts and
-trains no students. With c = 0, learning does not use the initial heads either.
+X_m are the N synthetic rows of modality m. V_m are ridge CCA heads in their canonical basis, and V_m^+ is the
+pseudo-inverse. W_m are the heads that the recipe computes from the rounded rows X_m with the ridges lambda (see
+`training.recipes.anchor_regression`). J_m are the heads W_m, stacked on the initial heads: the outputs of both are
+concatenated, where W_m has weight a. L is InfoNCE or another objective, and c is a number in [0, 1]. With c = 0, the
+initial heads are not used at all. The gradient of the N x N linear solve is exact. The method needs no experts and
+trains no students.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, the cutoff, and the iteration whose set is
-returned. Outputs beyond the cutoff count less (see `training.closed_form.anchor_map`): if the modalities share few
-directions, further outputs are noise. If rows are entropy-coded, validation may also choose fewer rows with more bits
-per number.
+Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
+also chooses the cutoff: outputs beyond this number count less (see `training.closed_form.anchor_map`). If the
+modalities share few directions, these outputs are noise. If rows are entropy-coded, validation may also choose fewer
+rows with more bits per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -170,7 +171,8 @@ class AnchorMethod(Method):
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation is large enough to choose a cutoff or fewer rows, if they score clearly better.
+            chosen: whether validation has enough rows to choose a cutoff or a smaller set. Either is chosen only if it
+                scores clearly better.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:
@@ -223,7 +225,11 @@ class AnchorMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
-        """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
+        """Return the distilled set with its recipe.
+
+        The recipe can concatenate the outputs of its own heads and of initial heads. If the setting `weight` is None,
+        validation chooses the weight of its own heads.
+        """
         further = _low_weights(rows)
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation, further)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
@@ -234,5 +240,8 @@ class AnchorMethod(Method):
 
 
 def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
-    """Return further candidate weights of stacked heads, which are useful only if the rows have a cutoff."""
+    """Return low candidate weights of the learned heads in `stack_on`; empty unless the rows have a cutoff.
+
+    `stack_on` concatenates the outputs of learned and initial heads. Only with a cutoff are low weights useful.
+    """
     return () if rows.cutoff is None else _LOW_WEIGHTS

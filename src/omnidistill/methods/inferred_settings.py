@@ -24,7 +24,10 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with inferred values where none are set, and a task whose provenance has the reasons."""
+    """Replace missing settings by inferred values. Return the settings, and a task that records the reasons.
+
+    The reasons are stored in the provenance of the task.
+    """
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:

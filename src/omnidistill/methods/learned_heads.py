@@ -34,7 +34,7 @@ def most_directions(train: FeatureSet) -> int:
 
 
 def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> None:
-    """Check that a set can be learned whose rows are as many as its anchors.
+    """Check the size of a set that is learned for the recipe "anchor". Every stored row must give one training row.
 
     Args:
         kind: name of the method, for messages.
@@ -115,9 +115,10 @@ def learn_with_validation(
 def best_stack_weight(
     learned: LearnableHeads, start: Heads, validation: FeatureSet, further: Sequence[float] = ()
 ) -> float:
-    """Choose the weight with which learned heads are stacked on initial heads: the best of several on validation.
+    """Choose the weight of learned heads when their outputs are concatenated with those of initial heads.
 
-    `further` contains candidate weights in addition to the usual ones.
+    The weight with the best validation score is chosen. `further` contains candidate weights in addition to the default
+    candidates.
     """
     rows, heads = learned.solved()
     return max(

@@ -1,4 +1,4 @@
-"""A set whose rows are mixtures of real items, learned for encoders that are not known yet.
+"""A distilled set whose rows are mixtures of real items, learned for encoders that are not known yet.
 
     X_m = normalise(A F_m)        F_m: features of the items in modality m, A: one mixing matrix for all modalities
 
@@ -161,7 +161,11 @@ class MixtureMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, 0.0), rows
 
     def _as_set(self, rows: MixtureRows, task: Task) -> DistilledSet:
-        """Return the set with its mixture. The weight of stacked heads is chosen on validation unless it is set."""
+        """Return the set with its mixing matrix and its recipe.
+
+        The recipe can concatenate the outputs of its own heads and of initial heads. If the setting `weight` is None,
+        validation chooses the weight of its own heads.
+        """
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight, keep_width=self.keep_width)
         latent = {f"rows/{name}": x.detach().cpu() for name, x in rows.mixed().items()}

@@ -30,10 +30,10 @@ class FixedModes(Spectrum):
     """A factorisation of Gram matrices with a fixed basis: `vectors` does not depend on the Gram matrix."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of a = u_k / sigma_k; see `Spectrum.weight_rates`.
+        """Return the factors gamma in the first-order change of a = u_k / sigma_k. See `Spectrum.weight_rates`.
 
-        The basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 lambda_k), as for the SVD,
-        and all other factors are 0.
+        The basis vector u_k of mode k is fixed, so only the singular value sigma_k changes. All factors are 0, except
+        that gamma_k = -1 / (2 sigma_k^2) as for the SVD.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()

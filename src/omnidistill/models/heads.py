@@ -39,9 +39,9 @@ def embed(
     """Return the unit embeddings z = y / ||y|| (N x d) with y = W x + b, for every modality that has a head.
 
     Args:
-        heads: {modality: d x p_m}.
-        features: {modality: N x p_m}.
-        bias: {modality: d}; None means zero.
+        heads: matrices W, {modality: embedding width d x feature width}.
+        features: rows x, {modality: N x feature width}.
+        bias: vectors b, {modality: d}; None means zero.
     """
     outputs = project(heads, features)
     if bias is not None:

@@ -83,7 +83,9 @@ class ComparisonCells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block of table rows per group. With budgets, the label of a method contains its number of rows.
+        """Return one block of table rows per group.
+
+        If groups are budgets, the label of a method contains its number of rows.
 
         Args:
             build: function that returns the cells after the label of a row.

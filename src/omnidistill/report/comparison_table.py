@@ -115,10 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return how columns of the table are merged for a terminal.
+    """Return how the columns of a table are merged to fit into a terminal, as (names, merged columns).
 
-    The result is the names of the merged groups (an empty list if no groups are merged), and the merged columns. Each
-    merged column is (name, indices). Its cells show the table columns with these indices, one below the other.
+    A merged column is (heading, indices): its cells show the columns with these indices, one below the other. The names
+    label these lines. The list of names is empty if the headings of the merged columns suffice.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -1,4 +1,4 @@
-"""The content of a crossed table: recall, improvement and gain retained of every set with every recipe and model.
+"""The content of a crossed table: scores for every combination of distilled set, training recipe and model.
 
 For a cell with recall r,
 
@@ -39,7 +39,7 @@ class CrossedCell(JsonContent):
         any_start: whether all linear heads of the same width have this result, because the recipe ignores their
             initial weights.
         seconds: time to choose settings and train.
-        settings: settings that validation chose, or the recipe.
+        settings: the settings that validation chose or, if it chose none, the recipe that was used.
         error: why the cell failed; None if it did not.
     """
 
@@ -66,7 +66,7 @@ class CrossedReference(JsonContent):
 
 
 class CrossedSet(JsonContent):
-    """A set: number of stored rows, size in bytes, and seconds to distil it; None if distillation failed."""
+    """A distilled set: number of stored rows, size in bytes, and seconds to distil it; None if distillation failed."""
 
     name: str
     rows: int | None

@@ -80,9 +80,10 @@ class Instance:
 
     @property
     def stays(self) -> bool:
-        """Whether the nearest item of every modality belongs to the group of the initial row. False if it is unknown.
+        """Whether the nearest item of every modality belongs to the group of the initial row.
 
-        The items of a group may be identical in a modality, so the id of the nearest one means nothing.
+        False if the initial row is unknown. Groups are compared instead of ids, because the items of a group may be
+        identical in a modality.
         """
         return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
             self.start_group

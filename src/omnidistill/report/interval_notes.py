@@ -57,7 +57,7 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return what the intervals of most rows cover, then any other coverage with the labels of its rows, as text."""
+    """Return as text what the intervals cover: the coverage of most rows, then any other with its rows."""
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
 

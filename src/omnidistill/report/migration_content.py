@@ -1,6 +1,7 @@
-"""The content of a migration report: test recall of a migration kit and of other maps between two embedding spaces.
+"""The content of a migration report: test recall of maps between an old and a new embedding space.
 
-Every row has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
+The maps are those of a migration kit (a few paired rows from which maps are computed) and of baselines. Every row of
+the table has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
 are defined in `evaluation.migration_scores`. All values are fractions.
 """
 
@@ -22,7 +23,7 @@ class MigrationRow(JsonContent):
     """One row of the table in a migration report: a map between two embedding spaces.
 
     Attributes:
-        name: the kit, or the name of a baseline.
+        name: name of the migration kit (see the module docstring) or of a baseline.
         bytes: size of the files; None if it is not defined.
         size: number of rows or rank; None for dense maps.
         seconds: time to compute the maps.
@@ -46,8 +47,9 @@ class MigrationContent(JsonContent):
         old, new: names of the old and the new embeddings.
         widths: widths of the old and the new embeddings.
         pairs: number of pairs that were used, by split.
-        split_by: "row", "group" or "set".
-        storage: how the kit stores its rows.
+        split_by: how pairs were assigned to splits: at random by "row" or by "group", or "set" for the splits of the
+            packed dataset.
+        storage: how the migration kit (see the module docstring) stores its rows.
         ridges: ridges of the forward and the reverse map of the kit.
         training_bytes: size in bytes of all training pairs in float32.
         seed: the seed.

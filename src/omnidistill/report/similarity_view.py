@@ -1,4 +1,4 @@
-"""Summary of a set's similarity matrix.
+"""Summary of the target similarities between the rows of a distilled set.
 
 It consists of a sentence and, if off-diagonal entries are learned, a heat map and the largest of these entries.
 """

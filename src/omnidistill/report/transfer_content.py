@@ -1,4 +1,4 @@
-"""The content of a transfer table, which compares ways to use a set with new encoders by the recall of trained heads.
+"""The content of a transfer table, which compares ways to use a distilled set with new encoders by recall.
 
 For a row of the table with recall r,
 
@@ -28,7 +28,8 @@ class TransferRow(JsonContent):
         improvement: see the module docstring; None for random rows.
         share: see the module docstring; None for random rows.
         coverage: the sources of variation that the intervals cover.
-        bytes: size of the files that a user of the new encoder needs, without items; None for initial heads.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None for
+            initial heads.
         needs: which items must be encoded by the new encoder.
         seconds: mean time per set or run.
         settings: for every set or run, the settings that were chosen on validation.

@@ -1,4 +1,4 @@
-"""Find the encoder of each modality of a set, and check that it computes the features of the data."""
+"""Open the encoders for rendering a distilled set, and check that they reproduce the features stored in the data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_encoders(
 
 
 def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Manifest) -> None:
-    """Recompute the features of a few training items, and check that the encoder is the one of the data.
+    """Check that an encoder is the one that computed the data, by encoding a few training items again.
 
     Raises:
         InputError: the recomputed features differ from those of the data.

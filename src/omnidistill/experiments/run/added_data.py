@@ -1,8 +1,8 @@
-"""Add new data to a set: the new data are distilled, and the result is merged with the earlier set.
+"""Add new data to a distilled set: the new data are distilled, and the result is merged with the earlier set.
 
-The data of the earlier set are not needed. The new features are centred by the means of the earlier set, so that both
-sets are about the same space. A run stores a copy of the earlier set in RUN/earlier, and does not depend on the folder
-that it came from.
+The data of the earlier set are not needed. The new features are centred by the means of the earlier set, so that the
+rows of both sets lie in the same feature space. A run stores a copy of the earlier set in RUN/earlier, and does not
+depend on the folder from which the earlier set was loaded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, in
     """Check that the set of a run can be merged with the earlier set, before the run begins.
 
     Raises:
-        InputError: the run has one set per pair of modalities, or sets with another recipe or objective.
+        InputError: the run has one set per pair of modalities, or its recipe or objective is not that of the earlier
+            set.
     """
     where = argument("add_to")
     if not config.joint:

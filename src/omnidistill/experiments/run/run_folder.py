@@ -74,7 +74,7 @@ class Run:
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
-        """Return the initial heads of students, {modality: d x p_m}.
+        """Return the initial heads from which students are trained, {modality: embedding width x feature width}.
 
         Raises:
             InputError: the heads are missing or damaged.

@@ -27,7 +27,7 @@ class StageSeconds(JsonContent):
 
     @classmethod
     def read(cls, folder: Path) -> StageSeconds:
-        """Read the file in a run folder. A missing file contains no times.
+        """Read the file in a run folder. If there is no file, no stage has a time.
 
         Raises:
             InputError: the file is damaged.

@@ -40,7 +40,7 @@ CHOSEN = "chosen.json"
 
 
 class InitialHeads(dict[str, Tensor]):
-    """Initial heads as a dict {modality: matrix of shape d x p_m}, with a record of their origin.
+    """Initial heads as a dict {modality: embedding width x feature width}, with a record of their origin.
 
     Args:
         matrices: the heads.

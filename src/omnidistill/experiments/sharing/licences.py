@@ -1,4 +1,4 @@
-"""Determine the licence of a set. The set has the strictest of the licences of its sources.
+"""Determine the licence of a distilled set, which is the strictest of the licences of its sources.
 
 From the least strict to the strictest:
 
@@ -44,7 +44,7 @@ _NOT_ON_HUB = {"Unicode-3.0", "0BSD"}
 
 @dataclass(frozen=True)
 class Licence:
-    """Licence of a set.
+    """Licence of a distilled set.
 
     Attributes:
         name: SPDX identifier. Several identifiers are joined by AND.

@@ -1,7 +1,7 @@
-"""Train heads for the new encoder on transferred sets by one recipe, whose settings are chosen on validation.
+"""Train heads for a new encoder on transferred sets, with one recipe for all. Validation chooses its settings.
 
-anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges of the set and
-           common ridges.
+anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges stored in the
+           set, and the ridges listed in the settings.
 sgd        SGD from the initial heads with the objective of the set. Step size and number of steps are chosen.
 """
 
@@ -44,7 +44,7 @@ def best_of_sets(
     """Train heads on every candidate set, and return the heads with the best validation score.
 
     Args:
-        sets: candidate sets in the space of the new encoder, by the setting that they were made with.
+        sets: {setting: candidate set that was made with this setting}, in the space of the new encoder.
         start: initial heads of the new encoder; only the recipe "sgd" uses them.
         validation: validation rows of the new encoder.
         kind: recipe, "anchor" or "sgd".

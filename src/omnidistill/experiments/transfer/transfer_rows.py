@@ -1,7 +1,8 @@
-"""The rows of a transfer table: every way to use the set with the new encoder, direct distillation, and baselines.
+"""The rows of a transfer table: ways to use a distilled set with a new encoder, direct distillation, and baselines.
 
-A way to use the set is called an *option*. A row of the table has *units*, which are trained heads. Options and direct
-distillation have one unit per run, baselines one per training run. This module uses only training and validation rows.
+A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. A
+row of the table has *units*, which are trained heads. Options and direct distillation have one unit per run, baselines
+one per training run. This module uses only training and validation rows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class TableRow:
     Attributes:
         name: name of the row.
         units: trained heads, one unit per run; see the module docstring.
-        bytes: size of the files that a user of the new encoder needs, without items; None if heads are used unchanged.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None if
+            heads are used unchanged.
         needs: which items must be encoded by the new encoder.
         seconds: mean time per unit.
         settings: for every unit, the settings that were chosen on validation.
@@ -105,7 +107,7 @@ class Target:
         return recipe_of(self.runs[0].result.set, self.settings)
 
     def _options(self) -> Iterator[TableRow]:
-        """Yield one row per option, with one unit per run."""
+        """Yield one table row per option (way to use a set with the new encoder), with heads for every run."""
         units: dict[str, list[Option]] = {}
         for run in self.runs:
             old, new = shared_training_rows(run.data.split("train"), self.data, self.missing)
@@ -118,7 +120,10 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Train heads for the same option of every run, and return the row with these heads."""
+        """Train heads on the best candidate set of each run, and return the table row with these heads.
+
+        The elements of `options` belong to the same table row, one element per run.
+        """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()
         for option in options:
@@ -159,7 +164,7 @@ class Target:
         return TableRow(name, [fitted], num_bytes, needs, fitted.seconds / fitted.num_runs, [dict(fitted.settings)])
 
     def _cca_on_items(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row whose heads are computed by CCA on only the items that the mixture of each run uses."""
+        """Return a row with CCA heads. For each run, CCA uses only the items whose mixtures form the set."""
         development, evaluate, units = self.data.development(), self.settings.evaluate, []
         location = {each: row for row, each in enumerate(development.train.ids)}
         for run, option in zip(self.runs, options, strict=True):

@@ -66,7 +66,10 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Move one point into each empty cluster: the point farthest from its centre, of all clusters with two or more."""
+    """Move one point into each empty cluster: the point that is farthest from its centre.
+
+    A point that is alone in its cluster is never moved.
+    """
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

@@ -73,5 +73,8 @@ def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
 
 
 def _weights(queries: Tensor, items: Tensor) -> Tensor:
-    """Return exp((c - 1) / tau) for cosines c in [-1, 1], so values are at most about 1. `TAU` avoids underflow."""
+    """Return exp((c - 1) / tau) for cosines c in [-1, 1], so values are at most about 1.
+
+    The temperature tau (`TAU`) is large enough that no value underflows to 0.
+    """
     return ((queries @ items.mT - 1) / TAU).exp()

@@ -4,8 +4,9 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-Here, wBCE is weighted binary cross-entropy. The unit embeddings of instance i form a matrix Z (M x d). Its singular
-values are sigma^(i), and its consensus direction is v_i (see `models.spectrum`). The gradient has a closed form. Let
+Here, b is the number of instances, S contains the target similarities, and wBCE is weighted binary cross-entropy. The
+unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus direction is
+v_i (see `models.spectrum`). The gradient has a closed form. Let
 
     G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
     E = lambda_ins dL_ins / ds,   g_i = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)

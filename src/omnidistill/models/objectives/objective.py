@@ -26,7 +26,7 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss of each run (index of the leading dimensions). The outputs need not be normalised."""
+        """Return one loss per run; the leading dimensions `*r` index the runs. The outputs need not be normalised."""
 
     @abstractmethod
     def gradient(

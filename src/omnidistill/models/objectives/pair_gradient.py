@@ -113,9 +113,10 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1, and return H. If given, `lengths` is added to diag(E C).
+    """Overwrite E (`errors`) with H = N^-1 (E - diag(E C)) N^-1, and return H.
 
-    E contains loss derivatives, C contains cosine similarities, and N is the diagonal matrix of output norms.
+    E contains loss derivatives, C (`cosines`) contains cosine similarities, and N is the diagonal matrix of output
+    norms. `shrink` is the diagonal of N^-1. If `lengths` is given, it is added to diag(E C).
     """
     radial = (errors * cosines).sum(-1)
     if lengths is not None:

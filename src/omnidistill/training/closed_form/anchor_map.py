@@ -10,8 +10,8 @@ each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (N
 FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
 The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
-heads is proportional to w_i. Rows far beyond the cutoff therefore hardly add to the inner products of outputs, but they
-still explain noise in the regression that the outputs before the cutoff would otherwise contain.
+heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
+still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
 
 If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
 all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
@@ -43,7 +43,7 @@ def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]
 
     Args:
         num_rows: number of rows N.
-        cutoff: the number k of the output that counts half; None if all outputs count alike.
+        cutoff: the index k at which an anchor has length 1/2; None if all anchors have length 1.
     """
     numbers = torch.arange(1, num_rows + 1, dtype=torch.float64, device="cpu")
     return torch.ones_like(numbers) if cutoff is None else 1 / (1 + (numbers / cutoff) ** _ORDER)

@@ -2,10 +2,11 @@
 
     W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
 
-Row i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor.
-The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient
-descent on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is
-exact and faster.
+X_m are the rows of modality m, K_m = X_m X_m^T, s_m is the mean of the diagonal of K_m, and lambda_m is the ridge. Row
+i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor. The
+diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient descent on
+||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
+faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
 with the heads of the set:
@@ -74,7 +75,9 @@ class Anchor(Recipe):
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return the heads of the set, stacked on given heads. With weight 1, the given heads are ignored.
+        """Return heads whose outputs are those of the set's heads and of the given heads, concatenated.
+
+        With weight 1, the given heads are ignored.
 
         Args:
             start: the given heads, {modality: d x p_m}.
@@ -133,7 +136,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: number of the output that counts half; None: all outputs count alike.
+        cutoff: index of the output whose anchor has length 1/2; later outputs count less. None: all outputs count
+            alike.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -148,13 +152,13 @@ def stack_on(
     rows: Mapping[str, Float[Tensor, "_ _"]],
     weight: float | Float[Tensor, ""],
 ) -> Heads:
-    """Return the heads of a set, stacked on given heads.
+    """Return heads whose outputs are the outputs of a set's heads and of given heads, concatenated (stacked heads).
 
     Before stacking, each part is scaled so that its outputs on the rows have a mean length of 1.
 
     Args:
         start: the given heads, {modality: d x p_m}.
-        heads: the heads of the set, {modality: k x p_m}.
+        heads: the heads of the set, {modality: k x p_m}, with k outputs.
         rows: the rows of the set, {modality: N x p_m}.
         weight: weight a of the heads of the set, in [0, 1].
     """

@@ -110,6 +110,6 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return, for each step, how many of the first rows may have nonzero coefficients before the step."""
+    """Return a number m for each step: before the step, only the first m rows may have nonzero coefficients."""
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]
