@@ -78,7 +78,7 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, for rows that have none. Heads keep their share when stacked on others.
+        """Return a copy with this cutoff, whose heads keep their share in stacked heads. `self` must have no cutoff.
 
         The cutoff scales output i of the heads by w_i. To stack heads on initial heads, their outputs are divided by
         the mean length of the outputs on the rows. The cutoff multiplies this mean by mean(w), but the root mean square
