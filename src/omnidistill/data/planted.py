@@ -2,16 +2,16 @@
 
 For a modality m of width p, with all draws from one generator that is seeded with `seed`:
 
-    z_g  ~ N(0, I_latent)          one latent per group, shared by its rows and all modalities
+    z    ~ N(0, I_latent)          one latent per group, shared by its rows and all modalities
     A_m  ~ N(0, 1 / latent)        a random linear map (latent x p), entries drawn independently
     s_m  = tanh(z A_m)             the signal
-    g    ~ N(0, I_p)               one draw per row
-    e_m  = (g * sigma) Q_m         the noise, in a random orthonormal basis Q_m (p x p), with the standard deviations
+    n    ~ N(0, I_p)               one draw per row
+    e_m  = (n * sigma) Q_m         the noise, in a random orthonormal basis Q_m (p x p), with the standard deviations
                                    sigma_j proportional to j^(-1/2) and scaled to mean square 1
     o_m  ~ N(0, I_p)               the modality's offset (the gap that centring removes)
     x_m  = o_m + s_m + noise * e_m
 
-z is drawn first, then A, o, Q and g for each modality in the given order. Renaming a modality therefore changes no
+z is drawn first, then A, o, Q and n for each modality in the given order. Renaming a modality therefore changes no
 number, and adding a modality at the end does not change the other modalities.
 """
 

@@ -56,11 +56,12 @@ class MergedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Rows of a dataset after identical rows were dropped or their groups merged.
+    """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, including dropped rows, with merged groups; their provenance records the repair.
-        rows: the rows that remain, without their features.
+        raw: all rows of the source, with merged groups and a record of the repairs in their provenance. Dropped rows
+            are still included; `rows` lists the others.
+        rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.
     """

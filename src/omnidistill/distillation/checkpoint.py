@@ -83,7 +83,11 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run. It contains the seed if the provenance contains no run configuration."""
+        """Return the identity of a run.
+
+        `config` contains the loop settings and the run configuration in the provenance. If the provenance has no run
+        configuration, `config` contains the seed instead.
+        """
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)

@@ -187,9 +187,9 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads, which only "anchor" can change. If it is None, "sgd", "map", and "anchor"
-                with `keep_width` give the width d of `start`. Otherwise, "anchor" gives width N, the number of rows
-                to train on, or N + d for stacked heads.
+            width: output width of the heads, which only "anchor" can change. By default, "sgd" and "map" keep the width
+                d of `start`. "anchor" gives width N, the number of rows to train on. For stacked heads, it gives width
+                N + d, or width d if the recipe has `keep_width = True`.
             recipe: training recipe to use instead of that of the set.
 
         Returns:
@@ -253,7 +253,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def items(self) -> list[dict[str, float]]:
-        """Return the items of which every row is a mixture, as {id: weight}, with the largest absolute weights first.
+        """Return the items in the mixture of each row, as {id: weight}, with the largest absolute weights first.
 
         Raises:
             InputError: the rows are not mixtures of items.
@@ -281,14 +281,14 @@ class DistilledSet:
         absent = [name for name in self.modalities if name not in data.features]
         if absent:
             raise InputError(
-                f"{named(data)}: has no modality {absent[0]!r}, which the set has; pass data that contain all "
-                f"modalities of the set (these data have {', '.join(data.modalities)})"
+                f"{named(data)}: modality {absent[0]!r} is missing (found only {', '.join(data.modalities)}); pass "
+                f"data with all modalities of the synthetic set ({', '.join(self.modalities)})"
             )
         rows, used = mixture.rows(data.only(self.modalities), missing)
         if len(used) < self.size and self.similarity_tensors:
             raise InputError(
-                f"{named(data)}: {self.size - len(used)} rows have no item left, but the target similarities of the "
-                "set are stored for all rows; pass features of all items"
+                f"{named(data)}: all items of {self.size - len(used)} synthetic rows are missing; these rows cannot be "
+                "dropped, because the set stores target similarities for all rows; pass features of all items"
             )
         return replace(self.with_rows(rows, data), mixture=used)
 
@@ -316,8 +316,8 @@ class DistilledSet:
     def _mixture(self) -> Mixture:
         if self.mixture is None:
             raise InputError(
-                "the rows of this set are not mixtures of items; distil a set with the preset 'mixture', or compare "
-                "both encoders with transfer()"
+                "the rows of this synthetic set are not stored as mixtures (weighted sums) of items; distil a set with "
+                "the preset 'mixture', or use transfer(), which supports sets without mixtures"
             )
         return self.mixture
 

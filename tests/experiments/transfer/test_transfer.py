@@ -231,7 +231,7 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "is grouped with other items than in the data of the run"),
+        (other_groups, "planted: the groups differ from those of the run; item "),
         (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )

@@ -114,7 +114,7 @@ def encode(
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
     if (out / "manifest.json").exists() and not has_encoding(out):
-        raise InputError(f"{out}: contains another artifact; choose another folder")
+        raise InputError(f"{out}: contains output of another command, not of 'encode'; choose another folder")
     with engine_in_use(engine, job.device) as used:
         encoded = encode_shards(
             job.manifest,

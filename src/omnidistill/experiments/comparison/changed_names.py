@@ -43,8 +43,8 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: this table was written by version 0.1, and its comparison is now called {new_name}; to keep it, "
-            "choose another folder or name"
+            f"{path}: the new table would replace a table of version 0.1, whose comparison is now called {new_name}; "
+            "to keep the old table, rename its file, or choose another folder for the new one"
         )
 
 

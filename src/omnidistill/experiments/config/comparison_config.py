@@ -231,8 +231,8 @@ def entry_config(
     """
     if size is None and "{size}" in entry.preset:
         raise InputError(
-            f"method {entry.preset}: has settings only for the numbers of rows in its paper; pass 'sizes' instead of "
-            "'bytes'"
+            f"method {entry.preset}: its paper gives settings only for certain numbers of rows; pass 'sizes' instead "
+            "of 'bytes'"
         )
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)

@@ -35,7 +35,8 @@ def table(path: Path) -> Finding:
         manifest = read_manifest(path)
     except InputError as error:
         raise InputError(
-            f"{error}; this table is neither a manifest nor a set written by 'omnidistill export'; pass one of these"
+            f"{path}: neither a valid manifest nor a set written by 'omnidistill export'; pass one of these, or "
+            f"correct the manifest ({error})"
         ) from error
     rows = manifest.rows
     facts: Facts = {

@@ -214,9 +214,9 @@ def _with_media(train: FeatureSet, manifest: Manifest, names: Sequence[str]) -> 
     places = [place for place, item in enumerate(train.ids) if item in complete]
     if not places:
         raise InputError(
-            f"{argument('media')}: the manifest contains no training item of the data with media of all modalities to "
-            f"render (manifest ids look like {manifest.rows[0].id!r}, data ids like {train.ids[0]!r}); pass the "
-            "manifest from which the features were encoded"
+            f"{argument('media')}: the manifest must contain at least one training item with media of all modalities "
+            f"to render, but contains none (manifest ids look like {manifest.rows[0].id!r}, data ids like "
+            f"{train.ids[0]!r}); pass the manifest from which the features were encoded"
         )
     return train.select(places)
 

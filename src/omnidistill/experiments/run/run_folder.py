@@ -82,9 +82,9 @@ class Run:
         place = self.folder / "heads"
         if not place.is_dir():
             raise InputError(
-                f"{place}: the initial heads of this run are missing; restore this folder from a copy, or create it "
-                f"again: if the run trained its heads, 'omnidistill heads SET -o {shlex.quote(str(place))}' with the "
-                "settings and the seed of the run gives the same heads"
+                f"{place}: the initial heads of this run are missing; restore this folder from a copy. If the run "
+                "trained its heads itself, you can instead train the same heads again: run 'omnidistill heads SET -o "
+                f"{shlex.quote(str(place))}' with the settings and the seed of the run"
             )
         return load_heads(place, {name: data.widths[name] for name in self.modalities})[0]
 

@@ -123,7 +123,8 @@ class Recipe(Component):
             InputError: the recipe uses all rows at once.
         """
         raise InputError(
-            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
+            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; call rows() of the "
+            "synthetic set instead of batches()"
         )
 
     def check(self, modalities: Collection[str]) -> None:
