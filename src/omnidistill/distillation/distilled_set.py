@@ -293,13 +293,14 @@ class DistilledSet:
         return replace(self.with_rows(rows, data), mixture=used)
 
     def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
-        """Return a set with other stored rows, in the space of other data.
+        """Return a copy of the set with new rows, which lie in the feature space of other data.
 
-        The storage, recipe and target similarities stay the same, and there is no mixture.
+        The copy has the same storage, recipe and target similarities. It has no mixture, the matrix from which rows can
+        be computed for other encoders.
 
         Args:
-            rows: the rows {modality: N x p_m}. The number of rows may differ only if no similarities are stored.
-            data: data in whose space the rows are. Their preprocessing becomes that of the set.
+            rows: the new rows {modality: N x p_m}. If the set stores target similarities, N must not change.
+            data: dataset in whose feature space the new rows lie. The copy uses the preprocessing of this dataset.
         """
         latent = {f"rows/{name}": rows[name].cpu() for name in self.modalities}
         latent |= {f"similarity/{name}": x for name, x in self.similarity_tensors.items()}
@@ -340,7 +341,10 @@ class DistilledSet:
             self.mixture.save(folder / MIXTURE, self.rows_digest())
 
     def rows_digest(self) -> str:
-        """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
+        """Return the sha256 of the stored rows.
+
+        It is saved together with a mixing matrix, to record which set the matrix belongs to.
+        """
         digest = hashlib.sha256()
         for name, tensor in sorted(_section(self.tensors, "rows").items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -224,10 +224,10 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return the head outputs of the items, summed over modalities. If `count` is given, return only the largest ones.
+    """Return the outputs of the heads for the items, summed over modalities, and the indices of these items.
 
-    These are the `count` items with the largest absolute value of each output, with the indices of the items. The items
-    are read in chunks, so that a large number of them needs little memory.
+    Without `count`, all items are included, and the indices are None. With `count`, each output is returned only for
+    the `count` items where its absolute value is largest. Items are read in chunks, so many items need little memory.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

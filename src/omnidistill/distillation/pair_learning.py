@@ -87,7 +87,10 @@ class LearnableMaps(ABC):
         """Return the maps computed from the rounded tensors. They are differentiable."""
 
     def scalars(self) -> list[Tensor]:
-        """Return the other tensors to learn, such as logarithms of ridges, whose scale is independent of the data."""
+        """Return the learned tensors that are not in `latent`, such as logarithms of ridges.
+
+        Their scale does not depend on the data.
+        """
         return []
 
     @abstractmethod

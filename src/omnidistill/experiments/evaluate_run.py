@@ -189,7 +189,10 @@ def evaluate(
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
-    """Attack the set. If its heads can be trained without initial heads, the attacker needs only the set."""
+    """Measure how well attacks tell the training rows of a set from test rows.
+
+    The attacker uses heads trained on the set: without the initial heads if the recipe permits it, otherwise with them.
+    """
     attacked = {
         "loss": rows.get("distilled_alone", rows["distilled"]),
         "loss_full": rows["full"],

@@ -1,7 +1,7 @@
 """Interface of outer objectives, the losses that the outer loop minimises to learn synthetic rows.
 
-The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts, and returns an
-`Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
+An `OuterObjective` contains the settings of an objective. Its method `bind` takes data, initial heads and experts, and
+returns an `Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
 """
 
 from __future__ import annotations

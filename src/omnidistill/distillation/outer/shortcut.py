@@ -39,7 +39,7 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None: this bound on the loss needs singular values, which are not stored for the straight line."""
+        """Return None: a lower bound on the loss needs singular values, which are not stored for straight lines."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
         """Return, for every head and epoch t, the fraction b_t of the expert's path length that lies before epoch t."""

@@ -1,9 +1,9 @@
 """Join shards into raw features or into a FeatureSet.
 
-The FeatureSet and the pretrained projections of the encoders are written to the folder that contains the shards. A
-shard is open only while its rows are being read, so the set may be larger than memory.
+The FeatureSet and the pretrained projections of the encoders are written to the folder OUT that contains the shards. A
+shard is open only while its rows are being read, so the FeatureSet may be larger than memory.
 
-    OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
+    OUT/manifest.json, tensors-....safetensors    the FeatureSet; other commands then accept OUT as a dataset
     OUT/heads                                     the projection of each encoder that has one
 """
 

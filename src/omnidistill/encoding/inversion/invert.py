@@ -107,7 +107,11 @@ def invert(
 
 
 def batches(count: int, canvas: Canvas, settings: InversionSettings) -> list[slice]:
-    """Return slices that divide `count` media into batches of `settings.batch_size`; every frame of a video counts."""
+    """Return slices that divide `count` media into batches.
+
+    A batch contains `settings.batch_size` pictures or sounds. For videos, this number limits the frames in a batch, but
+    every batch contains at least one video.
+    """
     pictures = canvas.shape[0] if canvas.kind == "video" else 1
     size = max(1, settings.batch_size // pictures)
     return [slice(first, first + size) for first in range(0, count, size)]
@@ -159,7 +163,7 @@ def _shifted(values: Tensor, canvas: Canvas, jitter: int, generator: torch.Gener
 
 
 class _Plane:
-    """Optimisation of the values themselves."""
+    """Parametrisation in which the optimiser changes the values of a medium, such as pixels, directly."""
 
     def parameters(self, values: Tensor) -> Tensor:
         return values.clone()
@@ -169,7 +173,10 @@ class _Plane:
 
 
 class _Fourier(_Plane):
-    """Optimisation of the Fourier coefficients of the plane, divided by 1 / frequency."""
+    """Parametrisation in which the optimiser changes the Fourier coefficients of a medium instead of its values.
+
+    The Fourier transform is over the last two axes. The parameters are the coefficients divided by 1 / frequency.
+    """
 
     def __init__(self, shape: torch.Size) -> None:
         self.size = shape[-2:]

@@ -10,13 +10,14 @@ with rows h_m. This module computes the discrepancy Delta, the constant C_J and 
 
     Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
     C_J = max over instances of both batches of ||J_i||
-    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
+    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    reconstructed, see below
 
 In terms of the modes A_k of an instance (see `modes`), G = sum_k c_k A_k + R with a rest R, and omega_k = |c_k| (see
 `mode_gradients`). The distance between the k-th modes of two paired instances is eps_k = ||A_k - A'_k||, where a prime
-marks the synthetic instance. The reconstruction leaves open whether omega_k belongs to the real or to the synthetic
-instance, so the module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same
-coefficients c_k and the same Jacobian. In general, three more terms are needed (own derivation):
+marks the synthetic instance. Our source for the paper lacks its equations, so eq. 10 is reconstructed from the text
+(docs/guides/theory.md). The text does not say whether omega_k belongs to the real or to the synthetic instance, so the
+module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same coefficients c_k and the
+same Jacobian. In general, three more terms are needed (own derivation):
 
     J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')

@@ -43,7 +43,11 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10 of HoPA, with the omega_k of synthetic or of real instances: the larger sum."""
+        """The right side of eq. 10 of HoPA, an upper bound on the discrepancy of two gradients.
+
+        The bound is computed with the gradient coefficients omega_k of the synthetic instances, and with those of the
+        real instances. The larger value is returned.
+        """
         return max(sum(self.modes), sum(self.modes_real))
 
     @property

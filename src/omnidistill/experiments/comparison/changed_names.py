@@ -25,7 +25,7 @@ _OTHER_CONTENT = ("paper-table-6", "paper-table-10")
 
 
 def note_changed_name(preset: str, progress: Progress) -> None:
-    """If version 0.1 used the name `preset` for a comparison with other contents, show the new name of the latter."""
+    """Show the new name of the comparison that version 0.1 called `preset`, if this name now means another one."""
     if preset in _OTHER_CONTENT:
         progress.note(f"{preset} is the table of the paper; what 0.1 called {preset} is now {NEW_NAMES[preset][0]}")
 

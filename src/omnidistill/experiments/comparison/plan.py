@@ -148,9 +148,9 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     All inputs are checked. If a budget is too small for a method, the method has no cell with this budget.
 
     Raises:
-        InputError: a method is unknown or is given twice, no method has one of the settings, a size exceeds the number
-            of training rows, a budget is invalid, all budgets are too small for a method, or an objective does not
-            apply to the modalities.
+        InputError: a method is unknown or is given twice, a setting does not exist for any method, a size exceeds the
+            number of training rows, a budget is invalid, all budgets are too small for a method, or an objective does
+            not apply to the modalities.
     """
     rows = data.split_sizes.get("train", 0)
     for size in () if comparison.bytes else comparison.sizes:

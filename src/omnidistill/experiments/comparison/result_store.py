@@ -79,7 +79,7 @@ class ResultStore(Protocol):
         ...
 
     def run_folder(self, cell: Cell) -> Path | None:
-        """Return the run folder of a cell; None if runs are not stored."""
+        """Return the run folder of a cell (method, size and seed); None if runs are not stored."""
         ...
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
@@ -122,7 +122,7 @@ class FolderStore:
         save_artifact(self.result_folder(cell), KIND, tensors, meta)
 
     def run_folder(self, cell: Cell) -> Path:
-        """Return the run folder of a cell."""
+        """Return the run folder of a cell (method, size and seed)."""
         return self._cell_folder(cell) / "run"
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
@@ -134,12 +134,18 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of the result of a cell or baseline. Results of version 0.1 are not used."""
+        """Return the folder for the result of a cell (method, size and seed) or baseline.
+
+        Version 0.1 stored results in other folders, which are not used.
+        """
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the existing folder of a run with the settings of the cell; if there is none, a new folder."""
+        """Return the folder of a cell (method, size and seed).
+
+        If a folder already contains a run with the same settings, that folder is returned.
+        """
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 

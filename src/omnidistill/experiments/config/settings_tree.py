@@ -90,8 +90,9 @@ def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple
     """Return (dotted key, value, documentation) for every setting; a component is listed once per kind.
 
     Args:
-        settings: a class of settings, whose defaults are the values; or settings, which have values of their own. The
-            selected kind of each of their components is listed first and marked; the other kinds have their defaults.
+        settings: a settings class, or an instance of one. For a class, the values are the defaults. For an instance,
+            they are its own values, and the selected kind of each component is marked and listed before the other
+            kinds, which have default values.
         prefix: text before every key.
     """
     model, has_values = (settings, False) if isinstance(settings, type) else (type(settings), True)

@@ -52,24 +52,24 @@ class Work:
 
     @property
     def title(self) -> str:
-        """Short description of the work item for the progress display."""
+        """Short description of the work item (a result to compute) for the progress display."""
         changes = [self.variant, f"{self.share:.0%} mismatched" if self.share else ""]
         return " ".join([self.source, "/", self.recipe, "/", self.model.name, *filter(None, changes)])
 
     @property
     def kind(self) -> str:
-        """Kind of the work item. Work items of one kind take about the same time."""
+        """Kind of the work item (a result to compute). Work items of the same kind take about the same time."""
         return f"{self.source if self.recipe == 'set' else ''} {self.recipe} {self.model.is_network}"
 
     @property
     def set_work(self) -> Work:
-        """The work item that distils the set on which this work item trains."""
+        """The work item (result to compute) that distils the set on which this work item trains a model."""
         return Work(self.source, "set", OWN, share=self.share)
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a table.
+    """A cell of a table. Its *work items* are the results that must be computed for it.
 
     Attributes:
         part: name of the table.
@@ -95,8 +95,9 @@ OWN = Model("own", "own")
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
     """Return all work items, in the order in which they run, and the cells that show their results.
 
-    Linear models come before networks, which take longest. In each of these two parts, matched pairs come before
-    mismatched pairs. The references (untrained models, and models trained on all rows) come before the sets.
+    A work item is one result to compute: a distilled set, or the recall of a model. Linear models come before networks,
+    which take longest. In each of these two parts, matched pairs come before mismatched pairs. The references
+    (untrained models, and models trained on all rows) come before the sets.
 
     Args:
         settings: settings of the crossed table.
@@ -141,9 +142,9 @@ def applies(recipe: str, model: Model) -> bool:
 
 
 def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
-    """Return the work items of a model before training, and after training on all rows.
+    """Return two work items (results to compute) for a model: without training, and with training on all rows.
 
-    For linear heads, the model before training is always the pre-trained heads of the table, cut to the width of the
+    For linear heads, "without training" means the pre-trained heads of the table. They are cut to the width of the
     model if they are wider.
     """
     zero = model if model.is_network else Model.any_start(min(model.width(own_width), own_width))
@@ -167,10 +168,11 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work item that trains on random rows instead of a distilled set, by the same recipe.
+    """Return the work item (result to compute) that trains on random rows instead of a distilled set.
 
-    The stored recipe of random rows is never "anchor". If the own recipe of the distilled set is "anchor", the work
-    item therefore uses the recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
+    It uses the same recipe, with one exception. The recipe "own" means the recipe that is stored with a set. For random
+    rows, this is never "anchor". If it is "anchor" for the distilled set, the random rows therefore use the recipe
+    "anchor" (for networks, "map") with a ridge that is chosen on validation.
     """
     random = settings.control(entry)
     if random is None:

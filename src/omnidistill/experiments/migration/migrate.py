@@ -121,7 +121,7 @@ def _baselines(
     learned: bool,
     progress: Progress,
 ) -> Iterator[MapCandidate]:
-    """Yield the other maps between the two embedding spaces, with which the report compares the kit."""
+    """Yield the baselines with which the report compares the kit: other maps between old and new embeddings."""
     progress.start(1, "maps of all pairs")
     fitted = AllPairs(problem)
     yield fitted.ridge()
@@ -137,7 +137,7 @@ def _baselines(
 
 
 def _storages(storage: Storage) -> dict[str, Storage]:
-    """Return the number formats in which low-rank maps are stored: float32, 4 bits, and the format of the kit."""
+    """Return the number formats in which low-rank maps are stored: float32, 4 bits, and the given format."""
     known: dict[str, Storage] = {"float32": RowStorage(), "4 bits": RowStorage(bits=4)}
     return known if storage in known.values() else {**known, storage.title: storage}
 
