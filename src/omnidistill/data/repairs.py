@@ -184,7 +184,7 @@ class _Forest:
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Join the trees that contain the two groups."""
+        """Merge the trees that contain the two groups, so that both groups have the same root."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 

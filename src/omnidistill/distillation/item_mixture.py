@@ -92,7 +92,7 @@ class Mixture:
 
     @cached_property
     def weights(self) -> Float[Tensor, "N k"]:
-        """The values of the mixing matrix A, in the precision in which they are stored."""
+        """Weights of the real items in each synthetic row (values of the mixing matrix A), rounded as for storage."""
         return self.storage.load(self.stored)[_WEIGHTS]
 
     @property

@@ -185,7 +185,10 @@ class Augmentation:
 
 
 class MixtureLearning(Learning[MixtureRows]):
-    """Learns a mixing matrix with Adam. Every iteration uses features of another imitated encoder."""
+    """Learns rows that are mixtures of real items. Adam updates the weights of the items (the mixing matrix).
+
+    Every iteration changes the features at random, to imitate the features of an unknown encoder.
+    """
 
     def __init__(
         self,

@@ -132,7 +132,7 @@ def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
 
 
 def mean_unit(runs: Hits) -> Hits:
-    """Average hits over runs, such as the students of one set, and return the result as a single unit."""
+    """Return hits averaged over runs, such as the students of one set. The result has the shape of a single run."""
     return [each.mean(0, keepdim=True) for each in runs]
 
 
@@ -203,7 +203,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Return the variance components of all methods, one model per cut-off. Methods are in the order of `named`."""
+    """Return one variance model per cut-off K, with the components of all methods in the order of `named`."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -231,7 +231,7 @@ def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Mo
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return the influence of each group of queries on the score of each unit, to first order.
+    """Return the influence of each group of queries on the score of each unit (set or independent run), to first order.
 
     For each direction, the influence is the sum of (hit - mean hit) over the queries of the group, divided by the total
     number of queries. The result is the mean over directions. Groups may have different numbers of queries.

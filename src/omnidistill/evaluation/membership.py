@@ -84,8 +84,8 @@ def measure_membership(
 
     Args:
         sets: the set, or one set per pair of modalities.
-        heads: heads that each loss attack uses, by name of the attack. They consist of one part for all modalities, or
-            of several parts. A pair of modalities uses the first part that contains both.
+        heads: {name of a loss attack: the heads that it uses}. The list has one entry for all modalities, or several
+            entries for some modalities each. A pair of modalities then uses the first entry that contains both.
         train: the training rows of the set. About 2,000 rows from random groups are used if there are more.
         test: rows that were not used for the set. About 2,000 rows from random groups are used if there are more.
         seed: seed for the choice of groups and for the bootstrap.

@@ -79,7 +79,10 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return the inputs to which a baseline is fitted; None if it does not apply to this group of sets."""
+    """Return the inputs to which a baseline is fitted; None if it does not apply to them.
+
+    `group` contains the sets with which the baseline is compared. They determine how many rows and bytes it may use.
+    """
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)
     return setting if baseline.applies(setting) else None

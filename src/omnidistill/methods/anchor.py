@@ -171,8 +171,8 @@ class AnchorMethod(Method):
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation has enough rows to choose a cutoff or a smaller set. Either is chosen only if it
-                scores clearly better.
+            chosen: whether validation has enough rows to choose a cutoff (outputs beyond it count less) or a smaller
+                set. Either is chosen only if it scores clearly better.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:

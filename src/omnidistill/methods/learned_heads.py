@@ -43,8 +43,8 @@ def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> 
         train: training rows of the data.
 
     Raises:
-        InputError: there are fewer than 2 stored rows or more than training rows of the data, or the storage derives
-            several rows (views) from each stored row.
+        InputError: the number of stored rows is below 2 or above the number of training rows of the data, or the
+            storage derives several rows (views) from each stored row.
     """
     if not 2 <= num_stored <= len(train):
         raise InputError(

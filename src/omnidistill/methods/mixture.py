@@ -147,7 +147,10 @@ class MixtureMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     def _initial(self, moments: Moments, task: Task) -> list[MixtureRows]:
-        """Return an initial mixing matrix for every pair of a ridge of CCA and a ridge of the regression."""
+        """Return the candidates for the initial mixing matrix, which contains the weights of the items in each row.
+
+        There is one candidate for each combination of a ridge of CCA and a ridge of the regression.
+        """
         items = None if self.items_per_row is None else (self.items_per_row, self.candidates * self.items_per_row)
         storages = RowStorage(bits=self.weight_bits), self.storage
         train = task.development.train

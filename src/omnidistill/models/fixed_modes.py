@@ -48,7 +48,7 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return the modes of mean pooling. The first mode has the direction of the mean of the embeddings."""
+    """Return a factorisation with a fixed basis instead of an SVD. The first mode is the normalised mean embedding."""
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num
     others = ((total - first) / (num - 1)).expand(*first.shape[:-1], num - 1)

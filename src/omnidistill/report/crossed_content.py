@@ -66,7 +66,10 @@ class CrossedReference(JsonContent):
 
 
 class CrossedSet(JsonContent):
-    """A distilled set: number of stored rows, size in bytes, and seconds to distil it; None if distillation failed."""
+    """A distilled set: number of stored rows, size in bytes, and seconds to distil it.
+
+    If distillation failed, all three are None.
+    """
 
     name: str
     rows: int | None

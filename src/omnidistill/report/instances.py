@@ -80,10 +80,10 @@ class Instance:
 
     @property
     def stays(self) -> bool:
-        """Whether the nearest item of every modality belongs to the group of the initial row.
+        """Whether the nearest items of all modalities belong to the group of the initial row.
 
-        False if the initial row is unknown. Groups are compared instead of ids, because the items of a group may be
-        identical in a modality.
+        The initial row is the real row that initialised the synthetic row. The result is False if it is unknown. Groups
+        are compared instead of ids, because the items of a group may be identical in a modality.
         """
         return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
             self.start_group

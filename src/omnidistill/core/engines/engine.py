@@ -39,10 +39,10 @@ class Engine(Protocol):
 
     @property
     def here(self) -> bool:
-        """Whether the engine processes the units in this process, in order.
+        """Whether the engine processes the units of work in this process, in order.
 
-        If True, the task may be a closure and may report progress. If False, the task must be picklable. Each worker
-        process then unpickles the task once and calls it for all its units.
+        If True, the task (the function that processes a unit) may be a closure and may report progress. If False, it
+        must be picklable. Each worker process then unpickles it once and calls it for all its units.
         """
         ...
 

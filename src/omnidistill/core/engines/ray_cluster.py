@@ -41,7 +41,9 @@ class WorkerDiedError(OmnidistillError):
 
 @engines.register("ray")
 def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
-    """Process units as tasks on a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` elsewhere.
+    """Return an engine that processes units of work as tasks on a Ray cluster.
+
+    `ray` starts a cluster on this machine. `ray:ADDRESS` and `ray://HOST:PORT` use an existing cluster.
 
     Raises:
         InputError: the device is one particular GPU, such as "cuda:1". Ray assigns the GPUs.
@@ -57,7 +59,7 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
 
 
 class RayEngine:
-    """Processes units as tasks on a Ray cluster.
+    """Processes units of work as tasks on a Ray cluster.
 
     If this process is already connected to a Ray cluster, the engine uses that cluster.
 
@@ -97,7 +99,7 @@ class RayEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Yield units as they finish; see `Engine.run`.
+        """Yield units of work as they finish; see `Engine.run`.
 
         `Done.result` raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit fails,
         the units that wait for it raise the same exception.

@@ -85,7 +85,7 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of all loss terms: the terms of the other objective, then the task loss."""
+        """Names of all loss terms: those of the objective to which the task loss is added, then the task loss."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:

@@ -54,7 +54,7 @@ class Stacked(Baseline):
     use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline whose heads are stacked applies to these inputs."""
+        """Return whether `upper`, the baseline whose heads are stacked on the initial heads, applies to the inputs."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:

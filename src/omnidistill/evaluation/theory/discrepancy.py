@@ -54,7 +54,7 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of instances at given heads: features, embeddings, modes, and gradients of the objective."""
+    """A batch of instances at given heads: features, embeddings, their singular vectors (modes), and loss gradients."""
 
     features: Mapping[str, Float[Tensor, "b _"]]
     embeddings: Float[Tensor, "b M d"]

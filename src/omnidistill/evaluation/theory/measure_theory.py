@@ -47,7 +47,7 @@ def measure_theory(
     generator: torch.Generator,
     on_step: Callable[[], None] = lambda: None,
 ) -> Measurements:
-    """Train the synthetic and the real student, and return all measurements.
+    """Train two students, one on synthetic and one on real rows, and return all measurements.
 
     Args:
         students: the two students before their first step.

@@ -57,9 +57,10 @@ class ModeGradients:
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
-        """Return the share of each mode, and of the rest R, in the squared gradient norm sum_i ||G_i||^2.
+        """Return the share of each mode k in the squared norm of the gradient, and the share of the rest R.
 
-        The shares sum to 1, or are all 0 if the gradient is 0.
+        The gradient of instance i is G_i = sum_k c_k A_k + R, and the squared norm is sum_i ||G_i||^2. The shares sum
+        to 1, or are all 0 if the gradient is 0.
         """
         by_mode, rest = self.coefficients.square().sum(0), float(self.rest.square().sum())
         whole = float(by_mode.sum()) + rest

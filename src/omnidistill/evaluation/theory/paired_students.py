@@ -75,7 +75,7 @@ class PairedStudents:
     tau: float
 
     def steps(self, generator: torch.Generator) -> Iterator[tuple[TheoryStep | None, Heads, Heads]]:
-        """Yield (measurements, heads of the synthetic student, heads of the real student) before every step.
+        """Yield (measurements, heads trained on synthetic rows, heads trained on real rows) before every step.
 
         After the last step, yield the final heads, with None instead of measurements.
 
@@ -123,7 +123,10 @@ class PairedStudents:
     def _measured(
         self, number: int, indices: Int[Tensor, " b"], ours: Heads, theirs: Heads, generator: torch.Generator
     ) -> tuple[TheoryStep, Heads, Heads]:
-        """Return (measurements, gradient of the synthetic student, gradient of the real student) before a step."""
+        """Return the measurements before a step, and both gradients: on synthetic rows, then on real rows.
+
+        `ours` and `theirs` are the heads of the students that train on synthetic and on real rows.
+        """
         synthetic = self.synthetic.batch(self.objective, ours, indices)
         real = self.real.batch(self.objective, ours, indices)
         rows, targets = self.real.taken(indices), self.real.targets(indices)

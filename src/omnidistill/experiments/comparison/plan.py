@@ -94,7 +94,7 @@ class BaselineCell:
     def needed(self) -> list[BaselineCell]:
         """The baselines from which this baseline is computed, with the same evaluation settings and seed.
 
-        Baselines that depend on the size also have the same size, budget and allowance.
+        Baselines that depend on the size also have the same size, budget, and allowance (limits on rows and bytes).
         """
         given = {baseline.kind: baseline for baseline in self.given}
         cells = [

@@ -151,7 +151,10 @@ class FolderStore:
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """{settings of a stored run: its folder}. It includes folders that earlier versions named differently."""
+        """The folder of every stored run, as {settings of the run: folder}.
+
+        Folders from earlier versions of omnidistill are included, although those versions named folders differently.
+        """
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):

@@ -148,9 +148,10 @@ def by_anchors(
 
 
 def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
-    """Stack the heads of "anchor" on the initial heads, and cut the stacked heads to the width of the initial heads.
+    """Return stacked heads: the outputs of heads from the recipe "anchor" and of the initial heads are concatenated.
 
-    The ridge of "anchor" and the weight of its heads in the stack are chosen on validation.
+    The stacked heads are then reduced to the width of the initial heads. The ridge of "anchor" and the weight of its
+    heads are chosen on validation.
     """
     width = len(next(iter(start.values())))
     recipe, _ = _best_anchor(distilled, start, None, validation, settings)

@@ -90,7 +90,10 @@ class Worker:
         return WorkResult(recall=mean, seconds=seconds, settings=chosen)
 
     def distilled(self, work: Work, progress: Progress) -> DistillResult:
-        """Return the set that a work item distils or trains on. The first call distils or loads the set."""
+        """Return the set of a work item: the set to distil, or the set on which a model is trained.
+
+        The first call distils the set, or loads it if it is stored. Later calls return the same object.
+        """
         work = work.set_work
         if work not in self._sets:
             place = self._place("sets", self.results.name(work))

@@ -31,11 +31,11 @@ def config_of(earlier: DistilledSet) -> RunConfig | None:
 
 
 def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, int]) -> None:
-    """Check that the set of a run can be merged with the earlier set, before the run begins.
+    """Check, before a run starts, that its set can be merged with `earlier`, the set to which the run adds data.
 
     Raises:
-        InputError: the run has one set per pair of modalities, or its recipe or objective is not that of the earlier
-            set.
+        InputError: the run distils one set per pair of modalities, or its recipe or objective differs from that of
+            `earlier`.
     """
     where = argument("add_to")
     if not config.joint:
@@ -53,7 +53,10 @@ def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, in
 
 
 def with_earlier(result: Distillation, earlier: DistilledSet) -> Distillation:
-    """Return the result with its set merged with the earlier set. The provenance is that of the new set."""
+    """Return the result of a run, with its set merged with `earlier`, the set to which the run added data.
+
+    The merged set has the provenance of the run, and the licences of both sets.
+    """
     merged = merged_set([earlier, result.distilled])
     own = result.distilled.provenance
     origin = {"method": earlier.provenance.method, "rows": heads_fingerprint(earlier.rows())}
@@ -64,10 +67,10 @@ def with_earlier(result: Distillation, earlier: DistilledSet) -> Distillation:
 
 
 def store_earlier(folder: Path, earlier: DistilledSet) -> None:
-    """Store the earlier set in a run folder.
+    """Store `earlier`, the set to which a run adds data, in the run folder.
 
     Raises:
-        InputError: the folder already contains a different earlier set.
+        InputError: the run in the folder adds data to a different set.
     """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():
@@ -77,7 +80,11 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
-    """Return data as a run used them: centred by the means of the earlier set, if the run has one."""
+    """Return the data in the form in which the run in a folder used them.
+
+    If the run added data to an existing set, the data are centred by the means of that set. Otherwise, the data are
+    returned unchanged.
+    """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():
         return data

@@ -198,7 +198,7 @@ def pretrain_heads(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
-    """Create initial heads: pre-train them with InfoNCE on the `heads` split, or draw random heads without this split.
+    """Create initial heads by pre-training with InfoNCE on the `heads` split. Without such a split, heads are random.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.

@@ -74,7 +74,7 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
         if names.setdefault(group, other) != other or others.setdefault(other, group) != group:
             raise InputError(
                 f"{named(new)}: the groups differ from those of the run; item {old.ids[row_old]!r} is in group "
-                f"{other!r} here and in group {group!r} there, and these two groups contain different items; pass "
-                "features of the same dataset"
+                f"{other!r} of these data, but in group {group!r} of the run, and the two groups contain different "
+                "items; pass features of the same dataset"
             )
     return old.select(present), new.select(rows)

@@ -107,7 +107,7 @@ def is_temp(path: Path) -> bool:
 def temp_folder(target: Path) -> Iterator[Path]:
     """Yield a new path for a temporary folder next to `target`. At the end, delete what is there.
 
-    If this process is killed, the next writer deletes the folder. Such folders of killed writers are deleted first.
+    At the start, delete the temporary folders that killed processes left next to `target`.
     """
     clear_temps(target.parent, subfolders=False)
     temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")

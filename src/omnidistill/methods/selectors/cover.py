@@ -62,7 +62,10 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """Return a mask of the allowed rows that increase coverage most. New values are stored in `bounds`."""
+    """Return a mask of the allowed rows that increase coverage most.
+
+    `bounds` contains an upper bound on the increase for each row. Increases that are computed here replace the bounds.
+    """
     stale = allowed.clone()
     while True:
         known = bounds.masked_fill(~allowed | stale, -torch.inf)

@@ -23,5 +23,5 @@ class Diagonal(Similarity):
         return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of each mini-batch, diag(a_I), where I contains its row indices."""
+        """Return diag(a[I]) for each mini-batch with row indices I. The vector a has one learned weight per row."""
         return torch.diag_embed(tensors["diagonal"][batches])

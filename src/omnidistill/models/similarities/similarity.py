@@ -40,11 +40,11 @@ class Similarity(Component):
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows that the tensors describe. The default implementation returns `num_rows`.
+        """Return for how many rows the similarity stores values. The default implementation returns `num_rows`.
 
         Args:
             num_stored: number of stored rows.
-            num_rows: number of training rows, including all views.
+            num_rows: number of training rows. A storage can derive several training rows from each stored row.
         """
         return num_rows
 

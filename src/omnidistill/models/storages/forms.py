@@ -139,7 +139,7 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent (learned) tensors for the given rows. `expand` applies the sign patterns."""
+        """Return new latent (learned) tensors for the given rows. `expand` derives V training rows from each row."""
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -151,7 +151,7 @@ class Views:
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: every stored row times every sign pattern."""
+        """Return the training rows: each stored row, multiplied entry by entry by each of V patterns of +1 and -1."""
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:

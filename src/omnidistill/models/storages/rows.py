@@ -36,7 +36,10 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: all sign views of the latent rows after rounding to the stored precision."""
+        """Return the training rows: the latent rows, rounded to the stored precision.
+
+        If the setting `views` is above 1, the result also contains copies of the rows with fixed patterns of signs.
+        """
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:

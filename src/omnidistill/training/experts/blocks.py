@@ -40,11 +40,11 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, then write one snapshot per epoch with the heads of all runs.
+    """Train all blocks of experts, then write one snapshot per epoch with the heads of all experts.
 
     Args:
         writer: writes the snapshots.
-        heads: heads of all runs before training.
+        heads: heads of all experts before training.
         training: function that trains one block.
         num_rows: number of training rows.
         engine: calls `training` for all blocks, in one or several processes.
@@ -68,16 +68,19 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs, starting from a stored snapshot of all runs. Interrupted training can be resumed.
+    """Trains one block of the experts. Interrupted training can be resumed.
+
+    Training starts from a snapshot, which contains the heads of all experts after one epoch. A run is the training of
+    one expert.
 
     Attributes:
-        buffer: folder of the expert trajectories; None if all runs are trained together in memory.
+        buffer: folder of the expert trajectories; None if all experts are trained together in memory.
         modalities: names of the modalities, in order.
         first_epoch: epoch of the snapshot from which training starts.
         rows: function that loads the training rows; called once per process.
         config: settings of the experts.
-        learning_rates: step size of each run.
-        last_epochs: last epoch of each run. Afterwards, the heads of the run stay constant.
+        learning_rates: step size of each expert.
+        last_epochs: last epoch of each expert. Afterwards, the heads of the expert stay constant.
         seed: seed for the order of the rows.
     """
 
@@ -92,7 +95,7 @@ class BlockTraining:
 
     @property
     def num_epochs(self) -> int:
-        """Largest number of epochs of any run."""
+        """Largest number of epochs of any expert."""
         return max(self.last_epochs)
 
     @cached_property

@@ -122,7 +122,8 @@ def train_experts(
 
     Args:
         starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
-            entry has the initial heads of the run, and every second expert uses it.
+            entry has the heads from which the students of the set will start. Experts 0, 2, 4, ... use the first entry,
+            and the other experts use the other entries in turn.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the buffer; None keeps the trajectories in memory.
@@ -131,8 +132,8 @@ def train_experts(
         spectrum_epochs: the buffer stores the singular values of the first expert's updates over this number of
             epochs. None: over all epochs of this expert.
         identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
-        progress: advances by one per epoch or, with several processes, by one per block of runs.
-        engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
+        progress: advances by one per epoch or, with several processes, by one per block of experts.
+        engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the
             same result.
         reopen: function that opens the training rows in another process; None: the rows are sent to the process.
 
@@ -265,7 +266,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def _check_shapes(buffer: ExpertBuffer) -> None:
-    """Raise ValueError if the parts of a buffer do not belong together."""
+    """Raise ValueError unless the heads, distances and epochs in a buffer have matching shapes and numbers."""
     num_experts, num_snapshots = len(buffer.last_epochs), len(buffer.snapshots)
     expected = (num_experts, len(buffer.modalities), num_snapshots, num_snapshots)
     if tuple(buffer.squared_distances.shape) != expected or len(buffer.own) != num_experts:

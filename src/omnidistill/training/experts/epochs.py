@@ -129,7 +129,7 @@ def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
 def epoch_orders(
     num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
 ) -> Int[Tensor, "E n"]:
-    """Return the order of the rows of every run in one epoch, on the CPU."""
+    """Return a random order of the training rows for each run (each training of heads), for one epoch, on the CPU."""
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
     generators = [streams[f"{purpose}/{run}/{epoch}"] for run in runs]
     return torch.stack([torch.randperm(num_rows, generator=each, device="cpu") for each in generators])

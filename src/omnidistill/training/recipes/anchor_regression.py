@@ -170,11 +170,11 @@ def stack_on(
 
 
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
-    """Reduce heads to a smaller output width: the leading canonical directions of their outputs on the rows.
+    """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
-    The rows of a set are in canonical order: on real rows, output i varies less as i increases. To account for this,
-    the outputs on row i are divided by sqrt(i) before the directions are computed. Heads that do not exceed the width
-    are returned unchanged.
+    The directions are computed from the outputs on the rows of the set. Earlier rows are more important: output i of
+    the heads is trained on row i, and on real data it varies less as i increases. The outputs on row i are therefore
+    divided by sqrt(i) first. Heads that do not exceed the width are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

@@ -110,6 +110,9 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return a number m for each step: before the step, only the first m rows may have nonzero coefficients."""
+    """Return a number m for each step, such that earlier steps used only rows 0 to m - 1.
+
+    The coefficients (A in the module docstring) of all other rows are still zero before the step.
+    """
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

@@ -1,8 +1,8 @@
 """Training of many students at once on a synthetic set, without gradients with respect to the set.
 
-Every step, including momentum and weight decay, is that of the dual rollout with which distillation computes its
-students, so a training recipe has the same effect in distillation and evaluation. The result contains the heads after
-each requested number of steps.
+Every step, including momentum and weight decay, is the same as in distillation (see the module `dual`). A training
+recipe therefore has the same effect in distillation and evaluation. The result contains the heads after each requested
+number of steps.
 """
 
 from __future__ import annotations
