@@ -275,7 +275,7 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
     """Check that two runs have the same data and the same baselines.
 
-    The baselines are the same if the recall of the initial heads and of the heads trained on all rows is equal.
+    Both runs must have the same recall for the initial heads, and the same recall for the heads trained on all rows.
     """
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)

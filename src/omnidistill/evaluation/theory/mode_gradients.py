@@ -59,8 +59,8 @@ class ModeGradients:
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
         """Return the share of each mode k in the squared norm of the gradient, and the share of the rest R.
 
-        The gradient of instance i is G_i = sum_k c_k A_k + R, and the squared norm is sum_i ||G_i||^2. The shares sum
-        to 1, or are all 0 if the gradient is 0.
+        The gradient of instance i is G_i = sum_k c_k A_k + R, where the matrix A_k is mode k of its embeddings. The
+        squared norm is sum_i ||G_i||^2. The shares sum to 1, or are all 0 if the gradient is 0.
         """
         by_mode, rest = self.coefficients.square().sum(0), float(self.rest.square().sum())
         whole = float(by_mode.sum()) + rest

@@ -38,7 +38,7 @@ class RowStorage(Storage):
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
         """Return the training rows: the latent rows, rounded to the stored precision.
 
-        If the setting `views` is above 1, the result also contains copies of the rows with fixed patterns of signs.
+        If the setting `views` is above 1, copies of the rows follow, multiplied by fixed patterns of +1 and -1.
         """
         return self._form.expand(latent)
 

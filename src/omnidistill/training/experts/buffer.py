@@ -123,7 +123,7 @@ def train_experts(
     Args:
         starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
             entry has the heads from which the students of the set will start. Experts 0, 2, 4, ... use the first entry,
-            and the other experts use the other entries in turn.
+            and the other experts use the other entries in turn. If there is only one entry, all experts use it.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the buffer; None keeps the trajectories in memory.
