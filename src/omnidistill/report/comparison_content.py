@@ -141,7 +141,10 @@ class ComparisonRow(JsonContent):
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row in the format of comparison.json; `seconds` contains only the stages that the row has."""
+        """Return the row in the format of comparison.json.
+
+        The key "seconds" contains the time of each stage, such as "distill"; stages without a time are omitted.
+        """
         seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
         tree = self.model_dump(mode="json")
         if self.gain_retained_best is None:
@@ -189,7 +192,7 @@ class Comparison(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether any row has a gain of best (the gain retained relative to the best heads trained on all rows)."""
+        """Whether any row states its gain retained relative to the best heads trained on all rows."""
         return any(row.gain_retained_best is not None for row in self.rows)
 
     @property

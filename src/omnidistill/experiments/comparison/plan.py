@@ -266,7 +266,8 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    If a method sets `each_anchor`, it has one entry per modality, in which this modality is the anchor.
+    If a method sets `each_anchor`, it has one entry per modality. The loss of this entry compares only pairs that
+    contain this modality (the anchor).
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

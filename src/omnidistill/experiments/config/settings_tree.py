@@ -55,7 +55,11 @@ def submodel(model: Model, name: str, tree: Any) -> Model | None:
 
 
 def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
-    """Return a copy of the settings tree in which every component is a table with the key `kind`."""
+    """Return a copy of the settings tree in which every component is a table with the key `kind`.
+
+    A component is a part with several implementations, such as the storage of rows; `kind` names the implementation. In
+    the tree, a component may also be given by this name alone: `storage = "coded"` becomes `storage.kind = "coded"`.
+    """
     filled = dict(tree)
     for name in model.model_fields:
         section, registry = filled.get(name), registry_of(model, name)
