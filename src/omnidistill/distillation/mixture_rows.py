@@ -131,7 +131,7 @@ class MixtureRows(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the computed heads when they are stacked on initial heads. It is not learned."""
+        """Weight of the computed heads when their outputs are concatenated with those of initial heads; not learned."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> MixtureRows:

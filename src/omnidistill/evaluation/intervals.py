@@ -252,7 +252,9 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio part / whole of two weighted sums of scores and its confidence interval; None if undefined.
+    """Return the ratio part / whole, with its confidence interval; None if it is undefined.
+
+    `part` and `whole` are weighted sums of the methods' scores, given by their weights.
 
     The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
     1e6 (`_LARGEST`) away from the ratio.

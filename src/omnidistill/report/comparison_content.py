@@ -130,7 +130,10 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain relative to the best heads on all data rows, at a recall level; None if it is undefined."""
+        """Return the gain retained at a recall level, relative to the best heads trained on all rows of the data.
+
+        Return None if it is undefined.
+        """
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:

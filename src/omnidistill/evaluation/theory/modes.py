@@ -35,7 +35,10 @@ class Modes:
     right: Float[Tensor, "b K d"]  # v_k in row k
 
     def shares(self, tau: float) -> Float[Tensor, "b K"]:
-        """Return the share p_k of each mode, softmax(sigma / tau). The shares of an instance sum to 1."""
+        """Return the share p_k of each mode k: entry k of softmax(sigma / tau), where sigma are the singular values.
+
+        The shares of an instance sum to 1.
+        """
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:

@@ -47,7 +47,7 @@ class TableRow:
         bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None if
             heads are used unchanged.
         needs: which items must be encoded by the new encoder.
-        seconds: mean time for training once.
+        seconds: mean time for one distillation run or training repetition.
         settings: for every element of `units`, the settings that were chosen on validation.
     """
 
