@@ -57,9 +57,9 @@ def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
 
 
 def mode_distances(first: Modes, second: Modes) -> Float[Tensor, "b K"]:
-    """Return the distance eps_k between the k-th modes of two instances, for every pair of instances and every k.
+    """Return the distance eps_k between mode k of instance i in `first` and mode k of instance i in `second` (b x K).
 
-    Instances are paired by position. The module docstring defines eps_k.
+    The module docstring defines eps_k.
     """
     signs = torch.where((first.left * second.left).sum(-2) < 0, -1.0, 1.0).to(first.sigma.dtype)
     turned = (first.left - signs.unsqueeze(-2) * second.left).square().sum(-2)

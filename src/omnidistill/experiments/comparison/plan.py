@@ -134,7 +134,7 @@ class BaselineCell:
 
     @property
     def title(self) -> str:
-        """Name, size or budget, and seed, as shown in the progress display."""
+        """Title for the progress display: the name, then the size (or the budget), then the seed."""
         size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         return f"{self.name}{size}-s{self.seed}"
 

@@ -91,7 +91,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
 
 
 def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return (dotted key, value, documentation) for every setting; a component is listed once per kind.
+    """Return (dotted key, value, documentation) for every setting.
+
+    A component, such as the storage of rows, has several implementations, called kinds. All of its kinds are listed.
 
     Args:
         settings: a settings class, or an instance of one. For a class, the values are the defaults. For an instance,
