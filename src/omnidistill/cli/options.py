@@ -51,7 +51,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change one setting, for example distill.iterations=500; can be repeated",
+        help="change one setting, for example heads.width=256; can be repeated",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed for all random numbers (default: 0)")
 

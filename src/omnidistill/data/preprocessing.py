@@ -104,7 +104,7 @@ class Preprocessing:
         """Return the biases {modality: d} that projection heads (d x width) need on features that are not centred.
 
         W (x - mu) = W x - W mu. The head W for centred rows therefore needs the bias -W mu if it is applied to rows
-        that are standardised but not centred. If the set itself is not centred, the biases are zero.
+        that are standardised but not centred. If these preprocessing steps do not centre, the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])

@@ -83,17 +83,17 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run.
+        """Return the identity of a run: the settings and inputs that a checkpoint must have in common with it.
 
-        `config` contains the loop settings and the run configuration in the provenance. If the provenance has no run
-        configuration, `config` contains the seed instead.
+        The field `config` of the result contains the loop settings, and the run configuration that the provenance
+        records. If the provenance records none, `config` contains the seed instead.
         """
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the identity as a JSON object."""
+        """Return the settings and inputs of the run as a JSON object."""
         return {"config": dict(self.config), "provenance": dict(self.provenance)}
 
     @staticmethod

@@ -76,12 +76,13 @@ class LearningSettings:
 
     Attributes:
         outer: objective that compares the outputs of the heads on real rows with their target similarities.
-        start_share: weight in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
-            concatenated outputs. The loss of the learned heads alone has the remaining weight.
+        start_share: weight c in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
+            concatenated outputs. The loss of the learned heads alone has the weight 1 - c.
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight in the loss of the number of bits that the storage needs per number.
+        rate_weight: weight of a penalty on size, which is added to the loss. The penalty is the average number of bits
+            that the storage needs per stored number.
     """
 
     outer: Objective

@@ -60,9 +60,10 @@ class MixtureRows(LearnableHeads):
     """A learnable mixing matrix, and the learnable settings of the recipe "anchor".
 
     Attributes:
-        latent: {"weights": values of the mixing matrix A before rounding; N x c, or N x n if A is dense}.
+        latent: {"weights": values of the mixing matrix A before rounding}. They are N x n if A is dense. Otherwise they
+            are N x c, for c candidate items per row.
         item_numbers: for each value, the index of its item in `features` (N x c); None if A is dense.
-        features: features of the items that rows can contain, {modality: n x p_m}.
+        features: features of the n items that rows can contain, {modality: n x p_m}.
         ids: ids of these items.
         items_per_row: number k of items per row; None if A is dense.
         log_ridges: logarithm of the regression ridge of each modality.
@@ -130,7 +131,7 @@ class MixtureRows(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the computed heads when they are stacked on initial heads. It is not learned."""
+        """Weight of the computed heads when their outputs are concatenated with those of initial heads; not learned."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> MixtureRows:

@@ -119,7 +119,10 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if all count as *no gain* (see `Gain.is_nothing`); otherwise None."""
+    """Return the largest gain as text if every gain counts as *no gain* (see `Gain.is_nothing`); otherwise None.
+
+    There is one gain per element of `every`: the validation score of trained heads minus that of the initial heads.
+    """
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

@@ -93,10 +93,12 @@ def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: f
     if the method is worse than the initial heads. It is undefined, and the result is None, if full - zero is not
     significantly above 0.
 
+    Hits are given per unit. A unit is either a set, whose students `mean_unit` has averaged, or an independent run.
+
     Args:
         zero: hits of the initial heads, with one unit.
         full: hits of heads trained on all rows, with one unit per run.
-        method: hits of the method, with one unit per set (see `mean_unit`) or per independent run.
+        method: hits of the method, with one unit per set or run.
         groups: group of each query.
         level: confidence level, in (0, 1).
 
@@ -127,7 +129,7 @@ def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> 
 
 
 def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
-    """Return the mean hits at each cut-off: the mean over queries and units, then over directions."""
+    """Return the mean hits at each cut-off: the mean over queries and units (sets or runs), then over directions."""
     return torch.stack([each.double().mean((0, 1)) for each in hits]).mean(0).cpu()
 
 
@@ -250,7 +252,9 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio part / whole of two weighted sums of scores and its confidence interval; None if undefined.
+    """Return the ratio part / whole, with its confidence interval; None if it is undefined.
+
+    `part` and `whole` are weighted sums of the methods' scores, given by their weights.
 
     The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
     1e6 (`_LARGEST`) away from the ratio.

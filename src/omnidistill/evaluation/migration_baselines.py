@@ -202,7 +202,10 @@ def low_rank_maps(
     learning: PairLearningSettings | None,
     on_step: Callable[[], None],
 ) -> Iterator[MapCandidate]:
-    """Yield low-rank maps that are not larger than a migration kit: for both directions, and for forward only.
+    """Yield low-rank maps whose files are not larger than those of a migration kit.
+
+    For each storage format, there are two candidates: one with the maps in both directions, and one with the forward
+    map only, which can therefore have a higher rank.
 
     Args:
         fitted: the maps fitted to all training pairs.

@@ -87,7 +87,13 @@ class Scoring:
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
-        """Return the gain retained, (method - zero) / (full - zero), for each recall metric."""
+        """Return the gain retained, (method - zero) / (full - zero), for each recall metric.
+
+        Args:
+            zero: hits of the initial heads.
+            full: hits of heads trained on all rows.
+            method: hits of the method.
+        """
         return self._named(gain_retained(zero, full, method, self.groups))
 
     def difference(self, a: Hits, b: Hits) -> Intervals:

@@ -240,8 +240,9 @@ class AnchorMethod(Method):
 
 
 def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
-    """Return low candidate weights of the learned heads in `stack_on`; empty unless the rows have a cutoff.
+    """Return low candidate weights for learned heads whose outputs are concatenated with those of initial heads.
 
-    `stack_on` concatenates the outputs of learned and initial heads. Only with a cutoff are low weights useful.
+    Low weights are useful only with a cutoff, i.e. if the outputs of the learned heads beyond a certain number count
+    less. If the rows have no cutoff, the result is empty.
     """
     return () if rows.cutoff is None else _LOW_WEIGHTS

@@ -107,9 +107,9 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per group and recall level. Baselines come first.
+        """Return a table with one column per group (a size or budget) and recall level. Baselines come first.
 
-        The values of a row that has no group are repeated for every group.
+        A baseline that does not depend on the size has no group. Its values are repeated for every group.
 
         Args:
             cell: function that returns the cell for a row and a recall level.

@@ -34,9 +34,9 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    The columns of different groups are merged: each cell shows the value of each group on a line of its own. The table
-    therefore fits into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns
-    of individual directions.
+    The columns of different sizes (or budgets) are merged: each cell shows one line per size. The table therefore fits
+    into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns of individual
+    directions.
 
     Args:
         comparison: the comparison.

@@ -25,8 +25,9 @@ class TransferRow(JsonContent):
         name: name of the row: a way to use the set, a baseline, or direct distillation.
         recall: mean recall over directions, with its interval.
         directions: recall in each direction, averaged over sets or runs.
-        improvement: see the module docstring; None for random rows.
-        share: see the module docstring; None for random rows.
+        improvement: recall minus the recall of random rows; None for random rows.
+        share: improvement, divided by the improvement of direct distillation (a set distilled with the new encoder);
+            None for random rows.
         coverage: the sources of variation that the intervals cover.
         bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None for
             initial heads.

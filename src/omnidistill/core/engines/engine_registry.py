@@ -47,7 +47,7 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
 
     Args:
         text: name of the engine, with or without an address.
-        device: device that the units compute on.
+        device: device on which the engine's tasks compute.
 
     Returns:
         The engine. It connects to its workers when it is entered as a context manager.

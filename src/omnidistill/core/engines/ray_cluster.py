@@ -217,7 +217,7 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
 
 
 def _end(ray: Any, pending: Sequence[Any]) -> None:
-    """Interrupt running units as Ctrl-C would, so that they save their state. Then kill those still running."""
+    """Interrupt running tasks as Ctrl-C would, so that they save their state. Then kill those still running."""
     if not pending:
         return
     for force in (False, True):

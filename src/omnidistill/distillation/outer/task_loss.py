@@ -89,7 +89,7 @@ class WithTask:
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the inputs of an iteration: those of the other objective, and indices of rows for the task loss."""
+        """Return the inputs of an iteration: those of the objective `other`, and indices of rows for the task loss."""
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
 

@@ -56,7 +56,11 @@ class EncodedSet:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return counts of rows, shards and truncated items, the failed items, the widths and the splits, as JSON."""
+        """Return a summary of the encoding as JSON.
+
+        It contains the output folder, the number of rows, the failed items, the numbers of truncated items and of
+        shards, the feature widths, and the number of rows per split.
+        """
         return {
             "output": str(self.folder),
             "rows": self.encoded.rows,

@@ -59,7 +59,7 @@ class DirectMatrices(LearnableHeads):
         latent: the heads before rounding, one matrix (rank x feature width) per modality.
         logit: logit of the weight of these heads when they are stacked on initial heads.
         storage: how the heads are rounded and stored.
-        rows: training rows on which the mean output length of the heads is measured before they are stacked.
+        rows: training rows. Before heads are stacked, each is divided by the mean length of its outputs on these rows.
     """
 
     latent: dict[str, Tensor]

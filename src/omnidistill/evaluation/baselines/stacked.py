@@ -44,7 +44,10 @@ Bias = Mapping[str, Float[Tensor, " _"]] | None
 
 
 class Stacked(Baseline):
-    """Heads of another baseline stacked on the initial heads, with a weight chosen on validation."""
+    """Heads of another baseline stacked on the initial heads: the outputs of both are weighted and concatenated.
+
+    The weight is chosen on validation.
+    """
 
     upper: ClassVar[str]
     """Name of the baseline whose trained heads are stacked on the initial heads."""

@@ -155,7 +155,11 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the last term of the complete bound on Delta: the mean over instances of ||(J_i - J'_i)^T G'_i||."""
+    """Return the last term of the complete bound on Delta: the mean over instances i of ||(J_i - J'_i)^T G'_i||.
+
+    J_i is the Jacobian of the embeddings of instance i with respect to the heads, and G_i the gradient with respect to
+    these embeddings. A prime marks the synthetic instance.
+    """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
     pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]

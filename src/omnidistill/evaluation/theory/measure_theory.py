@@ -100,9 +100,10 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return the size of the gradient in each mode, for the student's objective and for those in `REFERENCES`.
+    """Return the size of the gradient in each mode, for the student's objective and for other objectives.
 
-    The gradients are computed on all synthetic rows as one batch.
+    The other objectives, listed in `REFERENCES`, serve for comparison. The gradients are computed on all synthetic rows
+    as one batch.
 
     Args:
         students: the students, with the synthetic rows and their targets.

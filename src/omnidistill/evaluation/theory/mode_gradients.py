@@ -87,7 +87,10 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives."""
+    """Return the gradient's coefficients c_k, one per mode, that eq. 14 of HoPA predicts for the HoPA objective.
+
+    Return None for other objectives.
+    """
     if not isinstance(objective, Hopa):
         return None
     sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]

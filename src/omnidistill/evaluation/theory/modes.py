@@ -35,7 +35,10 @@ class Modes:
     right: Float[Tensor, "b K d"]  # v_k in row k
 
     def shares(self, tau: float) -> Float[Tensor, "b K"]:
-        """Return the share p_k of each mode, softmax(sigma / tau). The shares of an instance sum to 1."""
+        """Return the share p_k of each mode k: entry k of softmax(sigma / tau), where sigma are the singular values.
+
+        The shares of an instance sum to 1.
+        """
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
@@ -54,9 +57,9 @@ def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
 
 
 def mode_distances(first: Modes, second: Modes) -> Float[Tensor, "b K"]:
-    """Return the distance eps_k between the k-th modes of two instances, for every pair of instances and every k.
+    """Return the distance eps_k between mode k of instance i in `first` and mode k of instance i in `second` (b x K).
 
-    Instances are paired by position. The module docstring defines eps_k.
+    The module docstring defines eps_k.
     """
     signs = torch.where((first.left * second.left).sum(-2) < 0, -1.0, 1.0).to(first.sigma.dtype)
     turned = (first.left - signs.unsqueeze(-2) * second.left).square().sum(-2)

@@ -134,7 +134,7 @@ class BaselineCell:
 
     @property
     def title(self) -> str:
-        """Name, size or budget, and seed, as shown in the progress display."""
+        """Title for the progress display: the name, then the size (or the budget), then the seed."""
         size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         return f"{self.name}{size}-s{self.seed}"
 
@@ -266,7 +266,8 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    If a method sets `each_anchor`, it has one entry per modality, in which this modality is the anchor.
+    If a method sets `each_anchor`, it has one entry per modality. The loss of this entry compares only pairs that
+    contain this modality (the anchor).
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

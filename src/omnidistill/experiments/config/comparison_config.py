@@ -159,7 +159,10 @@ def load_comparison(
 
 
 def _resolve_benchmark(tree: dict[str, Any], where: str) -> None:
-    """Replace "{benchmark}" in the presets of all methods, and remove the key "benchmark"."""
+    """Replace the placeholder "{benchmark}" in the presets of all methods by the value of the key "benchmark".
+
+    The key is removed from the tree. If it is missing, its default value is used.
+    """
     benchmark, methods = tree.pop("benchmark", None), tree["methods"]
     if not isinstance(methods, list):
         return  # validation reports it

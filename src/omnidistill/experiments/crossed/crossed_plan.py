@@ -72,9 +72,9 @@ class PlannedCell:
     """A cell of a table. Its *work items* are the results that must be computed for it.
 
     Attributes:
-        part: name of the table.
-        source, recipe: row of the cell, see `Work`.
-        column: column of the cell.
+        part: the table that contains the cell: "table", "robustness" or "mismatch".
+        source, recipe: what the cell's table row trains on, and how (see `Work`).
+        column: name of the cell's column.
         model: the model.
         work: the work item whose recall the cell shows.
         control: the work item that trains on random rows of the same size instead of the set; None if there is none.
@@ -96,8 +96,9 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
     """Return all work items, in the order in which they run, and the cells that show their results.
 
     A work item is one result to compute: a distilled set, or the recall of a model. Linear models come before networks,
-    which take longest. In each of these two parts, matched pairs come before mismatched pairs. The references
-    (untrained models, and models trained on all rows) come before the sets.
+    which take longest. Within each of the two kinds, correctly paired training data come before data in which some
+    pairs are mismatched on purpose. The references (untrained models, and models trained on all rows) come before the
+    sets.
 
     Args:
         settings: settings of the crossed table.

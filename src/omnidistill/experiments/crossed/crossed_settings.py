@@ -191,12 +191,15 @@ def load_crossed(
         source: complete settings, or a TOML file; None uses the preset of the package.
         sets: names of the sets to include, or of their presets. Sets of random rows with the same sizes are also
             included. None includes all sets.
-        recipes, models, parts, seed: values that replace those of `source`; None uses the values of `source`.
+        recipes, models: names of the recipes and models to include; None uses those of `source`.
+        parts: parts of the table to compute: any of "table" (all combinations), "robustness" (changed recipes) and
+            "mismatch" (mismatched training pairs); None uses those of `source`.
+        seed: seed for all random numbers; None uses that of `source`.
         settings: individual settings. Keys that start with "distill." or "experts." apply to every set that has such a
             setting. All other keys are settings of the table.
 
     Raises:
-        InputError: a set, recipe, model or setting is unknown or invalid.
+        InputError: a set, recipe, model, part or setting is unknown or invalid.
     """
     where, tree = _source(source)
     for name, values in (("recipes", recipes), ("models", models), ("parts", parts)):

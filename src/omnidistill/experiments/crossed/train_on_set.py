@@ -142,7 +142,10 @@ def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
 def by_anchors(
     distilled: DistilledSet, start: Heads, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Compute heads by ridge regression to anchors, with a ridge that is chosen on validation."""
+    """Compute heads by ridge regression to anchors (targets that all modalities share), and choose the ridge.
+
+    The ridge is chosen on validation.
+    """
     recipe, heads = _best_anchor(distilled, start, width, validation, settings)
     return outputs_of_heads(heads), {"ridge": recipe.ridges[0]}
 

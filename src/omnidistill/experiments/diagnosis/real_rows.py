@@ -27,7 +27,7 @@ REAL_ROWS = ("initial", "nearest", "random")
 
 
 def check_real_rows(name: str) -> None:
-    """Raise InputError if `name` is not the name of an assignment."""
+    """Raise InputError unless `name` is one of `REAL_ROWS`, the ways to choose a real row for each synthetic row."""
     if name not in REAL_ROWS:
         raise InputError(
             f"{argument('real_rows', name)}: unknown choice of real rows; choose from "

@@ -63,7 +63,7 @@ class CostEstimate:
 
     @property
     def bytes(self) -> int:
-        """Size of the tensors that all stages leave on disk."""
+        """Size of the tensors that the command leaves on disk, in bytes."""
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:

@@ -50,8 +50,9 @@ class DryRunStore(MemoryStore):
 
     Attributes:
         shown: display that shows the progress to the user.
-        stages: estimated stages of the training of all experts.
-        spent: seconds that each training of a few experts took.
+        stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
+            choice is a stage of its own.
+        spent: seconds that the dry run itself spent, one number for each time that it trained a few experts.
     """
 
     shown: Progress = field(default_factory=SilentProgress)

@@ -97,7 +97,7 @@ def dataset(path: Path, verify: bool) -> Finding:
 
 
 def _parquet(path: Path) -> Finding | None:
-    """Describe a Parquet export; return None if the table is not an export."""
+    """Describe a Parquet file that `omnidistill export` wrote; return None for any other Parquet file."""
     parquet = require("pyarrow.parquet", "parquet")
     regular_file(path, follow_links=True)
     try:
@@ -118,7 +118,11 @@ def _parquet(path: Path) -> Finding | None:
 
 
 def _exported(path: Path, text: str) -> Facts:
-    """Return the facts in the metadata of an export. Raises InputError if the text is not the metadata of an export."""
+    """Return the facts in the metadata (`text`) of a file that `omnidistill export` wrote.
+
+    Raises:
+        InputError: the text is not metadata of such a file.
+    """
     try:
         meta: Mapping[str, Any] = parse_json(text)
         return {

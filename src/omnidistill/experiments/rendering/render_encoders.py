@@ -73,7 +73,7 @@ def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Ma
         raise InputError(
             f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a cosine similarity of only "
             f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder of the data as "
-            f"{_example(name)}, and the manifest from which they were encoded"
+            f"{_example(name)}, and the manifest from which the data were encoded"
         )
 
 

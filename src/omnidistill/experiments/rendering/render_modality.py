@@ -30,7 +30,7 @@ class RenderedModality:
 
 
 def require_canvas(encoder: Encoder, name: str, seconds: float) -> Canvas:
-    """Return the canvas of an encoder.
+    """Return the canvas of an encoder: the values that rendering optimises, such as the pixels of an image.
 
     Raises:
         InputError: the encoder has no gradients with respect to its input.

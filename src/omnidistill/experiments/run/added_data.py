@@ -40,8 +40,8 @@ def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, in
     where = argument("add_to")
     if not config.joint:
         raise InputError(
-            f"{where}: data can only be added to one set for all modalities, but 'joint = false' distils one set per "
-            "pair of modalities; use 'joint = true'"
+            f"{where}: data can only be added to a set that covers all modalities, but 'joint = false' distils one set "
+            "per pair of modalities; use 'joint = true'"
         )
     spec = config.distill.spec(widths)
     if (spec.recipe.kind, spec.objective) != (earlier.recipe.kind, earlier.objective):

@@ -200,7 +200,7 @@ class Run:
             folder.rmdir()
 
     def _pair_folders(self) -> list[Path]:
-        """Return the folders of the pairs; empty for a joint run."""
+        """Return the run folder of each pair of modalities; empty if the run has one set for all modalities."""
         if self.config.joint:
             return []
         return [pair_folder(self.folder, pair) for pair in combinations(self.modalities, 2)]

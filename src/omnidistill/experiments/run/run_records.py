@@ -27,7 +27,7 @@ class StageSeconds(JsonContent):
 
     @classmethod
     def read(cls, folder: Path) -> StageSeconds:
-        """Read the file in a run folder. If there is no file, no stage has a time.
+        """Read timings.json in a run folder: the seconds of each stage. Without this file, all times are None.
 
         Raises:
             InputError: the file is damaged.
@@ -49,7 +49,7 @@ class RankFloor(JsonContent):
 
     @classmethod
     def read(cls, folder: Path, modalities: Collection[str]) -> Mapping[str, float] | None:
-        """Return the rank floor in a run folder; None if the run has none.
+        """Read the rank floor of a run, a lower bound on its matching loss, from floor.json; None if the run has none.
 
         Args:
             folder: the run folder.

@@ -254,7 +254,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 
 
 class _Chosen(JsonContent):
-    """Content of chosen.json: how experts are trained, and the inputs of this choice."""
+    """Content of chosen.json: the step size and number of epochs chosen for experts, and the inputs of the choice."""
 
     remedy: ClassVar[str] = "delete this file to choose again"
 

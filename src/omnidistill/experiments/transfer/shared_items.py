@@ -22,7 +22,7 @@ def require_modalities(data: FeatureSet, modalities: Sequence[str]) -> FeatureSe
     for name in modalities:
         if name not in data.features:
             raise InputError(
-                f"{named(data)}: has no modality {name!r}, but the set of the run has; pass data that contain all "
+                f"{named(data)}: has no modality {name!r}, which the set of the run needs; pass data that contain all "
                 f"modalities of the set (found {', '.join(data.modalities)})"
             )
     if data.pairing is not None:

@@ -1,8 +1,9 @@
 """The rows of a transfer table: ways to use a distilled set with a new encoder, direct distillation, and baselines.
 
-A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. A
-row of the table has *units*, which are trained heads. Options and direct distillation have one unit per run, baselines
-one per training run. This module uses only training and validation rows.
+A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. The
+distilled set comes from a finished run; several runs, such as runs with different seeds, can be compared at once. For
+options and direct distillation, a row of the table contains one result (trained heads) per run. For baselines, it
+contains the heads of all training repetitions. This module uses only training and validation rows.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ class TableRow:
 
     Attributes:
         name: name of the row.
-        units: trained heads, one unit per run; see the module docstring.
+        units: trained heads, one element per distillation run. Most baselines have a single element, which contains the
+            heads of all training repetitions.
         bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None if
             heads are used unchanged.
         needs: which items must be encoded by the new encoder.
-        seconds: mean time per unit.
-        settings: for every unit, the settings that were chosen on validation.
+        seconds: mean time for one distillation run or training repetition.
+        settings: for every element of `units`, the settings that were chosen on validation.
     """
 
     name: str

@@ -237,7 +237,10 @@ def _tensors_named(folder: Path, kind: str) -> str | None:
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete tensor files that manifest.json does not list: replaced files, and files that a killed writer left."""
+    """Delete all tensor files in a folder except `keep`, the one that manifest.json lists.
+
+    The others were replaced, or were left by a killed writer.
+    """
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(TENSORS, name) and name != keep:

@@ -120,7 +120,7 @@ def temp_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the `with` block. If it fails, remove the empty new folders."""
+    """Create `folder` and its parents before the `with` block. If the block fails, remove the new folders if empty."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:

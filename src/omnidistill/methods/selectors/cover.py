@@ -30,10 +30,11 @@ _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return the indices of rows that cover all rows, selected greedily and spread evenly over the groups.
+    """Return the indices of rows that cover all rows, spread evenly over the groups.
 
-    If the gains of several rows differ only by rounding (two mutually nearest rows often have the same gain), the row
-    with the highest total similarity to all rows is selected.
+    The coverage is the sum, over all rows, of the similarity to the most similar selected row. Rows are selected
+    greedily: the next row is the one that increases the coverage most. If several rows increase it equally up to
+    rounding, the one with the highest total similarity to all rows is selected.
 
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 

@@ -15,7 +15,8 @@ and let o be the elementwise product. Then
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
+    y = U (gamma o U^T h)                                           first-order perturbation of a
+    gamma_1 = -1 / (2 lambda_1),   gamma_k = 1 / (lambda_1 - lambda_k) for k >= 2          see `Spectrum.weight_rates`
 
 With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs Y, and B = C + y a^T + a y^T,
 
@@ -29,7 +30,7 @@ The paper also tests these variants:
     single mode       L_mod = -mean sigma_1
     rank-2 proxy      s_ij = sum_{k <= 2} v_k^i . v_k^j         our interpretation, because the paper prints no formula
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
-    no SVD            a fixed basis instead of U, with the same graph (table 7; see `models.fixed_modes`)
+    no SVD            a fixed basis instead of U; all other steps stay the same (table 7; see `models.fixed_modes`)
 
 With the basis "identity", all sigma_k are equal, so no mode is the first one. All M modes then form the proxy:
 s_ij = (1/M) sum_k v_k^i . v_k^j, the mean of the similarities within the modalities.

@@ -51,7 +51,10 @@ class RowStorage(Storage):
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with a fixed number of views per row, computed from `num_stored` if `views` is "auto"."""
+        """Return the storage with a fixed number of views (training rows per stored row).
+
+        If the setting `views` is "auto", the number is computed from the number of stored rows.
+        """
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))

@@ -61,7 +61,8 @@ def covmatch_rows(
         moments: moments of the data.
         size: number of rows N, at least 2.
         rho: scale of the cross-covariances, above 0.
-        rotation: how to choose the frame Q, see `rows_of_factors`.
+        rotation: selects one of the many solutions: "random", "eye", or real rows {modality: N x p_m} to which the
+            synthetic rows should be close. See `rows_of_factors`.
         generator: used only if the rotation is "random".
         factors: the result of `covmatch_factors(moments, size)`, if it is already known.
         dtype: dtype of the rows.

@@ -43,12 +43,13 @@ def place_rows(
         means: means mu_m (p_m).
         spread: factors F_m (p_m x (N-1)).
         scale: scale c of the factors.
-        rotation: how to choose the frame Q.
-        generator: used only if the rotation is "random".
+        rotation: selects the matrix Q with orthonormal columns: "random", "eye", or real rows {modality: N x p_m} to
+            which the rows X_m should be close.
+        generator: used only if `rotation` is "random".
         dtype: dtype of the rows.
 
     Raises:
-        InputError: the rotation is given as real rows, and a modality is missing or has the wrong shape.
+        InputError: `rotation` contains real rows, and a modality is missing or has the wrong shape.
     """
     frame = _frame(spread, rotation, generator)
     return {name: (means[name] + scale * (frame @ block.mT)).to(dtype) for name, block in spread.items()}

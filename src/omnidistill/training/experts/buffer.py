@@ -6,10 +6,10 @@
 
 W_s are the heads after epoch s. The key identifies the settings and inputs of the training (`experts.expert_key`). The
 squared norms ||W_s - W_t||^2 are the denominators of the matching loss. The spectra are singular values of the first
-expert's updates, from which the rank floor is computed. Norms and spectra are stored so that they are computed only
-once. The file of an epoch is memory-mapped only while its heads are in use, so memory never has to hold all
-trajectories. Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ
-between them. After the last epoch of an expert, its heads stay constant.
+expert's updates. From them, a lower bound on the matching loss is computed (the rank floor). Norms and spectra are
+stored so that they are computed only once. The file of an epoch is memory-mapped only while its heads are in use, so
+memory never has to hold all trajectories. Experts can start from different initial heads (`experts.starts`), and the
+number of epochs can differ between them. After the last epoch of an expert, its heads stay constant.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class ExpertKey:
     identity: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as JSON values."""
+        """Return the key of the expert buffer (its settings, seed and inputs) as JSON values."""
         return {
             "config": dict(self.config),
             "starts": [asdict(start) for start in self.starts],

@@ -51,7 +51,7 @@ class Endpoint(Protocol):
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality."""
+        """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality."""
         ...
 
 
@@ -109,10 +109,10 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality.
+        """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality.
 
-        It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with D = W_0 - W* and K = X X^T. A are the coefficients of
-        the rows X. With weight decay, D + (c - 1) W_0 replaces D.
+        The trained head is W_T = c W_0 + A^T X, with the initial head W_0, the rows X and their coefficients A. Without
+        weight decay, c = 1. With D = c W_0 - W* and K = X X^T, the distance is ||D||^2 + 2 <A, X D^T> + <A, K A>.
         """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])

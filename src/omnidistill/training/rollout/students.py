@@ -30,7 +30,10 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """Return the random generator for the mini-batches of a recipe that fixes them, so that all students share them."""
+    """Return the random generator that draws the mini-batches if all students use the same ones.
+
+    The seed is then part of the training recipe of the set, so it does not depend on the student.
+    """
     return Streams(seed)["recipe/batches"]
 
 
