@@ -90,11 +90,13 @@ class Media:
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
     """Return one list per instance (description of a synthetic row): [number, initial item, agrees, traces].
 
-        initial item    number of the item on the page; -1 if there is none
+        initial item    the item from which the row was initialised; -1 if there is none
         agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
-        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...], with the numbers of
-                        the nearest items and their cosine similarities to the row
+        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...], with the nearest
+                        items and their cosine similarities to the row
         move            [cosine similarity, distance] between the row and its initial row; None if there is none
+
+    An item is given by its number on the page.
     """
     return [
         [
