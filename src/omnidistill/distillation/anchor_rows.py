@@ -78,11 +78,12 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, whose heads keep their share in stacked heads. `self` must have no cutoff.
+        """Return a copy with this cutoff, the position from which head outputs are scaled down.
 
-        The cutoff scales output i of the heads by w_i. To stack heads on initial heads, their outputs are divided by
-        the mean length of the outputs on the rows. The cutoff multiplies this mean by mean(w), but the root mean square
-        of the outputs by the root mean square of w, which is larger. The copy has a smaller `weight` to compensate.
+        `self` must have no cutoff. If the heads are combined with initial heads, their outputs are first divided by
+        their mean length on the rows. With a cutoff, output i is multiplied by a factor w_i. The mean length is then
+        multiplied by mean(w), but the root mean square of the outputs by the root mean square of w, which is larger.
+        After the division, the outputs would therefore count more. The copy has a smaller `weight` to compensate.
         """
         if cutoff is None:
             return self

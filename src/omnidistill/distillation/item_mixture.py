@@ -51,7 +51,9 @@ _WEIGHTS = "weights"
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixing matrix A and the ids of its items.
+    """A mixing matrix A, which defines synthetic rows as mixtures of real items, and the ids of these items.
+
+    Row i of A contains the weights of the items in synthetic row i.
 
     Attributes:
         stored: values of A in the form in which `storage` stores them.

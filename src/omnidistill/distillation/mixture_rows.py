@@ -91,9 +91,11 @@ class MixtureRows(LearnableHeads):
         items: tuple[int, int] | None,
         storages: tuple[Storage, Storage],
     ) -> MixtureRows:
-        """Return the initial mixing matrix of the module docstring; each row has the root mean square `FIRST_SIZE`.
+        """Return the initial mixing matrix A, which defines synthetic rows as mixtures of items.
 
-        If there are more rows than directions that the modalities share, the surplus rows are zero and stay zero.
+        The module docstring describes how it is computed. Each row of A is scaled to the root mean square `FIRST_SIZE`.
+        If there are more rows than canonical directions of the modalities (CCA), the surplus rows are zero and stay
+        zero.
 
         Args:
             moments: moments of the training rows.

@@ -116,8 +116,9 @@ def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> 
     """Return the mean of `a` minus the mean of `b` with its confidence interval, for each cut-off.
 
     Args:
-        a: hits of one method, with one unit per set (see `mean_unit`) or per independent run.
-        b: hits of another method on the same queries. It may have another number of units.
+        a: hits of one method, with one entry per independent run or per set. The entry of a set is the average over its
+            students (see `mean_unit`).
+        b: hits of another method on the same queries. The number of runs or sets may differ.
         groups: group of each query.
         level: confidence level, in (0, 1).
 

@@ -189,9 +189,10 @@ def evaluate(
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
-    """Measure how well attacks tell the training rows of a set from test rows.
+    """Measure how well attacks distinguish the training rows of a set from test rows.
 
-    The attacker uses heads trained on the set: without the initial heads if the recipe permits it, otherwise with them.
+    The attacker uses heads that are trained on the set. If the recipe of the set can train heads without initial heads,
+    the attacker uses none.
     """
     attacked = {
         "loss": rows.get("distilled_alone", rows["distilled"]),

@@ -208,7 +208,8 @@ class AnchorMethod(Method):
 
         Args:
             rows: the initial rows.
-            cutoffs: candidate cutoffs, as shares of the number of rows; None: all outputs count alike.
+            cutoffs: candidates for the position from which head outputs are scaled down, as fractions of the number of
+                rows. None scales no output.
             task: the data and heads.
         """
         candidates = [

@@ -5,6 +5,8 @@
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
     distill.storage.views                       the number of views per stored row that gives about 256 training rows
 
+Views are the training rows that are derived from one stored row; they differ only in the signs of some values.
+
 Experts that start from other initial heads can have a different step size and number of epochs. The reason then states
 these values as well. `num_expert_epochs` stays unset in the settings that are stored with a set, because it can differ
 between experts.

@@ -45,11 +45,13 @@ def stream_bytes(num_numbers: int, bits: float) -> int:
 
 
 def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"], Int32[Tensor, " t"]]:
-    """Encode integers. Return the code, padded with zeros to `stream_bytes` bytes, and the table, both on the CPU.
+    """Encode integers. Return the code and the frequency table that decoding needs, both on the CPU.
+
+    The code is padded with zeros to the size that `stream_bytes` returns.
 
     Args:
-        levels: the integers, in [-31, 31]. Their `ideal_bits` must not exceed `bits` times their number.
-        bits: average bits per number.
+        levels: the integers, in [-31, 31]. `ideal_bits(levels)` must not exceed `bits` times the number of integers.
+        bits: average number of bits per integer.
     """
     numbers = levels.detach().cpu().numpy().astype(np.int32).ravel()
     counts = np.bincount(np.abs(numbers), minlength=LARGEST + 1)

@@ -31,15 +31,22 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the coefficients a = u_k / sigma_k of the k-th right singular vector, v_k = sum_m a_m z_m."""
+        """Return the weights a_m of the embeddings z_m in the k-th right singular vector, v_k = sum_m a_m z_m.
+
+        The singular vectors are those of the matrix Z with the rows z_m. From Z = sum_k sigma_k u_k v_k^T follows
+        a = u_k / sigma_k. The argument `mode` is k, counted from 0.
+        """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of a = u_k / sigma_k if the Gram matrix G changes by dG.
+        """Return the factors gamma in the first-order change of the weights a = u_k / sigma_k (see `weights`).
+
+        If the Gram matrix G = U diag(lambda) U^T changes by dG, the weights change by
 
             da = U (gamma o (U^T dG u_k)) / sigma_k,  gamma_l = 1 / (lambda_k - lambda_l),  gamma_k = -1 / (2 lambda_k)
 
-        Here o is the elementwise product. gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
+        Here u_k is column k of U, sigma_k^2 = lambda_k, l is any index other than k, and o is the elementwise product.
+        gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
         """
         own = -0.5 / self.sigma[..., mode : mode + 1].square()
         before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]

@@ -83,9 +83,9 @@ class ComparisonCells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block of table rows per group.
+        """Return one block of table rows per group. A group consists of the table rows with the same size or budget.
 
-        If groups are budgets, the label of a method contains its number of rows.
+        With budgets in bytes, the label of a method contains the number of rows of its set.
 
         Args:
             build: function that returns the cells after the label of a row.

@@ -137,7 +137,7 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the best method in the group at a recall level.
+        """Return the difference to the best method with the same size or budget, at a recall level such as "R@1".
 
         Return None for the best method itself and for baselines.
         """

@@ -78,7 +78,7 @@ class TransferContent(JsonContent):
         method: method of the runs.
         size: number of rows of the set.
         seeds: seeds of the runs.
-        recipe: the training recipe of all rows, "anchor" or "sgd".
+        recipe: how heads are trained for all rows of the tables, "anchor" or "sgd".
         targets: one table per new encoder.
     """
 

@@ -19,11 +19,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A finished unit of work.
+    """A finished unit of work: a unit for which the engine has called the task (a function).
 
     Attributes:
-        number: index of the unit in the sequence passed to `run`.
-        result: function that returns the task's return value, or raises the exception that the task raised.
+        number: index of the unit in the sequence passed to `Engine.run`.
+        result: function that returns what the task returned for this unit, or raises the exception that the task
+            raised.
     """
 
     number: int

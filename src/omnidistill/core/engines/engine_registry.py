@@ -27,7 +27,7 @@ class EngineFactory(Protocol):
 
         Args:
             address: text after the colon in `--engine NAME:ADDRESS`; None if there is no colon.
-            device: device that the units compute on: "cpu", "cuda" or "cuda:N".
+            device: device on which the engine computes the units of work: "cpu", "cuda" or "cuda:N".
 
         Raises:
             InputError: the engine cannot use the address or the device.

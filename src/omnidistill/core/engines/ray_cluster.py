@@ -1,4 +1,4 @@
-"""The Ray engine: every unit becomes a task on a Ray cluster, which runs it where enough CPUs and GPUs are free.
+"""The Ray engine: each unit of work becomes a task of a Ray cluster, which runs it where CPUs and GPUs are free.
 
 A task uses the same number of threads as this process, because the rounding of a matrix product depends on this number.
 A task reserves one CPU per thread. It runs in the working directory of this process, so that relative paths keep their
@@ -36,7 +36,7 @@ _SECONDS_TO_END = 30.0  # time that interrupted units have to save their state
 
 
 class WorkerDiedError(OmnidistillError):
-    """A unit was given to several worker processes, and each of them died."""
+    """A unit of work was given to several worker processes, and each of them died."""
 
 
 @engines.register("ray")

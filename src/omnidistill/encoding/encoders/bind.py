@@ -115,7 +115,10 @@ class BindTower(Lazy):
         return self.features(batch).cpu()
 
     def features(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the features of `encode`, with gradients. If views of an item would be equal, one view is enough."""
+        """Return the features of `encode`, with gradients.
+
+        If all views of an item are identical, the batch may contain only one of them.
+        """
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().view(*batch.shape[:2], -1)
 

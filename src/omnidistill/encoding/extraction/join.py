@@ -63,7 +63,7 @@ def join(out: Path) -> RawFeatures:
 
 
 def open_rows(out: Path) -> RawRows:
-    """Return the same features as `join`, but read rows from the shards only when they are needed.
+    """Return the features that `encode` wrote to `out`, like `join`, but read rows only when they are needed.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.

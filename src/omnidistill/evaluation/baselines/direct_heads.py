@@ -13,8 +13,8 @@ learning rate, whereas the method "anchor" uses a single learning rate.
 V_m starts as the ridge CCA head in its canonical basis, scaled so that its entries have a root mean square of 1. The
 scale of a head does not change cosine similarities, and the learning rates of the method suit this scale. In J_m, the
 outputs of both heads are divided by their mean length. The method measures this length on the synthetic rows, and this
-baseline on a fixed sample of training rows. The heads have no biases, but if the features are not centred, the size in
-bytes includes biases.
+baseline on a fixed sample of training rows. The heads are learned without biases. If the features are not centred, the
+size in bytes nevertheless includes one bias vector per head, as for the baselines that store CCA heads.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ class DirectMatrices(LearnableHeads):
             rank: output width of the heads.
             ridge: regularisation of CCA.
             storage: how the heads are rounded and stored.
-            rows: training rows on which the mean output length of the heads is measured before they are stacked. The
-                heads are created on the device of these rows.
+            rows: training rows on which the mean output length of the heads is measured. The outputs are divided by
+                this length before they are concatenated with the outputs of the initial heads. The heads are created on
+                the device of the rows.
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}

@@ -70,6 +70,9 @@ def cca_candidates(
 ) -> Iterator[tuple[Heads, dict[str, Float[Tensor, " _"]], dict[str, Json]]]:
     """Yield ridge CCA heads (rank x p_m), their biases (rank) and their settings, for every row pairing and ridge.
 
+    There are two row pairings. To compute the cross-covariances, a row of one modality is paired either with all rows
+    of its group in the other modality, or only with the same row.
+
     Args:
         train: all training rows.
         rank: output width of the heads.

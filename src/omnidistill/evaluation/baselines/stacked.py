@@ -61,7 +61,10 @@ class Stacked(Baseline):
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Stack the heads with each weight, and return the stacked heads with the highest validation score."""
+        """Stack the heads of the other baseline on the initial heads, i.e. concatenate the outputs of both.
+
+        Of the candidate weights for the other baseline, use the one with the highest validation score.
+        """
         started_at, upper, start = time.monotonic(), setting.fitted[self.upper], setting.start
         features, validation = setting.data.train.features, setting.data.validation
         lower = _scaled(start, mean_output_norms(start, features))

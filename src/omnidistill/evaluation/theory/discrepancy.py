@@ -70,7 +70,10 @@ class Batch:
         features: Mapping[str, Float[Tensor, "b _"]],
         targets: Float[Tensor, "b b"],
     ) -> Batch:
-        """Compute the embeddings, modes and gradients of a batch from its features and target similarities."""
+        """Compute the embeddings of a batch, their modes (singular values and vectors), and the gradients of the loss.
+
+        Everything is computed from the features and target similarities of the batch.
+        """
         outputs = stack(project(heads, features))
         unit, norms = normalise(outputs)
         embeddings = unit.transpose(0, 1).contiguous()

@@ -1,5 +1,6 @@
 """Measure the quantities in the theory of HoPA on two students, one trained on synthetic and one on real rows.
 
+The modes of a row are the singular values and vectors of the matrix of its embeddings, with one embedding per modality.
 The result contains one record per step, the bounds on the distance between the students, and the modes of all rows. It
 also contains the size of the gradient in each mode, for several objectives.
 """

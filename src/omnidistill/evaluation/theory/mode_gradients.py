@@ -72,6 +72,8 @@ def mode_gradients(
 ) -> ModeGradients:
     """Return the gradient with respect to the embeddings, decomposed by mode.
 
+    The modes of an instance are the singular values and vectors of the matrix Z_i of its embeddings.
+
     Args:
         objective: the loss, as a function of embeddings (`Objective.embedding_loss`).
         embeddings: unit embeddings of the batch, one matrix Z_i per instance.

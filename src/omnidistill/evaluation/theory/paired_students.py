@@ -98,6 +98,9 @@ class PairedStudents:
     def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
         """Return the modes of every synthetic row and of the real row that is paired with it.
 
+        The modes of a row are the singular values and vectors of the matrix of its embeddings, with one embedding per
+        modality.
+
         Args:
             heads: heads that embed both kinds of rows.
             ids: ids of the real rows, one per synthetic row.

@@ -30,7 +30,7 @@ class Stage:
     about: bool = False
 
     def line(self, width: int) -> str:
-        """Return one line of a table: the name of the stage (padded to `width`), its steps, duration and size."""
+        """Return a table line for this stage of a command: its name (padded to `width`), steps, duration and size."""
         unit = re.sub(r"s\b", "", self.unit, count=1) if self.steps == 1 else self.unit
         steps = f"{'about ' if self.about else ''}{self.steps:,} {unit}" if unit else ""
         return f"{self.name:{width}}  {steps:>28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}"

@@ -55,7 +55,8 @@ class Kit:
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
-        size: number of rows N.
+        size: number N of learned rows. A row is a pair of an old and a new vector. Both maps are computed from the rows
+            by ridge regression.
         storage: number format in which the rows are stored.
         stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.

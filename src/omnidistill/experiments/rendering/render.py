@@ -147,7 +147,7 @@ class _Job:
     def optimised(
         self, name: str, encoder: Encoder, folder: Path, settings: InversionSettings, seed: int, advance: object
     ) -> RenderedModality:
-        """Optimise media of one modality through its encoder."""
+        """Optimise media of one modality so that the encoder maps them close to the rows of the set."""
         rows = self._nearest_rows(name)
         return render_modality(
             encoder,

@@ -1,4 +1,7 @@
-"""Two small JSON files of a run folder: the time of each stage, and the rank floor. They are checked when read."""
+"""Two small JSON files of a run folder: the time of each stage of the run, and the rank floor.
+
+The rank floor is a lower bound on the matching loss. The files are checked when they are read.
+"""
 
 from __future__ import annotations
 

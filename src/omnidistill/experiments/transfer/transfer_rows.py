@@ -69,8 +69,9 @@ class Target:
         start: initial heads of the new encoder.
         settings: what to compare.
         missing: what to do about training items that `data` lack: "error" or "drop".
-        rendered: folder with the features of rendered media, or None.
-        folder: folder in which directly distilled sets are stored; None keeps them in memory.
+        rendered: folder with the new encoder's features of media that were rendered from the sets; None if there are
+            none.
+        folder: folder for the sets that are distilled from features of the new encoder; None keeps them in memory.
         progress: advances by one after every row.
     """
 

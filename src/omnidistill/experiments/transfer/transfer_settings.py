@@ -1,6 +1,6 @@
 """Settings of `transfer`, which compares ways to use a distilled set with a new encoder.
 
-They name these ways, and list candidate values for their settings.
+The settings select the ways to compare, and list the values that are tried on validation.
 """
 
 from __future__ import annotations

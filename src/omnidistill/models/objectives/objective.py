@@ -37,10 +37,10 @@ class Objective(Component):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return L as a function of the embeddings Z, without normalising them, so that dL/dZ has radial components.
+        """Return the loss L as a function of the embeddings Z. For unit embeddings, the result equals `value`.
 
-        For unit embeddings, the result equals `value`. The default implementation calls `value`, which normalises Z, so
-        its gradient with respect to Z has no radial components.
+        Subclasses should override this method and compute L without normalising Z. The gradient dL/dZ then has radial
+        components. The default implementation calls `value`, which normalises Z, so its gradient has none.
         """
         return self.value(embeddings, targets)
 

@@ -103,7 +103,11 @@ def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tenso
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return the symmetric matrix E, whose blocks are the derivatives e of all pairs of modalities."""
+    """Return the symmetric matrix E of loss derivatives, with one block (b x b) per ordered pair of modalities.
+
+    `pair_errors` contains the derivatives with respect to the cosine similarities of each pair. `left` and `right`
+    contain the indices of the first and the second modality of each pair.
+    """
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)

@@ -34,5 +34,8 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, because all views of a row share one group number."""
+        """Return the number of rows that have their own group number: the number of stored rows.
+
+        All training rows that are derived from one stored row (its views) share its group number.
+        """
         return num_stored

@@ -65,10 +65,10 @@ class CodedStorage(Storage):
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the coded integers, their table and the quantisation steps of the rows, for every modality NAME.
+        """Return the tensors "NAME/code", "NAME/table" and "NAME/step" for every modality NAME.
 
-        The tensors are called "NAME/code", "NAME/table" and "NAME/step". The module `models.entropy_coding` defines the
-        first two.
+        They contain the entropy-coded integers, the frequency table of the code, and the quantisation steps of the
+        rows. The module `models.entropy_coding` defines the code and the table.
         """
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():

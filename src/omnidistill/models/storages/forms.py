@@ -155,7 +155,10 @@ class Views:
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:
-        """Return the sign patterns for a modality, on the CPU. The first pattern is all ones."""
+        """Return the V patterns of +1 and -1 for a modality, on the CPU. The first pattern is all ones.
+
+        A view of a stored row is the elementwise product of the row and one pattern.
+        """
         shape = self.num_views - 1, width
         drawn = torch.randint(2, shape, generator=Streams(self.seed)[f"views/{name}"], device="cpu")
         return torch.cat([torch.ones(1, width, device="cpu"), 2.0 * drawn - 1])

@@ -22,7 +22,10 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits). Sign views can give more rows to train on."""
+    """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits).
+
+    The setting `views` can multiply the number of rows to train on: every stored row is also used with flipped signs.
+    """
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per stored number. 32 and 16 mean floats. With fewer bits, numbers are quantised to integers with one step

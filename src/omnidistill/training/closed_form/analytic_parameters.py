@@ -76,15 +76,17 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data with N - 1 factors.
+    """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data.
 
-    The means of the rows are those of the data.
+    The module docstring defines the analytic parameters. Their best approximation by N - 1 factors is used, i.e. by
+    products B_m B_n^T of matrices with N - 1 columns. The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.
-        size: number of rows N. It must be from 2 to 1 + the smallest p_m, because B_m must have a left inverse.
+        size: number of rows N. It must be from 2 to 1 + the smallest p_m, so that the p_m x (N - 1) matrix B_m has a
+            left inverse.
         ridge: see `apm_factors`.
-        rotation: how to choose the frame Q, see `rows_of_factors`.
+        rotation: how to rotate the rows; see `rows_of_factors`.
         generator: used only if the rotation is "random".
         norm: see `apm_factors`.
         factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, if it is already known.

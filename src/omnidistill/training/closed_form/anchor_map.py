@@ -69,12 +69,14 @@ def anchor_maps(
     ridges: Sequence[float] | Float[Tensor, " M"],
     cutoff: float | None = None,
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads of all modalities by ridge regression to the anchors, equation (1) of the module docstring.
+    """Return the heads of all modalities by ridge regression to anchors, equation (1) of the module docstring.
+
+    The anchor of row i is the target of this row in every modality: the i-th unit vector, times a length.
 
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
-        cutoff: the cutoff k of the lengths of the anchors; None: all have length 1.
+        cutoff: index at which an anchor has length 1/2; later anchors are shorter. None: all anchors have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.

@@ -25,9 +25,10 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank) and the residuals of B, where B = factor(K, rank).
+    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), the transposed heads W_m of the module docstring.
 
-    The module docstring defines S_m(eps) and K.
+    Here S_m(eps) is the covariance with a ridge, and B are the common factors of the whitened cross-covariances K_mn.
+    The residuals of the result are those of B: the squared errors of B_m B_n^T as approximations of K_mn.
 
     Args:
         moments: moments of the data.

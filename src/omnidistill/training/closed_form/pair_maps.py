@@ -74,7 +74,11 @@ class PairMoments:
         return PairMoments(_product(source, target), values.clamp(min=0), vectors)
 
     def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
-        """Return the ridge regression from source to target. `ridge` > 0 is relative to the mean of `values`."""
+        """Return the ridge regression from source vectors X to target vectors.
+
+        Args:
+            ridge: regularisation strength above 0, relative to the mean eigenvalue of X^T X.
+        """
         penalty = ridge * self.values.mean()
         matrix: Tensor = self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
         return matrix

@@ -104,12 +104,12 @@ class BlockTraining:
         return self.rows()
 
     def folder(self, runs: slice) -> Path:
-        """Return the folder for the snapshots of the block that contains these runs."""
+        """Return the folder for the snapshots of these runs, which are trained together as one block."""
         assert self.buffer is not None  # without a folder, no other process trains single blocks
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train the block that contains these runs, and store its snapshots.
+        """Train these runs together as one block, and store their snapshots.
 
         Raises:
             NotFiniteError: the training diverged.

@@ -70,7 +70,7 @@ class Anchor(Recipe):
         return heads_of_rows(data.rows, self.ridges, width, self.cutoff)
 
     def lengths(self, num_rows: int) -> Float64[Tensor, " N"]:
-        """Return the lengths of the anchors of N rows, in the order of the rows."""
+        """Return the lengths of the anchors (regression targets) of N rows, in the order of the rows."""
         return anchor_lengths(num_rows, self.cutoff)
 
     @torch.no_grad()
@@ -110,7 +110,10 @@ class Anchor(Recipe):
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already ignores them."""
+        """Return a copy of the recipe that ignores the user's own heads; None if this recipe already ignores them.
+
+        In the copy, the heads that are computed from the set have the weight 1.
+        """
         return self.evolve(weight=1.0) if self.uses_start else None
 
     @property
@@ -128,7 +131,7 @@ def heads_of_rows(
     width: int | None = None,
     cutoff: float | None = None,
 ) -> Heads:
-    """Return the closed-form heads of the rows, with the device and dtype of the rows.
+    """Return the heads that the recipe "anchor" computes from the rows, with the device and dtype of the rows.
 
     The heads are computed in float64 and then converted.
 
@@ -136,8 +139,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: index of the output whose anchor has length 1/2; later outputs count less. None: all outputs count
-            alike.
+        cutoff: index of the output that is multiplied by 1/2; later outputs are multiplied by less. None: all outputs
+            count alike.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
