@@ -80,10 +80,10 @@ class AnchorRows(LearnableHeads):
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
         """Return a copy with this cutoff, the position from which head outputs are scaled down.
 
-        `self` must have no cutoff. If the heads are combined with initial heads, their outputs are first divided by
-        their mean length on the rows. With a cutoff, output i is multiplied by a factor w_i. The mean length is then
-        multiplied by mean(w), but the root mean square of the outputs by the root mean square of w, which is larger.
-        After the division, the outputs would therefore count more. The copy has a smaller `weight` to compensate.
+        `self` must have no cutoff. The cutoff multiplies output i of the heads by a factor w_i. When the heads are
+        combined with initial heads, each part is first scaled so that its outputs on the rows have a mean length of 1.
+        This scaling makes up for the mean of w. The root mean square of w, however, is larger than its mean, so the
+        scaled outputs become larger overall. The copy has a smaller `weight` to compensate for this.
         """
         if cutoff is None:
             return self
@@ -92,7 +92,7 @@ class AnchorRows(LearnableHeads):
         return replace(self, cutoff=cutoff, logit=self.logit + shift)
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and logit of the head weight."""
+        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and the logit of `weight`."""
         return [*self.latent.values(), self.log_ridges, self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:

@@ -62,7 +62,8 @@ class LearnableHeads(ABC):
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
         """Return rows {modality: N x p_m} and the learned heads {modality: k x p_m}.
 
-        When `stack_on` concatenates learned and initial heads, it scales both by their outputs on these N rows.
+        The rows are needed when learned and initial heads are combined: `stack_on` first scales each head so that its
+        outputs on these N rows have a mean length of 1.
         """
 
     @abstractmethod
@@ -101,7 +102,11 @@ class Learning(Generic[L]):
     """
 
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
-        """Prepare the first step. `start` contains the initial heads, which are not used if `start_share` is 0."""
+        """Prepare the first step.
+
+        `start` contains the initial heads. They are used only if `settings.start_share`, the weight of the loss of
+        stacked heads (learned and initial heads with concatenated outputs), is above 0.
+        """
         self.learned: L = first.detached()
         self._train, self._settings = train, settings
         leaves = self.learned.leaves()
@@ -130,7 +135,7 @@ class Learning(Generic[L]):
         return float(loss.detach())
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[L, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned tensors and the real rows of a batch. Augmentation overrides this method."""
+        """Return the learned tensors and the real rows of a batch. A subclass can override this to augment both."""
         return self.learned, {name: x[indices] for name, x in self._train.features.items()}
 
     def _targets(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b b"]:

@@ -2,22 +2,24 @@
 
     X_m(A) = normalise(A F_m)          F_m: features of the items in modality m
 
-Heads W_m(A) are computed by ridge regression from the rows X_m(A) to anchors, which are targets that all modalities
-share. A is learned by gradients through this regression, as in `head_learning`. The initial A is computed from ridge
-CCA heads in their canonical basis: the value of row i and item j is output i of these heads for item j, summed over the
-modalities.
+A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
+all modalities share) gives heads W_m(A). A is learned by gradients through this regression, as in `head_learning`. The
+initial A is computed from ridge CCA heads in their canonical basis: A_ij is output i of these heads for item j, summed
+over the modalities.
 
-The heads must be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder. It changes both the items and the real rows of the batch: component j of their principal components becomes
+The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
+encoder: it changes the features of the items, and the features of the real rows in the batch. Let x_l be principal
+component l of the features of a modality, and s_l its standard deviation. The iteration replaces x_l by
 
-    x_j -> c s_j^(a - 1) x_j + noise       a ~ U(low, high),   s_j = standard deviation of component j
+    v s_l^(a - 1) x_l + noise       a ~ U(low, high)
 
-The factor c restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
+The factor v restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
 because the regression depends only on inner products.
 
-If rows have k items, learning chooses these among candidates: the items with the largest absolute values in each row of
-the initial A. Values outside the k largest count as zero, but their gradient is computed as if they did not
-(straight-through estimator), so they can grow and replace others.
+A can be sparse: each synthetic row then mixes only k items. Learning chooses them among c candidates, the items with
+the largest absolute values in the same row of the initial A. Only the k candidates with the largest absolute values are
+used; the others count as zero. Unused candidates still receive gradients (straight-through estimator), so they can grow
+and replace others.
 
 Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
 """
@@ -52,7 +54,7 @@ faster, relative to their size, than the ridges, which have the same learning ra
 
 _CHUNK_ROWS = 2**16
 _NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
-_SMALLEST = 1e-3  # smallest s_j, relative to the largest
+_SMALLEST = 1e-3  # smallest s_l, relative to the largest
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class MixtureRows(LearnableHeads):
         ids: ids of these items.
         items_per_row: number k of items per row; None if A is dense.
         log_ridges: logarithm of the regression ridge of each modality.
-        logit: logit of `weight`, a scalar.
+        logit: logit of the property `weight`, the weight of the computed heads when they are combined with initial
+            heads. It is a scalar and is not learned.
         storage: rounds the values of A.
         row_storage: rounds the rows.
     """

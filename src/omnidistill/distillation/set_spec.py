@@ -136,7 +136,8 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
         problem = error.errors()[0]
         place = ".".join([name, *(str(part) for part in problem["loc"])])
         raise InputError(
-            f"{where}: {place} = {json.dumps(problem.get('input'), default=str)}: {problem['msg']}"
+            f"{where}: {place} = {json.dumps(problem.get('input'), default=str)}: {problem['msg']}; the file was "
+            "altered, so restore it"
         ) from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -7,8 +7,10 @@ The gain is the validation score after training minus the score before training:
     gain    = mean of gain_D over all directions
     error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
 
-Here, error is the standard error of the gain. The term 1 / G^2 is the effect of one additional group in which every hit
-changes. It keeps the error above 0 even if no query is a hit.
+Here, [hit at K] is 1 if an item that matches the query is among the first K items, and otherwise 0. The standard error
+of the gain is called error. Its square is the sum of the squared contributions of all groups, plus 1 / G^2. This last
+term is the squared contribution of one more group of average size, if training turned a miss into a hit for each of its
+queries. It keeps the error above 0 even if training changes no hit.
 
 A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
 standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A
@@ -57,11 +59,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """Hits and groups of all queries, as one tensor per direction.
+    """Hits of all queries, and the groups to which the queries belong. Both have one tensor per direction.
 
     Attributes:
-        hits: probability that the query is a hit, averaged over K = 1, 5, 10.
-        codes: number of the group to which the query belongs.
+        hits: hit at K of each query, averaged over K = 1, 5, 10. The hit at K is 1 if an item that matches the query is
+            among the first K items, and otherwise 0. If items are tied, it is the probability of this.
+        codes: for each query, the number of its group.
     """
 
     hits: tuple[Float64[Tensor, " _"], ...]

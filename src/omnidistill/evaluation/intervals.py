@@ -9,15 +9,15 @@ score of unit u that comes from group g. The model is
 
 A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m. Its variance is
 
-    V = Q + sum_m c_m^2 (B_m - R_m)
+    V = A + sum_m c_m^2 (B_m - R_m)
 
-    Q    variance of C due to the groups; it includes covariances between methods, which answer the same queries
+    A    variance of C due to the groups; it includes covariances between methods, which answer the same queries
     B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
-    R_m  variance of the score of method m due to the residuals; it is subtracted because Q and B_m both contain it
+    R_m  variance of the score of method m due to the residuals; it is subtracted because A and B_m both contain it
 
 On balanced data, these are the estimates of a two-way analysis of variance (mean squares of groups, units and
-residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most Q
-and at most B, so V is at least (Q + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
+residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most A
+and at most B, so V is at least (A + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
 follow Satterthwaite (1946). Intervals use Student's t distribution. A method with one unit has B_m = R_m = 0, so its
 interval covers only the variation between queries.
 

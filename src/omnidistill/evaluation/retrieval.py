@@ -161,9 +161,10 @@ def _above_and_tied(
 
 
 def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """For each threshold in `bars`, count the scores in the same row above it, and those at or above it.
+    """For each threshold, count the scores that are above it, and the scores that are at or above it.
 
-    Every score is compared with every threshold of its row. The comparisons write 0 or 1 in the dtype of the scores, so
+    Row i of `bars` contains the thresholds for row i of `score`. Every score is compared with every threshold of its
+    row. The comparisons write 0 or 1 in the dtype of the scores, so
     they can be summed without conversion.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64

@@ -105,7 +105,10 @@ class Scoring:
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the mean and standard deviation of the other metrics over runs, in the same form as `recall`."""
+        """Return the mean and standard deviation over runs of all metrics other than recall.
+
+        As in `recall`, each metric is given per direction and averaged over directions.
+        """
         return self._table(Spread, runs, self.others)
 
     def facts(self, gallery: Gallery) -> list[str]:

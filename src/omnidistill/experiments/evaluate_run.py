@@ -191,8 +191,8 @@ def evaluate(
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
     """Measure how well attacks distinguish the training rows of a set from test rows.
 
-    The attacker uses heads that are trained on the set. If the recipe of the set can train heads without initial heads,
-    the attacker uses none.
+    The attacker uses heads that are trained on the set. They are trained without initial heads if the recipe of the set
+    allows this.
     """
     attacked = {
         "loss": rows.get("distilled_alone", rows["distilled"]),

@@ -33,7 +33,7 @@ class Task:
         provenance: record of how the set is produced, as far as it is known.
         initial_set: set from which the outer loop continues. If it is None, the loop starts from random real rows.
         resume: whether to resume from a checkpoint in the folder.
-        trackers: names of the trackers that also record the metrics.
+        trackers: names of experiment trackers, such as "wandb". They receive the metrics in addition to the log.
         progress: reports progress to the user.
     """
 

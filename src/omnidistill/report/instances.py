@@ -59,13 +59,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """Description of a synthetic row.
+    """Description of a synthetic row by real items.
 
     Attributes:
-        index: number of the row.
+        index: number of the synthetic row.
         start: id of the real row that initialised the synthetic row; None if unknown.
-        traces: {modality: nearest training items, and difference to the initial row}.
-        start_group: group of the initial real row; None if unknown.
+        traces: for each modality, the training items that are nearest to the synthetic row, and the difference between
+            the synthetic row and the real row that initialised it.
+        start_group: group of the real row that initialised the synthetic row; None if unknown.
     """
 
     index: int

@@ -62,7 +62,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         metavar="DIR",
         help="folder with one file MODALITY.npy per modality: the new encoder's features of the media that "
-        "'omnidistill render' created from the synthetic set. They become an additional row of the table",
+        "'omnidistill render' created from the synthetic set. The output table then has one more row, 'rendered', for "
+        "heads trained on these features",
     )
     parser.add_argument(
         "--recipe",

@@ -89,7 +89,7 @@ class DirectMatrices(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight in [0, 1] of the heads when they are stacked on initial heads."""
+        """Weight in [0, 1] of the learned heads when their outputs are concatenated with those of initial heads."""
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:

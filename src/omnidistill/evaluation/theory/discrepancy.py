@@ -95,18 +95,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The discrepancy Delta between two gradients, and the terms of its bounds.
+    """The discrepancy Delta (distance) between the gradients of a real and a synthetic batch, and terms of its bounds.
 
-    The module docstring defines all symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
+    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
+    docstring defines the other symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
 
     Attributes:
         delta: the discrepancy Delta.
-        jacobian_norm: C_J of this pair of batches.
-        by_mode: (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        by_mode_real: the same terms, but with the omega_k of the real instances.
-        coefficients: (1/b) sum_i ||c - c'||_2.
-        rest: (1/b) sum_i ||R - R'||_F.
-        jacobian: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
+        jacobian_norm: the constant C_J of the two batches.
+        by_mode: effect of different modes: (1/b) sum_i omega'_k eps_k for every mode k.
+        by_mode_real: the same, but with omega_k of the real instances.
+        coefficients: effect of different coefficients of the gradients: (1/b) sum_i ||c - c'||_2.
+        rest: effect of different rests of the gradients: (1/b) sum_i ||R - R'||_F.
+        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
     """
 
     delta: float

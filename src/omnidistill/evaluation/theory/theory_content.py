@@ -25,14 +25,17 @@ class SpectrumMeans(JsonContent):
 
 
 class Terms(JsonContent):
-    """The terms of the complete bound on the discrepancy Delta; the module `discrepancy` defines all symbols.
+    """The terms of the complete bound on Delta, the distance between the gradients of a real and a synthetic batch.
+
+    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
+    `discrepancy` defines the other symbols and the bound.
 
     Attributes:
-        modes: C_J (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        modes_real: the same terms with the omega_k of the real instances; not part of the complete bound.
-        coefficients: C_J (1/b) sum_i ||c - c'||.
-        rest: C_J (1/b) sum_i ||R - R'||.
-        jacobian: (1/b) sum_i ||(J - J')^T G'||.
+        modes: effect of different modes: C_J (1/b) sum_i omega'_k eps_k for every mode k.
+        modes_real: the same, but with omega_k of the real instances; not part of the complete bound.
+        coefficients: effect of different coefficients of the gradients: C_J (1/b) sum_i ||c - c'||.
+        rest: effect of different rests of the gradients: C_J (1/b) sum_i ||R - R'||.
+        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J - J')^T G'||.
     """
 
     modes: Sequence[float]

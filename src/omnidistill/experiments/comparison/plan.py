@@ -123,7 +123,10 @@ class BaselineCell:
 
     @property
     def folder(self) -> str:
-        """Name of the result folder, unique to its baseline, size or budget, allowed bytes, seed and settings."""
+        """Name of the result folder.
+
+        The name is different for every combination of baseline, size (or budget), allowed bytes, seed and settings.
+        """
         limited = self.baseline.uses_bytes or bool(self.baseline.needs)
         allowed = f"-{self.allowance.bytes}B" if self.allowance and limited else ""
         # A baseline with default settings, or whose name contains its settings, is determined by its name.

@@ -73,7 +73,8 @@ class PlannedCell:
 
     Attributes:
         part: the table that contains the cell: "table", "robustness" or "mismatch".
-        source, recipe: what the cell's table row trains on, and how (see `Work`).
+        source: name of the set, or other source, on which the model of the cell is trained (see `Work`).
+        recipe: how this model is trained (see `Work`).
         column: name of the cell's column.
         model: the model.
         work: the work item whose recall the cell shows.
@@ -171,9 +172,10 @@ def _control(
 ) -> Work | None:
     """Return the work item (result to compute) that trains on random rows instead of a distilled set.
 
-    It uses the same recipe, with one exception. The recipe "own" means the recipe that is stored with a set. For random
-    rows, this is never "anchor". If it is "anchor" for the distilled set, the random rows therefore use the recipe
-    "anchor" (for networks, "map") with a ridge that is chosen on validation.
+    Random rows use the same recipe as the distilled set, with one special case: the recipe "own", which is the recipe
+    stored with the set. If the distilled set stores "anchor", random rows use "anchor" (for networks, "map"), with a
+    ridge chosen on validation. None is returned if the table has no random rows of the same size, or if the set itself
+    consists of random rows.
     """
     random = settings.control(entry)
     if random is None:

@@ -81,7 +81,8 @@ def distill(
             those of this set.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
-        trackers: names of trackers that also record the metrics; they need a folder.
+        trackers: names of experiment trackers, such as "wandb". They receive the metrics in addition to the log in the
+            run folder, so they need a folder.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the run.

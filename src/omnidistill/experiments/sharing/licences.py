@@ -68,10 +68,10 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" contains the licences of the data, as a dict
-            {part: licence}, a list, or a single licence. If a part has the same name as an entry of the field
-            "encoders", its licence is that of the encoder's weights. An entry of "encoders" can also have a field
-            "licence".
+        provenance: provenance of the set, as JSON. Its field "licences" is a dict {name: licence}, a list, or a single
+            licence. A list or a single licence applies to the data. In a dict, a name that also occurs in the field
+            "encoders" stands for the weights of this encoder, and any other name for a part of the data. If "licences"
+            does not name an encoder, the licence is taken from the field "licence" of its entry in "encoders".
         said: SPDX identifier that the user states for all sources whose licence is not known.
 
     Raises:

@@ -1,8 +1,11 @@
-"""Train heads for a new encoder on transferred sets, with one recipe for all. Validation chooses its settings.
+"""Train heads for a new encoder on synthetic sets whose rows are in the feature space of this encoder.
 
-anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges stored in the
-           set, and the ridges listed in the settings.
-sgd        SGD from the initial heads with the objective of the set. Step size and number of steps are chosen.
+The heads of all sets are trained by the same recipe. Validation chooses the settings of the recipe.
+
+anchor     ridge regression to anchors (targets that all modalities share). Validation chooses the ridges: those stored
+           in the set, or one of the ridges listed in the settings.
+sgd        SGD from initial heads, with the objective of the set. Validation chooses the step size and the number of
+           steps.
 """
 
 from __future__ import annotations

@@ -138,7 +138,10 @@ class Target:
         return TableRow(name, units, options[0].bytes, options[0].needs, seconds / len(units), settings)
 
     def _direct(self, items: str) -> TableRow:
-        """Distil new sets from features of the new encoder, with the settings of every run, and return their row."""
+        """Return the table row "distilled directly", with heads trained on sets that are distilled for the new encoder.
+
+        For each run, one set is distilled from features of the new encoder, with the settings of the run.
+        """
         options = []
         for run in self.runs:
             result = distill(

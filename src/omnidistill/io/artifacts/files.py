@@ -178,7 +178,7 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
 
 
 def create_again(folder: Path) -> str:
-    """Return the remedy for a damaged artifact. The command that wrote it recreates what is missing."""
+    """Return the last part of an error message about a damaged artifact: how the user can create it again."""
     return f"delete the folder {folder} and create it again"
 
 

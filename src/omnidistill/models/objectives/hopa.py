@@ -108,7 +108,11 @@ class Hopa(Objective):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return the loss for given embeddings, as a function of their singular values and consensus directions."""
+        """Return the loss for given unit embeddings; the leading dimensions index the runs.
+
+        The embeddings of one instance form a matrix (M x d). The loss is computed from its singular values and its
+        leading right singular vectors.
+        """
         stacked = embeddings.transpose(-3, -2)
         spectra = _MODES[self.modes](inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)

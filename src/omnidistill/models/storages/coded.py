@@ -57,9 +57,11 @@ class CodedStorage(Storage):
         return {name: straight_through(x, _restored(*self._rounded(x))) for name, x in latent.items()}
 
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Return the code length in bits per number, interpolated between integers so that it is differentiable.
+        """Return the rate: how many bits the code takes per number, as a mean over all numbers in `latent`.
 
-        The stored code has a fixed size, so rows with a smaller rate are stored with finer quantisation steps.
+        The code length is interpolated linearly between integers, so the rate is differentiable. Learning can use it as
+        a penalty that makes the numbers easier to code. The stored code then does not become smaller, because its size
+        is fixed. Instead, its quantisation steps become finer.
         """
         bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())

@@ -13,12 +13,15 @@ B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent 
 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
-Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any frame (see `rows_of_factors`). The
-scale c is chosen so that the sum of the squared norms of all cross-covariances is the same as in the data. The factors
-B are the best approximation of A in one of two norms (see `factors`):
+Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any N x (N - 1) matrix with
+orthonormal columns that sum to zero (see `rows_of_factors`). The scale c is chosen so that the sum of the squared norms
+of all cross-covariances is the same as in the data. The factors B are the best approximation of A in one of two norms:
 
-    "plain"       B = factor(A, N - 1)                             smallest error of the parameters
-    "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    smallest error of the outputs on the data
+    "plain"       B_m = factor(A, N - 1)_m                       smallest error of the parameters
+    "whitened"    B_m = S_m(eps)^{-1/2} factor(K, N - 1)_m       smallest error of the outputs on the data
+
+The function `factor` returns N - 1 common factors whose products are nearest to given matrices, one matrix per pair of
+modalities (see `factors`). K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2} are the whitened cross-covariances (see `cca`).
 
 The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns the heads
 for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.

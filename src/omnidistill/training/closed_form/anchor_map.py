@@ -76,7 +76,8 @@ def anchor_maps(
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
-        cutoff: index at which an anchor has length 1/2; later anchors are shorter. None: all anchors have length 1.
+        cutoff: position from which anchors are shortened. Anchor number `cutoff` has length 1/2, earlier anchors are
+            longer (up to 1), and later anchors are shorter. None: all anchors have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.

@@ -40,7 +40,9 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of experts, then write one snapshot per epoch with the heads of all experts.
+    """Train all experts in blocks, then write one snapshot per epoch with the heads of all experts.
+
+    A block consists of experts with consecutive numbers, which one process trains together.
 
     Args:
         writer: writes the snapshots.

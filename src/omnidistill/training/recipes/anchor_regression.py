@@ -106,13 +106,14 @@ class Anchor(Recipe):
 
     @property
     def uses_start(self) -> bool:
-        """Whether the recipe uses given heads, which it does if `weight` is below 1."""
+        """Whether the recipe combines the heads of the set with initial heads. It does if `weight` is below 1."""
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return a copy of the recipe that ignores the user's own heads; None if this recipe already ignores them.
+        """Return a copy of the recipe that ignores initial heads; None if this recipe already ignores them.
 
-        In the copy, the heads that are computed from the set have the weight 1.
+        The recipe can combine the heads that it computes from the set with initial heads. In the copy, the heads of the
+        set have the weight 1, so only they are used.
         """
         return self.evolve(weight=1.0) if self.uses_start else None
 
@@ -139,8 +140,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: index of the output that is multiplied by 1/2; later outputs are multiplied by less. None: all outputs
-            count alike.
+        cutoff: position from which outputs are scaled down. Output number `cutoff` is multiplied by 1/2, earlier
+            outputs by more (up to 1), and later outputs by less. None scales no output.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
