@@ -106,7 +106,7 @@ class Discrepancy:
         by_mode: effect of different modes: (1/b) sum_i omega'_k eps_k for every mode k.
         by_mode_real: the same, but with omega_k of the real instances.
         coefficients: effect of different coefficients of the gradients: (1/b) sum_i ||c - c'||_2.
-        rest: effect of different rests of the gradients: (1/b) sum_i ||R - R'||_F.
+        rest: effect of the parts R of the gradients outside the modes: (1/b) sum_i ||R - R'||_F.
         jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
     """
 

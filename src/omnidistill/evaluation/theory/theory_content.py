@@ -34,7 +34,7 @@ class Terms(JsonContent):
         modes: effect of different modes: C_J (1/b) sum_i omega'_k eps_k for every mode k.
         modes_real: the same, but with omega_k of the real instances; not part of the complete bound.
         coefficients: effect of different coefficients of the gradients: C_J (1/b) sum_i ||c - c'||.
-        rest: effect of different rests of the gradients: C_J (1/b) sum_i ||R - R'||.
+        rest: effect of the parts R of the gradients outside the modes: C_J (1/b) sum_i ||R - R'||.
         jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J - J')^T G'||.
     """
 
