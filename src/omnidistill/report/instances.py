@@ -83,8 +83,8 @@ class Instance:
     def stays(self) -> bool:
         """Whether the nearest items of all modalities belong to the group of the initial row.
 
-        The initial row is the real row that initialised the synthetic row. The result is False if it is unknown. Groups
-        are compared instead of ids, because the items of a group may be identical in a modality.
+        The initial row is the real row that initialised the synthetic row. If it is unknown, the result is False.
+        Groups are compared instead of ids, because the items of a group may be identical in a modality.
         """
         return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
             self.start_group

@@ -69,7 +69,7 @@ class Work:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a table. Its *work items* are the results that must be computed for it.
+    """A cell of a crossed table. Its *work items* are the results that must be computed for it.
 
     Attributes:
         part: the table that contains the cell: "table", "robustness" or "mismatch".

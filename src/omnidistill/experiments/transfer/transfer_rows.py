@@ -38,7 +38,7 @@ INITIAL, RANDOM, MEANS, DIRECT = "initial heads", "random rows", "group means", 
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """A row of the table: trained heads, and what a user needs to train them.
+    """A row of the transfer table: trained heads for a new encoder, and what a user needs to train them.
 
     Attributes:
         name: name of the row.

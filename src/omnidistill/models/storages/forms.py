@@ -139,7 +139,10 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent (learned) tensors for the given rows. `expand` derives V training rows from each row."""
+        """Return the tensors to learn (latent tensors), initialised with the given rows.
+
+        They have one row per given row. `expand` later computes V training rows from each of them.
+        """
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:

@@ -185,7 +185,10 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet. Expert e uses the entry `start_numbers[e]` of `starts`."""
+    """Train the epochs that are not written yet, and return the expert buffer.
+
+    Expert e uses the initial heads, the step size and the number of epochs in `starts[start_numbers[e]]`.
+    """
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
