@@ -46,7 +46,7 @@ class Rows:
     def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
         """Return a batch of the rows with these numbers.
 
-        It also contains their embeddings by the given heads, and the gradients of the objective at these heads.
+        The batch also contains the embeddings by the given heads, and the gradients of the objective at these heads.
         """
         return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
 

@@ -14,8 +14,8 @@ The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and
     l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
     d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
 
-This bounds the loss, and the gradient vanishes where the student is certain but wrong. With epsilon = 0, l_ij is the
-same as without epsilon, and is computed from the logits x_ij.
+This bounds the loss, and the gradient vanishes where the student is certain but wrong. If epsilon is 0, the loss is
+computed from the logits x_ij.
 """
 
 from __future__ import annotations

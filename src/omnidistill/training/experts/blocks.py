@@ -127,7 +127,7 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train consecutive experts in place, and yield the number of each finished epoch.
+        """Train the heads of consecutive experts in place, and yield the number of each finished epoch.
 
         Args:
             heads: heads of these experts after epoch `self.first_epoch + done`.
