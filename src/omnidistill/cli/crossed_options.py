@@ -75,7 +75,10 @@ def is_crossed(options: argparse.Namespace) -> bool:
 
 
 def run_crossed(options: argparse.Namespace) -> int:
-    """Compute the missing parts of a crossed table, and print the table. Return 1 if a result could not be computed."""
+    """Compute and print a crossed table: the recall for combinations of sets, training recipes and models.
+
+    Results that are already stored are not computed again. Return 1 if a result could not be computed, otherwise 0.
+    """
     from omnidistill.api import crossed
 
     result = crossed(

@@ -112,7 +112,11 @@ def most_rows(sets: Sequence[DistilledSet]) -> int:
 
 
 def concatenated_heads(sets: Sequence[DistilledSet]) -> Heads:
-    """Return the concatenated heads H_m of sets with the recipe "anchor", as the module docstring defines them."""
+    """Return heads whose outputs are the weighted and concatenated outputs of the heads of all sets.
+
+    The recipe "anchor" computes the heads of each set. Their outputs are divided by their mean length on the rows of
+    the set, and multiplied by the square root of the set's share of all rows (H_m in the module docstring).
+    """
     total = sum(distilled.size for distilled in sets)
     parts: dict[str, list[Tensor]] = {name: [] for name in sets[0].modalities}
     for distilled in sets:

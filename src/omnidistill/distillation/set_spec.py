@@ -66,7 +66,10 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces to append to the manifest, so that its length does not depend on values in the recipe."""
+        """Number of spaces that are appended to the set's manifest.json.
+
+        With them, the size of this file does not depend on the values in the recipe.
+        """
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 

@@ -136,14 +136,16 @@ def score_rows(
     """Score every row of a results table on the test split.
 
     Args:
-        rows: the trained heads of each table row, by its name; must include "zero_shot", "distilled" and "full".
+        rows: {name of a table row: trained heads}. Required are "zero_shot" (the initial heads), "distilled" (trained
+            on the set) and "full" (trained on all rows with InfoNCE).
         test: the test split.
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
-        The scores by row name, in the order of `rows`. Every row except "zero_shot" has its recall differences from
-        "zero_shot" and, if present, from "random". The row "distilled" also has `gain_retained_own` if `rows` contains
-        "full_own". All rows have `gain_retained_best` if `rows` contains "best".
+        {name: scores}, in the order of `rows`. Every row except "zero_shot" has its recall differences from "zero_shot"
+        and, if present, from "random". Two optional rows add further scores. With "full_own" (trained on all rows with
+        the set's own objective), "distilled" also has its gain relative to "full_own". With "best" (the best heads
+        trained on all rows), every row also has its gain relative to "best".
 
     Raises:
         InputError: a requested metric R@K has a K larger than a gallery.

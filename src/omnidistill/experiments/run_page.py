@@ -185,7 +185,10 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label the view of each set's similarity matrix with the set's modalities. If all views are equal, return one."""
+    """Add the modalities of each set to the sentence that summarises the set's similarity matrix.
+
+    If the summaries of all sets are equal, return only the first, unchanged.
+    """
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

@@ -171,8 +171,9 @@ class AnchorMethod(Method):
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation has enough rows to choose a cutoff (outputs beyond it count less) or a smaller
-                set. Either is chosen only if it scores clearly better.
+            chosen: whether validation has enough groups to also compare cutoffs (head outputs beyond a cutoff count
+                less) and smaller sets. The best of them is returned only if it scores clearly better than rows of the
+                full size without a cutoff.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:

@@ -67,7 +67,8 @@ class LearningOutcome(Generic[L]):
     """The result of `learn_with_validation`.
 
     Attributes:
-        best: the learned tensors with the best validation score, or the last ones if validation rows cannot choose.
+        best: the learned tensors with the best validation score. If the validation split is too small for this choice,
+            the tensors after the last iteration.
         score: validation score of these tensors.
         records: loss of every iteration, and the validation scores that were computed.
         num_evaluated: number of evaluations on validation.

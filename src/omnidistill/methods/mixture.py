@@ -11,8 +11,9 @@ If you can encode all items with the new encoder, use ridge CCA on them instead:
 the items that a sparse mixture uses is better. Mixtures are useful if a set must stay the same while encoders change,
 and to explain its rows.
 
-The ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned are chosen on validation,
-with the encoder of the data and without augmentation.
+Validation chooses the ridge of the CCA that initialises A, the initial ridge of the regression in the recipe "anchor",
+and the iteration whose set is returned. It uses the features of the data unchanged, whereas learning changes them to
+imitate other encoders.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ from omnidistill.training.recipes.recipe import Recipe
 
 @methods.register("mixture")
 class MixtureMethod(Method):
-    """Rows that are mixtures of real items, so that the set can be used with other encoders of the same items."""
+    """Rows that are mixtures of real items.
+
+    The same mixtures of another encoder's features give a set for this encoder.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 

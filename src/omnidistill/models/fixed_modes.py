@@ -27,7 +27,7 @@ from omnidistill.models.spectrum import Spectrum, least_eigenvalue
 
 
 class FixedModes(Spectrum):
-    """A factorisation of Gram matrices with a fixed basis: `vectors` does not depend on the Gram matrix."""
+    """A factorisation of Gram matrices in which a fixed basis replaces the eigenvectors (attribute `vectors`)."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the factors gamma in the first-order change of the weights; see `Spectrum.weight_rates`.
@@ -41,7 +41,14 @@ class FixedModes(Spectrum):
 
 
 def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return one mode per modality: the basis is the identity matrix, and v_k is the embedding of modality k."""
+    """Return fixed modes instead of an SVD of the embeddings of each instance: one mode per modality.
+
+    The identity matrix replaces the left singular vectors. In place of the k-th right singular vector, mode k has the
+    embedding of modality k.
+
+    Args:
+        gram: inner products between the embeddings of each instance (M x M for M modalities).
+    """
     eigenvalues = gram.diagonal(dim1=-2, dim2=-1)
     basis = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return _modes(eigenvalues, basis)

@@ -2,12 +2,13 @@
 
 An instance has one unit embedding per modality, Z in R^{M x d}. Its Gram matrix G = Z Z^T = U diag(lambda) U^T is tiny
 (M x M). The singular values of Z are sigma = sqrt(lambda). The consensus direction, which the paper calls proxy (Lemma
-3), is v_1 = Z^T u_1 / sigma_1. Here it is written as v_1 = Z^T a with a = u_1 / sigma_1.
+3), is the first right singular vector v = Z^T u_1 / sigma_1. Here it is written as v = Z^T a with a = u_1 / sigma_1.
 
-An SVD determines v_1 only up to its sign, but the proxy similarity s_ij = v_i . v_j depends on the sign. Sign rule:
-flip v_1 so that sum_m u_1m >= 0. Then v_1 has a non-negative inner product with the mean of the modality embeddings. If
-all cosines are positive, v_1 is unique (Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2,
-so the sum vanishes. No rule can then be symmetric in the modalities, so the sign of the first entry decides.
+An SVD determines v only up to its sign, but the similarity of two instances, the inner product of their consensus
+directions, depends on the signs. Sign rule: flip v so that the entries of u_1 have a non-negative sum. Then v has a
+non-negative inner product with the mean of the modality embeddings. If all cosines are positive, v is unique
+(Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2, so the sum vanishes. No rule can then
+be symmetric in the modalities, so the sign of the first entry decides.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """

@@ -115,10 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return how the columns of a table are merged to fit into a terminal, as (names, merged columns).
+    """Return how the columns of a table are merged to fit into a terminal, as (line labels, merged columns).
 
-    A merged column is (heading, indices): its cells show the columns with these indices, one below the other. The names
-    label these lines. The list of names is empty if the headings of the merged columns suffice.
+    A merged column is (heading, indices). Its cells have one line for each column with these indices. Label i describes
+    line i of all cells. There are no labels if the headings of the merged columns already describe the lines.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -58,7 +58,13 @@ class CrossedCell(JsonContent):
 
 
 class CrossedReference(JsonContent):
-    """Recall of a model before training (`zero`) and after training on all rows (`full`); None if training failed."""
+    """Recall of one model without distilled sets, with which the cells of this model are compared.
+
+    Attributes:
+        model: name of the model.
+        zero: recall before training; None if it could not be computed.
+        full: recall after training on all rows with InfoNCE; None if it could not be computed.
+    """
 
     model: str
     zero: Values | None

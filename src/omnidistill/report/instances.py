@@ -50,7 +50,7 @@ class Trace:
 
     Attributes:
         nearest: the training items nearest to the row.
-        move: difference to the initial row; None if the row has no known initial real row.
+        move: difference between the row and the real row that initialised it; None if the real row is not known.
     """
 
     nearest: tuple[Neighbour, ...]

@@ -33,7 +33,7 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the summary of a set's similarity matrix. The summary numbers the rows of the set from `first`."""
+    """Return the summary of a set's similarity matrix, in which the rows of the set are numbered from `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
         return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")

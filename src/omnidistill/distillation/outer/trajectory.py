@@ -56,7 +56,11 @@ class TrajectoryMatching:
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the next expert's heads after a random epoch, and their difference from the heads to match."""
+        """Return the heads from which the student starts, and the target that it must match.
+
+        The student starts from the heads of the next expert after a random epoch. The target consists of the heads of
+        this expert after a later epoch, stored as their difference from the former.
+        """
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}

@@ -97,7 +97,10 @@ class DirectMatrices(LearnableHeads):
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows on which the mean output length of the heads is measured, and the rounded heads."""
+        """Return (training rows, heads), where the heads are rounded as they will be stored.
+
+        Before the heads are stacked on initial heads, their outputs are divided by their mean length on these rows.
+        """
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:

@@ -42,11 +42,18 @@ class Modes:
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
-        """Return the Frobenius inner products of the gradient with each mode, <gradient, A_k> = u_k^T gradient v_k."""
+        """Return the coefficient c_k = u_k^T gradient v_k of the gradient in each mode k.
+
+        u_k and v_k are the k-th singular vectors of an instance's embeddings. With the mode A_k = u_k v_k^T, c_k is the
+        Frobenius inner product of the gradient and A_k.
+        """
         return ((self.left.mT @ gradient) * self.right).sum(-1)
 
     def combined(self, coefficients: Float[Tensor, "b K"]) -> Float[Tensor, "b M d"]:
-        """Return the matrix sum_k c_k A_k of each instance, for given coefficients c_k."""
+        """Return the matrix sum_k c_k u_k v_k^T of each instance, for given coefficients c_k.
+
+        u_k and v_k are the k-th singular vectors of the instance's embeddings.
+        """
         return (self.left * coefficients.unsqueeze(-2)) @ self.right
 
 

@@ -44,7 +44,10 @@ class Rows:
     targets: Targets
 
     def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the batch of the rows with these numbers, evaluated at the given heads."""
+        """Return a batch of the rows with these numbers.
+
+        The batch also contains the embeddings by the given heads, and the gradients of the objective at these heads.
+        """
         return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
 
     def taken(self, indices: Int[Tensor, " b"]) -> dict[str, Float[Tensor, "b _"]]:
@@ -174,8 +177,9 @@ class PairedStudents:
         )
 
     def _eq_14(self, batches: Sequence[Batch]) -> float | None:
-        """Return the largest difference between the measured coefficients c_k and those that eq. 14 of HoPA predicts.
+        """Return the largest error of eq. 14 of HoPA, which predicts the coefficient of the gradient in each mode.
 
+        The error is the difference between the measured and the predicted coefficient of one instance in one mode.
         Return None if the objective is not HoPA, because eq. 14 then does not apply.
         """
         violations = []

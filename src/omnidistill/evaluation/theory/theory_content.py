@@ -109,12 +109,16 @@ class TheoryStep(JsonContent):
 class InstanceModes(JsonContent):
     """Modes of a synthetic row and of the real row that is assigned to it. Each list has one entry per mode k.
 
+    The embeddings of a row, one per modality, form a matrix. Mode k consists of the k-th singular value sigma_k of this
+    matrix and of its k-th singular vectors u_k and v_k.
+
     Attributes:
         row: number of the synthetic row.
         real_id: id of the real row.
-        sigma, shares, omega: sigma_k, p_k and omega_k of the synthetic row.
-        real_sigma, real_shares: sigma_k and p_k of the real row.
-        eps: distance eps_k between the k-th modes of the two rows.
+        sigma, real_sigma: sigma_k of the synthetic row, and of the real row.
+        shares, real_shares: softmax(sigma / tau)_k of the synthetic row, and of the real row; tau is a temperature.
+        omega: size of the objective's gradient in mode k of the synthetic row.
+        eps: distance between the matrices u_k v_k^T of the two rows.
     """
 
     row: int
@@ -130,12 +134,15 @@ class InstanceModes(JsonContent):
 class Excitation(JsonContent):
     """The size of an objective's gradient in each mode, on the synthetic rows; see `mode_gradients`.
 
+    The embeddings of row i, one per modality, form a matrix. G_i is the gradient with respect to this matrix, times the
+    number of rows. Mode k of the row is A_k = u_k v_k^T, where u_k and v_k are the k-th singular vectors of the matrix.
+
     Attributes:
         objective: title of the objective.
         step: number of steps that the student has already taken.
-        omega: mean of omega_k over the instances.
-        energy: share of sum_i ||G_i||^2 in each mode.
-        rest: share of sum_i ||G_i||^2 outside all modes.
+        omega: for each mode k, the mean of |<G_i, A_k>| over the rows.
+        energy: for each mode, the share of the mode in the squared norm sum_i ||G_i||^2.
+        rest: the share outside all modes.
     """
 
     objective: str
@@ -148,17 +155,19 @@ class Excitation(JsonContent):
 class Bounds(JsonContent):
     """The distance between two students after 0, 1, ..., T training steps, and upper bounds on it.
 
-    One student is trained on synthetic rows, the other on real rows. The modules `error_growth` and `discrepancy`
-    define the symbols.
+    One student is trained on synthetic rows, the other on real rows. Lemma 1 and Theorem 1 are those of the HoPA paper
+    (see the module `error_growth`). Both use a Lipschitz constant of the gradient. Theorem 1 also uses the largest norm
+    of a Jacobian (see the module `discrepancy`). A bound that exceeds the range of float64 is None.
 
     Attributes:
-        distance: the measured distance e_t.
-        lemma_1: bound of Lemma 1 with the largest L of all steps, as in the paper.
-        lemma_1_local: bound of Lemma 1 with the L of each step.
-        theorem_1: bound of Theorem 1 with the largest L and C_J of all steps, as in the paper.
-        theorem_1_single: bound of Theorem 1 for the objective L_mod = -sigma_1 (eq. 13). Only mode 1 counts, with
-            omega_1 = 1.
-        theorem_1_complete: bound of Theorem 1 with the complete bound on Delta, and with the L and C_J of each step.
+        distance: the measured distance.
+        lemma_1: Lemma 1 with the largest Lipschitz constant of all steps, as in the paper.
+        lemma_1_local: Lemma 1 with the Lipschitz constant of each step.
+        theorem_1: Theorem 1 with the largest Lipschitz constant and the largest Jacobian norm of all steps, as in the
+            paper.
+        theorem_1_single: Theorem 1 for an objective that depends only on the first singular value of the embeddings
+            (eq. 13).
+        theorem_1_complete: Theorem 1 with the constants of each step, and with additional terms that the paper omits.
     """
 
     distance: Sequence[float]

@@ -229,8 +229,13 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    `others` are the other baselines in the table. If the baseline is computed from some of them, and they have
-    non-default settings, the entry records them.
+    The baseline may be computed from other baselines. The entry records those that have non-default settings.
+
+    Args:
+        baseline: the baseline.
+        evaluate: the evaluation settings.
+        seed: the seed.
+        others: the other baselines in the table.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())

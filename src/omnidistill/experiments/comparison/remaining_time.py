@@ -12,8 +12,9 @@ from omnidistill.io.tracking import Progress
 class RemainingTime:
     """Estimates the remaining time of a comparison.
 
-    The estimate for a cell is the mean time of the finished cells of the same kind, that is, of the same method or
-    baseline. If there are none, it is the mean time of all finished cells.
+    A cell is one result to compute: a method with one size and one seed, or a baseline. The estimate for a cell is the
+    mean time of the finished cells of the same method or baseline. If there are none, it is the mean time of all
+    finished cells.
 
     Args:
         kinds: for every cell to process, its kind: the name of its method or baseline.

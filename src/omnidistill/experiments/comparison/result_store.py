@@ -45,7 +45,10 @@ Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 
 class ResultCosts(JsonContent):
-    """The costs of a stored result, which are checked when it is loaded; the module docstring explains them."""
+    """The costs of a stored result, such as seconds, bytes and peak memory.
+
+    They are checked when the result is loaded. The module docstring lists them.
+    """
 
     remedy: ClassVar[str] = "delete the folder of this result to compute it again"
 

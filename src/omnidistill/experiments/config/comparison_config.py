@@ -128,7 +128,8 @@ def load_comparison(
         raise InputError(f"{where}: describes a crossed table; use the function 'crossed' instead of 'compare'")
     if tree.get("kind") == "transfer":
         raise InputError(
-            f"{where}: describes a transfer to other encoders; use 'omnidistill transfer RUN --to SET2 --preset {name}'"
+            f"{where}: describes a transfer to other encoders, which 'compare' cannot run; use 'omnidistill transfer "
+            f"RUN --to SET2 --preset {name}'"
         )
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(source, ComparisonConfig) and not given and not methods:

@@ -131,10 +131,10 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
 
 def applies(recipe: str, model: Model) -> bool:
-    """Return whether the crossed table combines a recipe with a model.
+    """Return whether a model can be trained by a recipe, so that a crossed table has cells for this combination.
 
-    The recipe "anchor" applies to linear heads only, which it computes in closed form. "stacked" needs pre-trained
-    heads. "map" applies to networks only.
+    The recipe "anchor" computes linear heads in closed form, so it does not apply to networks. The recipe "stacked"
+    applies only to pre-trained heads, and the recipe "map" only to networks. All other recipes apply to all models.
     """
     if recipe == "anchor":
         return not model.is_network

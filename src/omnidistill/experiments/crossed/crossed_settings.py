@@ -152,9 +152,13 @@ class CrossedSettings(Settings):
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the entry for random rows with the same size as `entry`, with which `entry` is compared.
+        """Return the set of random real rows with which a set or a teacher of the crossed table is compared.
 
-        Return None if the table has no such random rows, or if `entry` itself stands for random rows.
+        Both have the same size. A teacher consists of heads from which networks learn. Return None if the table has no
+        set of random rows with this size, or if `entry` is this set.
+
+        Args:
+            entry: the settings of the set or teacher.
         """
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
         return same[0] if same and same[0] != entry else None

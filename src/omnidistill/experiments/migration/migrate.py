@@ -1,4 +1,4 @@
-"""Learn a map between the embeddings of two encoders (a migration kit), and compare it with others on test pairs."""
+"""Learn a migration kit (maps between the embeddings of two encoders), and compare these maps with other maps."""
 
 from __future__ import annotations
 

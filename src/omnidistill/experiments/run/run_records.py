@@ -42,8 +42,9 @@ class StageSeconds(JsonContent):
 class RankFloor(JsonContent):
     """Content of floor.json: the rank floor for each modality.
 
-    The rank floor is a lower bound on the matching loss of any set with as many rows as that of the run (Eckart-Young).
-    It is None if it cannot be computed from the expert trajectories.
+    The rank floor is a lower bound on the matching loss, i.e. on the distance between the heads of student and expert
+    (Eckart-Young theorem). It holds for every set that has as many rows as the set of the run. It is None if it cannot
+    be computed from the expert trajectories.
     """
 
     remedy: ClassVar[str] = "distil again"

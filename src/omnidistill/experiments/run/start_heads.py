@@ -227,11 +227,11 @@ def pretrain_heads(
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return one or more initial heads for experts, each with its step size and number of epochs.
+    """Return the initial heads from which experts start, with the step size and number of epochs of these experts.
 
-    The first element contains the run's own initial heads. Additional initial heads are pre-trained with other seeds;
-    the last `experts.random_starts` of them are random instead. They have the same embedding width. They are loaded
-    from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
+    The first element contains the run's own initial heads. All other elements contain heads of the same width. The last
+    `experts.random_starts` elements are random heads, and the remaining ones are pre-trained with other seeds. They are
+    loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
     If the step size or the number of epochs is not set, the value with the best validation score is chosen separately
     for each element. The candidates are those of the baseline `full` (`evaluate.learning_rates` and

@@ -5,11 +5,12 @@
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
 Here, b is the number of instances, S contains the target similarities, and wBCE is weighted binary cross-entropy. The
-unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus direction is
-v_i (see `models.spectrum`). The gradient has a closed form. Let
+unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus direction
+v_i is its first right singular vector (see `models.spectrum`). The gradient has a closed form. For one instance, whose
+index i is omitted except in E_ij, let
 
     G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
-    E = lambda_ins dL_ins / ds,   g_i = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
+    E = lambda_ins dL_ins / ds,   g = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
 
 and let o be the elementwise product. Then
 
@@ -28,12 +29,13 @@ The paper also tests these variants:
 
     one of the two terms is omitted
     single mode       L_mod = -mean sigma_1
-    rank-2 proxy      s_ij = sum_{k <= 2} v_k^i . v_k^j         our interpretation, because the paper prints no formula
+    rank-2 proxy      s_ij = v_i . v_j + v'_i . v'_j            our interpretation, because the paper prints no formula;
+                                                                v'_i is the second right singular vector of instance i
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
     no SVD            a fixed basis instead of U; all other steps stay the same (table 7; see `models.fixed_modes`)
 
-With the basis "identity", all sigma_k are equal, so no mode is the first one. All M modes then form the proxy:
-s_ij = (1/M) sum_k v_k^i . v_k^j, the mean of the similarities within the modalities.
+One fixed basis is "identity", with one mode per modality. All its sigma_k are equal, so no mode is the first one, and
+all modes are used: s_ij is the mean over modalities of the similarity of instances i and j within a modality.
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """

@@ -13,10 +13,10 @@ The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or 
 heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
 still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
 
-If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
-all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
-their cross-covariance between modalities on real rows. In this basis, the first d outputs are the best heads of width
-d.
+Without a cutoff, the rows of all modalities can be multiplied by the same orthogonal matrix, X_m -> Q^T X_m: the
+outputs are rotated, and all inner products stay the same. One such rotation leads to the canonical basis, in which the
+outputs are sorted by their cross-covariance between modalities on real rows. The first d outputs in this basis have the
+largest total cross-covariance of all d orthonormal combinations of the outputs. They are used as heads of width d.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """

@@ -37,14 +37,16 @@ def place_rows(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the rows X_m (N x p_m) with the given means and factors; see the module docstring.
+    """Return the rows X_m = 1 mu_m^T + c Q F_m^T (N x p_m) of every modality m.
+
+    1 is the vector of ones. Q (N x (N-1)) has orthonormal columns that sum to zero. All modalities share it.
 
     Args:
-        means: means mu_m (p_m).
-        spread: factors F_m (p_m x (N-1)).
+        means: means mu_m (p_m) of the rows.
+        spread: factors F_m (p_m x (N-1)), which determine the cross-covariances of the rows.
         scale: scale c of the factors.
-        rotation: selects the matrix Q with orthonormal columns: "random", "eye", or real rows {modality: N x p_m} to
-            which the rows X_m should be close.
+        rotation: how to choose Q: "random"; "eye", as close as possible to the identity; or real rows
+            {modality: N x p_m} to which the rows X_m should be close.
         generator: used only if `rotation` is "random".
         dtype: dtype of the rows.
 
@@ -78,10 +80,10 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
 
 
 def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
-    """Return orthonormal columns that span the orthogonal complement of the vector of ones.
+    """Return N - 1 orthonormal columns, each of which sums to zero, where N is `size`.
 
-    The result consists of the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones
-    to the negative last unit vector.
+    They are the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones to the
+    negative last unit vector.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1

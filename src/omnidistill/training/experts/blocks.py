@@ -72,8 +72,8 @@ def train_blocks(
 class BlockTraining:
     """Trains one block of the experts. Interrupted training can be resumed.
 
-    Training starts from a snapshot, which contains the heads of all experts after one epoch. A run is the training of
-    one expert.
+    A block consists of consecutive experts, which are trained together. Training starts from a snapshot, which contains
+    the heads of all experts after epoch `first_epoch`. A run is the training of one expert.
 
     Attributes:
         buffer: folder of the expert trajectories; None if all experts are trained together in memory.
@@ -129,7 +129,13 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train the heads in place, starting after epoch `first_epoch + done`. Yield the number of each epoch."""
+        """Train the heads of consecutive experts in place, and yield the number of each finished epoch.
+
+        Args:
+            heads: heads of these experts after epoch `self.first_epoch + done`.
+            done: number of epochs after `self.first_epoch` that are already finished.
+            first_run: index of the first of these experts among all experts.
+        """
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

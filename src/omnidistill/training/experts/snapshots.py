@@ -68,7 +68,7 @@ class BlockKey:
     runs: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key of the block of runs as a JSON object."""
+        """Return the key as a JSON object: {"runs": [index of the first expert, index of the last expert plus 1]}."""
         return {"runs": list(self.runs)}
 
     @staticmethod

@@ -75,15 +75,15 @@ class Anchor(Recipe):
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return heads whose outputs are those of the set's heads and of the given heads, concatenated.
+        """Stack the heads of the set on the given heads: the outputs of the result are the outputs of both.
 
-        With weight 1, the given heads are ignored.
+        The setting `weight` is the weight of the set's heads. If it is 1, the given heads are ignored.
 
         Args:
-            start: the given heads, {modality: d x p_m}.
-            data: rows, targets and objective, on the same device.
+            start: the given heads, {modality: d x p_m}, with output width d and feature width p_m.
+            data: the N rows of the set with their targets and objective, on the device of the heads.
             width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
-                `to_width`. The default is N (number of rows) with weight 1, d with `keep_width`, otherwise N + d.
+                `to_width`. None means N if `weight` is 1, d if the setting `keep_width` is True, otherwise N + d.
         """
         if not self.uses_start:
             return self.heads(data, width)

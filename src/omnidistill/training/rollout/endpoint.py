@@ -90,7 +90,10 @@ class DualEndpoint:
     scale: Float[Tensor, " M"] | None  # c; None without weight decay
 
     def heads(self) -> Heads:
-        """Return the trained heads W_T = c W_0 + A^T X, one per modality."""
+        """Return the trained heads, one per modality: W_T = c W_0 + A^T X.
+
+        W_0 are the initial heads, A are the coefficients of the rows X, and c is a factor (1 without weight decay).
+        """
         return {
             name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
             for index, name in enumerate(self.start)
