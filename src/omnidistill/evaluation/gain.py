@@ -4,11 +4,12 @@ The gain is the validation score after training minus the score before training:
 
     d_i     = mean over K = 1, 5, 10 of  [hit at K after] - [hit at K before]     for query i of direction D
     gain_D  = mean of d_i over the Q_D queries of direction D
-    gain    = mean of gain_D over all directions
+    gain    = mean of gain_D over all retrieval directions D
     error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
 
-Here, error is the standard error of the gain. The term 1 / G^2 is the effect of one additional group in which every hit
-changes. It keeps the error above 0 even if no query is a hit.
+Here, error is the standard error of the gain. Queries in the same group are not independent, so the error is computed
+from one value per group. The term 1 / G^2 is what a group of average size would add if training turned all its misses
+into hits (d_i = 1). It keeps the error above 0 even if no query is a hit.
 
 A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
 standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A

@@ -58,7 +58,7 @@ class DistillJob:
 
 @dataclass
 class _Stages:
-    """Records the seconds of each stage of a run, also in the run folder if there is one."""
+    """Records the seconds of each stage of a run: in memory, and in the run folder if the run has one."""
 
     run: Run | None
     seconds: dict[str, float] = field(default_factory=dict)
