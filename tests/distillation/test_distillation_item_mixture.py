@@ -141,7 +141,7 @@ def test_rows_without_any_item_are_omitted() -> None:
     others = {item for items in distilled.items()[1:] for item in items} - set(first)
     realised = distilled.realise(without_rows(new(), set(first)), missing="drop")
     assert len(realised) == sum(list(items) != first for items in distilled.items())
-    with pytest.raises(InputError, match=r"planted: contains items of only . of the 6 rows of the set"):
+    with pytest.raises(InputError, match=r"planted: only . of the 6 synthetic rows can be computed from the items"):
         distilled.realise(without_rows(new(), others), missing="drop")
 
 

@@ -38,14 +38,16 @@ def planted(
     seed: int = 0,
     shuffle_pairs: bool = False,
 ) -> RawFeatures:
-    """Return synthetic paired features in float32; the module docstring describes them.
+    """Return synthetic paired features in float32, computed from latent vectors that the modalities share.
+
+    The module docstring has the formulas. All rows of a group have the same latent vector.
 
     Args:
         modalities: {name: width}.
         rows: {split: number of rows}.
-        latent: dimension of z.
+        latent: dimension of the latent vectors.
         noise: root mean square of the noise. The signal has a magnitude of at most 1 per coordinate.
-        positives_per_group: number of rows that share a latent. The last group in a split may have fewer rows.
+        positives_per_group: number of rows per group. The last group in a split may have fewer rows.
         seed: seed for all draws.
         shuffle_pairs: whether to permute the rows of each modality independently within each split. The result is a
             control without any signal.

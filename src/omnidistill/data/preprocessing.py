@@ -206,7 +206,10 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean from the two results of `_as_codes`, `stored` and `step`."""
+    """Return the mean vector of a modality from its stored form, the two results of `_as_codes`.
+
+    `stored` are 8-bit integers or the mean itself. `step` is the step size of the integers.
+    """
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

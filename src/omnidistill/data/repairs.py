@@ -177,7 +177,10 @@ class _Forest:
         self._parents: dict[str, str] = {}
 
     def root(self, group: str) -> str:
-        """Return the root of the tree that contains the group, and shorten the path to the root."""
+        """Return the first of all groups that were merged with this group: the root of its tree.
+
+        The path from the group to the root is shortened, so that later calls are faster.
+        """
         while (parent := self._parents.get(group, group)) != group:
             self._parents[group] = self._parents.get(parent, parent)
             group = parent

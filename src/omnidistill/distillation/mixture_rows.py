@@ -148,7 +148,10 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the rows before rounding, computed from the rounded values of the mixing matrix."""
+        """Return the synthetic rows normalise(A F_m) of every modality m, before these rows are rounded themselves.
+
+        The values of the mixing matrix A are rounded as they will be stored. F_m are the features of the items.
+        """
         weights = self.latent["weights"]
         if self.items_per_row is not None:
             largest = weights.detach().abs().topk(self.items_per_row, 1).indices
@@ -178,12 +181,12 @@ class MixtureRows(LearnableHeads):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much the features of imitated encoders differ from those of the real encoder.
+    """How strongly real features are changed at random, to imitate the features of other encoders.
 
     Attributes:
-        powers: lowest and highest exponent for the standard deviations of principal components; (1, 1) leaves the
-            deviations unchanged.
-        noise: standard deviation of the noise, relative to the root mean square of the features.
+        powers: (low, high). The standard deviation s of each principal component becomes s^a, up to a common factor.
+            The exponent a is drawn from the range from low to high; (1, 1) leaves the features unchanged.
+        noise: standard deviation of the noise that is added, relative to the root mean square of the features.
     """
 
     powers: tuple[float, float]
@@ -211,7 +214,10 @@ class MixtureLearning(Learning[MixtureRows]):
         self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder."""
+        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder.
+
+        Features of another encoder are imitated: the real features are rescaled at random and get noise.
+        """
         items, rows = {}, {}
         for name, x in self._train.features.items():
             basis, deviations = self._components[name]
@@ -233,10 +239,11 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return the outputs of the heads for the items, summed over modalities, and the indices of these items.
+    """Return values (N x c) and the indices of their items: row i contains output i of the heads for c items.
 
-    Without `count`, all items are included, and the indices are None. With `count`, each output is returned only for
-    the `count` items where its absolute value is largest. Items are read in chunks, so many items need little memory.
+    The outputs for an item are summed over modalities. If `count` is None, each row contains all items in order, and
+    the indices are None. Otherwise c = `count`, and row i contains the items with the largest absolute values of output
+    i. Items are read in chunks, so many items need little memory.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

@@ -4,13 +4,13 @@ The gain is the validation score after training minus the score before training:
 
     d_i     = mean over K = 1, 5, 10 of  [hit at K after] - [hit at K before]     for query i of direction D
     gain_D  = mean of d_i over the Q_D queries of direction D
-    gain    = mean of gain_D over all directions
+    gain    = mean of gain_D over all retrieval directions D
     error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
 
-Here, [hit at K] is 1 if an item that matches the query is among the first K items, and otherwise 0. The standard error
-of the gain is called error. Its square is the sum of the squared contributions of all groups, plus 1 / G^2. This last
-term is the squared contribution of one more group of average size, if training turned a miss into a hit for each of its
-queries. It keeps the error above 0 even if training changes no hit.
+Here, [hit at K] is 1 if an item that matches the query is among the first K items, and otherwise 0; error is the
+standard error of the gain. Queries in the same group are not independent, so each group contributes one value. The
+term 1 / G^2 is what one more group of average size would add if training turned all its misses into hits (d_i = 1).
+It keeps the error above 0 even if training changes no hit.
 
 A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
 standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A

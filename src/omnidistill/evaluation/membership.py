@@ -86,8 +86,9 @@ def measure_membership(
 
     Args:
         sets: the set, or one set per pair of modalities.
-        heads: {name of a loss attack: the heads that it uses}. The list has one entry for all modalities, or several
-            entries for some modalities each. A pair of modalities then uses the first entry that contains both.
+        heads: {name of a loss attack: list of heads}. A loss attack scores a row by the loss of these heads on the row.
+            The list has one entry if the heads of all modalities were trained together, otherwise one entry per pair of
+            modalities. For each pair, the attack uses the first entry that contains both modalities.
         train: the training rows of the set. About 2,000 rows from random groups are used if there are more.
         test: rows that were not used for the set. About 2,000 rows from random groups are used if there are more.
         seed: seed for the choice of groups and for the bootstrap.

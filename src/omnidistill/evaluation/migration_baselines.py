@@ -173,7 +173,10 @@ class AllPairs:
 
 
 def random_pairs(problem: MapProblem, size: int) -> MapCandidate:
-    """Return maps from ridge regression on random training pairs; validation chooses the ridges of each draw."""
+    """Return maps that ridge regression computes from `size` random training pairs.
+
+    Several samples of pairs are drawn, and each gives its own maps. The ridges of each sample are chosen on validation.
+    """
     started_at, draws = time.monotonic(), []
     train, generator = problem.train, Streams(problem.seed)["migration/random pairs"]
     for _ in range(_NUM_DRAWS):

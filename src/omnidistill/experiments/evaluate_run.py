@@ -63,8 +63,8 @@ class Evaluation:
 
     Attributes:
         scores: all measurements; the content of scores.json.
-        rows: the trained heads of every row of the table; the evaluation of another run on the same data and heads can
-            reuse them.
+        rows: {row of the score table: trained heads}. The table has one row for the set and one per baseline. The
+            evaluation of another run on the same data and initial heads can reuse the heads of the baselines.
         cases: retrieval examples.
         result: the result of the run.
         data: the data of the run.

@@ -29,11 +29,12 @@ class Group:
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return how many rows and bytes a baseline may use, so that it is comparable with the sets of this group.
+        """Return how many rows and bytes a baseline may use, so that it is comparable with the distilled sets.
 
-        If the sets have the same size, the baseline may use as many real rows as a set has, and as many bytes as the
-        largest set takes. If they have the same budget in bytes, the baseline may use the complete budget, and as many
-        real rows in float32 as fit in it. Bytes include all files that a receiver needs.
+        A group contains sets that are compared with each other. If its sets have the same size, the baseline may use as
+        many real rows as a set has, and as many bytes as the largest set takes. If the sets have the same budget in
+        bytes, the baseline may use the complete budget, and as many real rows in float32 as fit in the budget. Bytes
+        include all files that a receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:

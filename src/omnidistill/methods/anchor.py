@@ -205,12 +205,13 @@ class AnchorMethod(Method):
         return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
     def _best_settings(self, rows: AnchorRows, cutoffs: Sequence[float | None], task: Task) -> tuple[float, AnchorRows]:
-        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with these settings.
+        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with the best settings.
+
+        Heads have one output per row. Outputs beyond the cutoff are scaled down; without a cutoff, all count alike.
 
         Args:
             rows: the initial rows.
-            cutoffs: candidates for the position from which head outputs are scaled down, as fractions of the number of
-                rows. None scales no output.
+            cutoffs: candidate cutoffs, as fractions of the number of rows; None means no cutoff.
             task: the data and heads.
         """
         candidates = [

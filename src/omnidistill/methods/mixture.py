@@ -168,10 +168,10 @@ class MixtureMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, 0.0), rows
 
     def _as_set(self, rows: MixtureRows, task: Task) -> DistilledSet:
-        """Return the set with its mixing matrix and its recipe.
+        """Return the set with its training recipe and its mixing matrix (the weights of the items in each row).
 
-        The recipe can concatenate the outputs of its own heads and of initial heads. If the setting `weight` is None,
-        validation chooses the weight of its own heads.
+        The recipe computes heads from the set, and can stack them on initial heads: the outputs of both are weighted
+        and concatenated. If the setting `weight` is None, validation chooses the weight of the computed heads.
         """
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight, keep_width=self.keep_width)

@@ -78,12 +78,15 @@ def _inverse(gaps: Tensor) -> Tensor:
 
 
 class _Eigh(torch.autograd.Function):
-    """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and finite gradients at repeated eigenvalues.
+    """`torch.linalg.eigh` with descending eigenvalues, fixed signs, and finite gradients at repeated eigenvalues.
 
-        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j),   o: elementwise product
+    The sign of each eigenvector is chosen such that the sum of its entries is not negative. If a symmetric matrix
+    G = U diag(lambda) U^T changes by dG, its eigenvectors change by
 
-    If two eigenvalues j and k coincide, the functions in this module do not depend on the choice of eigenvectors. The
-    incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
+        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j) for j != k,   F_kk = 0
+
+    where o is the elementwise product. If the eigenvalues j and k coincide, the functions in this module do not depend
+    on the choice of eigenvectors. The incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
 
     A common alternative to 1 / gap is gap / (gap^2 + eps^2). Its slope at gap 0 is 1 / eps^2. On the diagonal of F,
     where the gap is always 0, this large slope would dominate the second derivative.

@@ -34,8 +34,10 @@ class CrossedCell(JsonContent):
         column: name of the column.
         model: name of the model.
         recall: mean recall over directions; None if the cell failed.
-        improvement: see the module docstring; None if there are no random rows of the same size.
-        gain_retained: see the module docstring.
+        improvement: recall minus the recall after training on random rows; None if there are no random rows of the same
+            size.
+        gain_retained: (recall - zero) / (full - zero), where `zero` is the recall before training, and `full` the
+            recall after training on all rows.
         any_start: whether all linear heads of the same width have this result, because the recipe ignores their
             initial weights.
         seconds: time to choose settings and train.
@@ -84,19 +86,21 @@ class CrossedSet(JsonContent):
 
 
 class CrossedContent(JsonContent):
-    """The content of a crossed table.
+    """The content of a crossed table: the recall for combinations of distilled set, training recipe and model.
+
+    A model consists of linear heads, or of one network per modality.
 
     Attributes:
         name: name of the files.
         command: the command that computed the table.
         versions: versions of the packages that were used.
-        heads: fingerprint of the pre-trained heads.
+        heads: fingerprint of the pre-trained heads that the sets are distilled for.
         data: the dataset.
-        seed: the seed.
+        seed: seed for all random numbers.
         levels: names of the recall metrics, such as "R@1".
-        sets: the sets.
+        sets: the distilled sets.
         references: recall of each model before training and after training on all rows.
-        cells: the cells of all tables.
+        cells: the entries of the table, one per combination of set, recipe and model.
         protocol: sentences about how the numbers were obtained.
     """
 

@@ -67,7 +67,7 @@ class PaperSection(JsonContent):
 
 
 class PaperContent(JsonContent):
-    """All tables.
+    """The content of the report page of the command `paper`: tables of the HoPA paper, computed on the user's features.
 
     Attributes:
         command: the command that computed the tables.

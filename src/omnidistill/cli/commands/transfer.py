@@ -55,7 +55,8 @@ def add(group: CommandGroup) -> None:
         "--options",
         type=names,
         metavar="A,B",
-        help="ways to move the set to the new encoder: mixture, nearest, map (default: all)",
+        help="comma-separated ways to move the set to the new encoder: mixture (rows become mixtures of items), "
+        "nearest (rows become the nearest items) or map (ridge regression between the encoders); default: all",
     )
     parser.add_argument(
         "--rendered",
@@ -89,7 +90,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compute the table, and print it."""
+    """Compare ways to use a set with another encoder, and print the table of their recall."""
     from omnidistill.api import TransferSettings, transfer
     from omnidistill.experiments.transfer.transfer_settings import load_transfer
 

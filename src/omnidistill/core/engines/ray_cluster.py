@@ -186,9 +186,12 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """Working directory and number of threads that worker processes copy from this process.
+    """What a worker process needs to know before it processes a unit of work.
 
-    `token` identifies the task (the function that processes a unit), so that a worker loads it only once.
+    Attributes:
+        token: identifies the task (the function that processes a unit), so that a worker loads it only once.
+        folder: working directory of the main process; the worker changes to it.
+        num_threads: number of torch threads of the main process; the worker uses the same number.
     """
 
     token: str

@@ -44,7 +44,12 @@ class Outer(Protocol):
         ...
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return the terms of the loss; their sum is minimised."""
+        """Return the terms of the loss of a trained student. The outer loop minimises their sum.
+
+        Args:
+            endpoint: the trained student. It computes its heads, their outputs, and their distances to other heads.
+            episode: the initial heads of the student, and the target of the loss, drawn by the method `episode`.
+        """
         ...
 
 

@@ -95,7 +95,7 @@ class LowRankHeads:
         }
 
     def heads(self) -> StackedHeads:
-        """Return the current heads W_0 + U V^T of all runs."""
+        """Return the current heads of all runs: the initial heads W_0 plus the learned low-rank update U V^T."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(

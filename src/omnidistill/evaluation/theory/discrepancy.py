@@ -88,7 +88,11 @@ class Batch:
         )
 
     def jacobian_norm(self) -> float:
-        """Return the largest norm ||J_i|| over the instances of the batch; the module docstring defines J_i."""
+        """Return the largest spectral norm ||J_i|| over the instances i of the batch.
+
+        J_i is the Jacobian of the embeddings of instance i with respect to the heads. Its norm is the largest ratio
+        ||x_m|| / ||y_m|| over modalities m, where x_m are the features and y_m the head outputs.
+        """
         lengths = torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in self.features.values()], dim=-1)
         return float((lengths / self.norms).max())
 
@@ -159,10 +163,11 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the last term of the complete bound on Delta: the mean over instances i of ||(J_i - J'_i)^T G'_i||.
+    """Return the mean over instances i of ||(J_i - J'_i)^T G'_i||, where a prime marks the synthetic instance.
 
     J_i is the Jacobian of the embeddings of instance i with respect to the heads, and G_i the gradient with respect to
-    these embeddings. A prime marks the synthetic instance.
+    these embeddings. The result is the last term of the complete bound on the discrepancy between the gradients of the
+    two batches.
     """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total

@@ -28,7 +28,15 @@ from omnidistill.models.spectrum import spectrum
 
 
 def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the absolute difference between the two sides of Lemma 2 of HoPA for each instance."""
+    """Return, for each instance, the absolute difference between the two sides of Lemma 2 of HoPA.
+
+    Lemma 2 is the theorem of Eckart and Young for the Gram matrix G of the embeddings: the distance between G and the
+    nearest rank-1 matrix is the root of the sum of squares of all eigenvalues of G but the first.
+
+    Args:
+        embeddings: unit embeddings, from which G and the distance are computed.
+        by_svd: singular values and vectors of the embeddings. The squared singular values are the eigenvalues.
+    """
     gram = embeddings @ embeddings.mT
     result = spectrum(gram)
     leading = result.vectors[..., :1] * result.sigma[..., :1].unsqueeze(-1)

@@ -74,7 +74,9 @@ def measure_theory(
 
 
 def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
-    """Return the bounds on the distance between the two students after 0 to T steps.
+    """Return the distance between a student on synthetic and a student on real rows, and upper bounds on it.
+
+    There is one distance, and one value of each bound, after 0, 1, ..., T steps.
 
     Args:
         steps: the measurements before each of the T steps.
@@ -102,10 +104,10 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return the size of the gradient in each mode, for the student's objective and for other objectives.
+    """Return the size of the gradient in each mode, for the student's objective and for the objectives in `REFERENCES`.
 
-    The other objectives, listed in `REFERENCES`, serve for comparison. The gradients are computed on all synthetic rows
-    as one batch.
+    A mode is a pair of singular vectors of the matrix of a row's embeddings. The gradient is taken with respect to the
+    embeddings, on all synthetic rows as one batch.
 
     Args:
         students: the students, with the synthetic rows and their targets.

@@ -46,43 +46,52 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10 of HoPA, an upper bound on the discrepancy of two gradients.
+        """The right side of eq. 10 of HoPA, an upper bound on the distance between two gradients.
 
-        The bound is computed with the gradient coefficients omega_k of the synthetic instances, and with those of the
-        real instances. The larger value is returned.
+        The bound contains omega_k, the size of the gradient in mode k. The paper does not say whether the gradient is
+        that on the synthetic or that on the real instances. Both values are computed, and the larger one is returned.
         """
         return max(sum(self.modes), sum(self.modes_real))
 
     @property
     def total(self) -> float:
-        """The complete bound on the discrepancy Delta: the sum of its terms."""
+        """The complete bound on Delta, the distance between the gradients on real and on synthetic rows.
+
+        It is the sum of the terms. Unlike eq. 10 of HoPA, it always holds.
+        """
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
 
 class TheoryStep(JsonContent):
     """Measurements before one step of the two students.
 
-    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. The modules `discrepancy`
-    and `error_growth` define the symbols.
+    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. In each step, instance i
+    of the synthetic batch is paired with instance i of the real batch. The modes of an instance are the singular values
+    sigma_k and singular vectors of the matrix of its embeddings.
+
+    Symbols: theta are the heads of a student, g is the gradient of the loss with respect to the heads, and b is the
+    number of instances in a batch. The superscripts "real" and "syn" name the rows. omega_k is the size of the gradient
+    in mode k, and eps_k is the distance between the k-th modes of two paired instances. Lemmas, theorem and equations
+    are those of the HoPA paper; the modules `error_growth` and `discrepancy` state them.
 
     Attributes:
         step: number of steps that the students have already taken.
-        step_size: eta, the largest step size of this step.
-        distance: e = ||theta^real - theta^syn||, the left side of Lemma 1 and Theorem 1.
-        discrepancy: Delta = ||g^real - g^syn|| at the heads of the synthetic student.
+        step_size: largest step size over modalities (eta).
+        distance: distance between the students, e = ||theta^real - theta^syn||. Lemma 1 and Theorem 1 bound it.
+        discrepancy: Delta = ||g^real - g^syn||, both gradients at the heads of the synthetic student.
         lipschitz: L, the largest spectral norm of the Hessian on real rows, between the heads of the two students.
         secant: ||g^real(theta^real) - g^real(theta^syn)|| / e; Lemma 1 requires L >= secant. None if e = 0.
-        jacobian_norm: C_J of this step.
-        synthetic: spectrum of the synthetic batch at the heads of the synthetic student.
-        real: spectrum of the real batch at the same heads.
-        real_student: spectrum of the real batch at the heads of the real student.
-        omega, omega_real: mean of omega_k over the synthetic batch, and over the real batch.
+        jacobian_norm: C_J, the largest norm of the Jacobian of embeddings with respect to the heads, over both batches.
+        synthetic: singular values of the synthetic batch at the heads of the synthetic student.
+        real: singular values of the real batch at the same heads.
+        real_student: singular values of the real batch at the heads of the real student.
+        omega, omega_real: for every mode, mean of omega_k over the synthetic batch, and over the real batch.
         predicted: mean of the omega_k that eq. 14 predicts on the synthetic batch; None if the objective is not HoPA.
-        eps: mean of eps_k over the batch.
+        eps: for every mode, mean of eps_k over the pairs of instances.
         terms: terms of the complete bound on Delta, with the C_J of this step.
-        single_mode: C_J (1/b) sum_i eps_1, the right side of eq. 10 for L_mod = -sigma_1.
-        lemma_2, lemma_3, eq_14: largest difference between the two sides of each identity, over both batches. `eq_14`
-            is None if the objective is not HoPA.
+        single_mode: C_J (1/b) sum_i eps_1, the bound in eq. 10 if the loss is L_mod = -sigma_1.
+        lemma_2, lemma_3, eq_14: largest difference between the two sides of the equations in Lemma 2, Lemma 3 and eq.
+            14, over both batches. `eq_14` is None if the objective is not HoPA.
     """
 
     step: int

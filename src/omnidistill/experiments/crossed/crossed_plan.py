@@ -32,14 +32,14 @@ ROBUSTNESS = {
 
 @dataclass(frozen=True)
 class Work:
-    """A work item: the recall of a model, or a set to distil.
+    """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: name of a set, or of a teacher (heads from which networks learn). `ALL_ROWS` means training on all
-            rows, and `INITIAL` means no training.
-        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" (no training)
-            for `INITIAL`. The recipe "set" distils the set.
-        model: the model.
+        source: what the model is trained on: the name of a set, `ALL_ROWS` (all training rows), the name of a teacher
+            (heads of a baseline that networks learn to reproduce), or `INITIAL` (the model is not trained).
+        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" for
+            `INITIAL`. "set" means that this work item distils the set, and trains no model.
+        model: the linear heads or networks to train.
         variant: name of a change to the set's own recipe, from `ROBUSTNESS`; "" for no change.
         share: share of the training groups that are mismatched, see `mismatch`.
     """

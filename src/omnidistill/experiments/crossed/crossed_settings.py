@@ -148,7 +148,7 @@ class CrossedSettings(Settings):
         return next(entry for entry in self.sets if entry.name == name)
 
     def teacher(self, name: str) -> TeacherEntry | None:
-        """Return the teacher with this name, or None if there is none."""
+        """Return the teacher (heads of a baseline that networks learn to reproduce) with this name, or None."""
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:

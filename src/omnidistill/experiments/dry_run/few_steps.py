@@ -83,10 +83,10 @@ class Record:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs in the stage.
+        """Number of epochs in the stage, counted from the calls of `advance`.
 
-        A search calls `advance(0)` after each epoch and `advance(1)` after each step size, so only the calls with 0 are
-        counted. If there are none, every call counts as an epoch.
+        A search over step sizes calls `advance(0)` after each epoch, and `advance(1)` when it is done with a step size.
+        Only its calls of `advance(0)` are epochs. In all other stages, every call of `advance` is an epoch.
         """
         return sum(n == 0 for _, n in self.calls) or len(self.calls)
 

@@ -83,8 +83,9 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
 
 
 def dataset(path: Path, verify: bool) -> Finding:
-    """Describe an export in the format of the `datasets` library; for other folders in this format, list the columns.
+    """Describe a folder in the format of the Hugging Face `datasets` library.
 
+    If `omnidistill export` wrote the folder, return the facts about the exported set. Otherwise list only the columns.
     `verify` has no effect, because these folders have no checksums.
     """
     info = read_json(path / DATASET)

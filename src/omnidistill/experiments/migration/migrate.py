@@ -143,7 +143,10 @@ def _storages(storage: Storage) -> dict[str, Storage]:
 
 
 def _row(candidate: MapCandidate, problem: MapProblem, test: Pairs) -> MigrationRow:
-    """Return the row of the report for a map. Recall is measured on the test pairs, as a mean over random draws."""
+    """Return the row of the report for maps between the embedding spaces, with their recall on the test pairs.
+
+    If the maps were computed from several random samples of training pairs, recall is averaged over the samples.
+    """
     count = len(candidate.draws)
     recall: dict[str, TaskRecall] = {}
     for direction in candidate.draws[0]:

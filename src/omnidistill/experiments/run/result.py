@@ -182,10 +182,9 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record of the log contains the loss for only one expert, along a part of its trajectory. The result is
-    therefore a mean over several records. Let k be the iteration that gave the set. The loss of this set is in record
-    k + 1, because an iteration computes the loss before it updates the rows. Later records are ignored. The mean is
-    taken over the last tenth of the other records.
+    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
+    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
+    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [

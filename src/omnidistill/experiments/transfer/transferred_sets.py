@@ -59,11 +59,13 @@ class Option:
 
 @dataclass(frozen=True, eq=False)
 class SourceRun:
-    """A run, the data from which its set was distilled, and a second set of the same size: rows that mix real items.
+    """A run whose set is transferred to another encoder, together with the data of the run.
+
+    The property `learned_mixture` is a second set of the same size, whose rows are mixtures of real items.
 
     Attributes:
         result: the result of the run.
-        data: the data of the run.
+        data: the data from which the set of the run was distilled.
         folder: folder in which the second set is stored; None keeps it in memory.
     """
 

@@ -28,10 +28,10 @@ class Similarity(Component):
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the submatrix S[I, I] for every mini-batch.
+        """Return the target similarities of every mini-batch: the submatrix S[I, I] of the target matrix S.
 
         Args:
-            tensors: tensors of the similarity. The result is differentiable with respect to them.
+            tensors: tensors from which S is computed. The result is differentiable with respect to them.
             batches: row indices I of every mini-batch, without repetitions, on the device of the tensors.
         """
 

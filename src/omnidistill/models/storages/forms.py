@@ -62,11 +62,11 @@ class Plain:
         return {name: matrix.clone() for name, matrix in rows.items()}
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the latent tensors, which are the training rows themselves."""
+        """Return the latent (learned) tensors, which are the training rows themselves."""
         return dict(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the latent tensors, which are stored unchanged."""
+        """Return the latent (learned) tensors, which are stored unchanged."""
         return dict(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
@@ -79,7 +79,7 @@ class Half(Plain):
     """Rows are stored in float16. Values outside the range of float16 are clamped."""
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: the latent tensors rounded to float16."""
+        """Return the training rows: the latent (learned) tensors rounded to float16."""
         rounded = self.load(self.store(latent))
         return {name: straight_through(matrix, rounded[name]) for name, matrix in latent.items()}
 
@@ -100,7 +100,7 @@ class Bits(Plain):
     bits: int
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: the latent tensors rounded to the stored precision."""
+        """Return the training rows: the latent (learned) tensors rounded to the stored precision."""
         return {
             name: straight_through(matrix, dequantise(*quantise(matrix, self.bits), self.bits))
             for name, matrix in latent.items()

@@ -39,7 +39,7 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: the latent rows, rounded to the stored precision.
+        """Return the training rows: the latent (learned) rows, rounded to the stored precision.
 
         If the setting `views` is above 1, copies of the rows follow, multiplied by fixed patterns of +1 and -1.
         """
@@ -50,7 +50,7 @@ class RowStorage(Storage):
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: all sign views of the stored rows."""
+        """Return the training rows: the stored rows, then their copies with fixed patterns of flipped signs (views)."""
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:

@@ -110,6 +110,10 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T for the "plain" factors B_m of `apm_factors`, and biases that centre the outputs."""
+    """Return heads W_m whose products W_m^T W_n are nearest to the analytic parameters, and biases.
+
+    The analytic parameters are the products of the heads that are optimal for a least-squares loss. The heads are
+    W_m = B_m^T, with the factors B_m that `apm_factors` returns for the norm "plain". The biases centre the outputs.
+    """
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

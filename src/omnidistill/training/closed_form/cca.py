@@ -25,10 +25,11 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank), the transposed heads W_m of the module docstring.
+    """Return the factors S_m^{-1/2} B_m (p_m x rank) of every modality m. Their transposes are the ridge CCA heads.
 
-    Here S_m(eps) is the covariance with a ridge, and B are the common factors of the whitened cross-covariances K_mn.
-    The residuals of the result are those of B: the squared errors of B_m B_n^T as approximations of K_mn.
+    S_m is the covariance of modality m, with a ridge. The matrices B_m are chosen such that each product B_m B_n^T
+    approximates K_mn, the whitened cross-covariance of the modalities m and n. The residuals of the result are the
+    squared errors of these approximations.
 
     Args:
         moments: moments of the data.

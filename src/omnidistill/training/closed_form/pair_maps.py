@@ -104,7 +104,10 @@ def shared_rows(
     size: int,
     ridge: float,
 ) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N q"]]:
-    """Return N paired rows that retain what two embedding spaces share, equation (5) of the module docstring.
+    """Return N paired rows, from which maps between two embedding spaces can be computed by ridge regression.
+
+    Each row is a mixture of all pairs. The mixtures retain the N leading directions that both spaces share, according
+    to ridge CCA. Equation (5) of the module docstring defines them.
 
     Args:
         source, target: centred source vectors (n x p) and target vectors (n x q) of the same items.

@@ -156,15 +156,17 @@ def stack_on(
     rows: Mapping[str, Float[Tensor, "_ _"]],
     weight: float | Float[Tensor, ""],
 ) -> Heads:
-    """Return heads whose outputs are the outputs of a set's heads and of given heads, concatenated (stacked heads).
+    """Return stacked heads: their outputs are the outputs of two kinds of heads, concatenated.
 
-    Before stacking, each part is scaled so that its outputs on the rows have a mean length of 1.
+    The first part are heads that were computed from a set, the second part are the heads in `start`. Both are first
+    scaled so that their outputs on the rows of the set have a mean length of 1. The first part is then multiplied by
+    sqrt(a) and the second by sqrt(1 - a), where a is `weight`.
 
     Args:
-        start: the given heads, {modality: d x p_m}.
-        heads: the heads of the set, {modality: k x p_m}, with k outputs.
+        start: the second part, such as pretrained heads, {modality: d x p_m}.
+        heads: the first part, the heads computed from the set, {modality: k x p_m}.
         rows: the rows of the set, {modality: N x p_m}.
-        weight: weight a of the heads of the set, in [0, 1].
+        weight: weight a of the first part, in [0, 1].
     """
     upper, lower = weight**0.5, (1 - weight) ** 0.5
     return {
