@@ -71,8 +71,8 @@ def save_artifact(
         tensors: {name: tensor}.
         meta: JSON values; NaN and Inf are not allowed.
         sidecars: {file name: JSON object}. Sidecars are written before the manifest.
-        padding: number of spaces after the manifest, which is then written on one line. None writes an indented
-            manifest without extra spaces.
+        padding: number of spaces to write after the manifest, which then takes one line. If None, the manifest is
+            indented, and no spaces follow.
 
     Raises:
         InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or
