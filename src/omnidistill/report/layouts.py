@@ -9,8 +9,9 @@ layouts are:
 * directions: recall in every direction; one block of rows per group
 * curve: gain retained; one row per method and one column per group
 
-Gain retained is the gain over the initial heads, divided by the gain of heads trained with InfoNCE on all rows. If the baseline `best` is included, the layout
-"retrieval" also shows the gain retained relative to the best heads trained on all rows.
+Gain retained is the gain over the initial heads, divided by the gain of heads trained with InfoNCE on all rows. If the
+baseline `best` is included, the layout "retrieval" also shows the gain retained relative to the best heads trained on
+all rows.
 
 In each group, the best recall of the methods is bold, and so are recalls of other methods that round to the same
 number. Baselines are never bold. A dagger after the mean recall of a method means that the interval of the paired

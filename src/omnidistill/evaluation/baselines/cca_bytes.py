@@ -1,4 +1,4 @@
-"""Ridge CCA heads with the largest rank that takes no more bytes than a synthetic set: in float32, in 4 bits, or entropy-coded.
+"""Ridge CCA heads in float32, in 4 bits or entropy-coded; the largest rank with no more bytes than a synthetic set.
 
 A set of N rows stores N x p_m values per modality, as many as heads of rank N. Storing heads is therefore the simplest
 alternative to storing a set. The ridge and the row pairing (see `ridge_cca`) are those whose rounded heads have the
