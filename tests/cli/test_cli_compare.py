@@ -59,7 +59,7 @@ def test_every_preset_and_comparison_takes_one_line() -> None:
         for place, text in zip(components[::2], components[1::2], strict=True)
     }
     assert listed["distill.kind"] == list(registry.names())
-    assert listed["--tracker"] == ["tensorboard", "wandb", "trackio"]
+    assert listed["--tracker"] == ["tensorboard", "wandb", "trackio", "mlflow"]
 
 
 # compare

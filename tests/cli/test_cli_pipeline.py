@@ -347,7 +347,7 @@ def test_a_tracker_of_another_package_is_named_as_the_built_in_ones_are(pipeline
     command = ("distill", pipeline.folder / "SET", *SMALL, "--size", 6, "-o", tmp_path / "RUN", "--tracker")
     unknown = cli(*command, "recordr")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "tracker 'recordr' is not installed; installed: tensorboard, wandb, trackio" in unknown.err
+    assert "tracker 'recordr' is not installed; installed: tensorboard, wandb, trackio, mlflow" in unknown.err
     assert not (tmp_path / "RUN").exists()
     with installed(trackers, {"recorder": f"{__name__}:Recorder"}):
         assert "did you mean 'recorder'?" in cli(*command, "recordr").err

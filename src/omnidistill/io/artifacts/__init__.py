@@ -8,7 +8,13 @@ from omnidistill.io.artifacts.files import FileRecord, create_again, making, tem
 from omnidistill.io.artifacts.json_content import JsonContent
 from omnidistill.io.artifacts.locks import exclusive, unchanged
 from omnidistill.io.artifacts.mapped_file import map_file
-from omnidistill.io.artifacts.outputs import is_new_folder, require_new, require_new_folder, write_output
+from omnidistill.io.artifacts.outputs import (
+    is_new_folder,
+    move_output,
+    require_new,
+    require_new_folder,
+    write_output,
+)
 from omnidistill.io.artifacts.tensor_file import Pieces, read_tensors, write_tensors
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "load_artifact",
     "making",
     "map_file",
+    "move_output",
     "read_tensors",
     "require_new",
     "require_new_folder",
