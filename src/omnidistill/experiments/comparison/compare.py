@@ -156,7 +156,7 @@ def compare(
         stored = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}  # finds damage early
         missing = [cell for cell in all_cells if cell not in stored]
         if used.here or not isinstance(store, FolderStore):
-            failures = run_locally(inputs, all_cells, missing, command, used, display)
+            failures = run_locally(inputs, all_cells, stored, command, used, display)
         else:
             runner = UnitRunner(
                 features.location or features, features.modalities, base, store.folder, command, str(chosen_device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from omnidistill.core.json_value import Json
 from omnidistill.io.tracking import Progress
@@ -17,11 +17,14 @@ class RemainingTime:
 
     Args:
         kinds: for every cell to process, its kind: the name of its method or baseline.
+        known: (kind, seconds) of the cells that were finished before this comparison resumed.
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], known: Iterable[tuple[str, float]] = ()) -> None:
         self._waiting = Counter(kinds)
         self._seconds: dict[str, list[float]] = defaultdict(list)
+        for kind, seconds in known:
+            self._seconds[kind].append(seconds)
 
     def record(self, kind: str, seconds: float) -> None:
         """Record the time that a cell of this kind took."""
@@ -47,9 +50,9 @@ class LabelledProgress:
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage; see `Progress.start`."""
-        self._progress.start(total, f"{self._label}: {label}", done)
+        self._progress.start(total, f"{self._label}: {label}", done, seconds)
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the progress of the stage by `n` steps; see `Progress.advance`."""

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Shows the progress of the consecutive stages of a run. Use it as a context manager, or call `stop` at the end."""
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage, and end the previous stage if there is one.
 
         Args:
             total: number of steps of the stage.
             label: name of the stage.
             done: number of steps that were completed before an interruption.
+            seconds: time that these steps took, from which the remaining time is estimated; 0 if it is not known.
         """
 
     def advance(self, n: int = 1, **fields: Json) -> None:
@@ -50,7 +51,7 @@ class Progress(Protocol):
 class SilentProgress:
     """A `Progress` object that shows nothing."""
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Do nothing."""
 
     def advance(self, n: int = 1, **fields: Json) -> None:
@@ -81,19 +82,23 @@ class RichProgress:
         self._interval, self._clock = interval_seconds, clock
         self._bar: RichBar | None = None
         self._label, self._fields = "", ""
-        self._total = self._done = self._resumed = 0
+        self._total = self._done = self._untimed = 0
         self._started_at = self._printed_at = 0.0
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage; see `Progress.start`."""
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
+        """Start a stage; see `Progress.start`. If it resumes, show immediately what is done and what remains."""
         self.stop()
         self._label, self._fields = printable(label), ""
-        self._total, self._done, self._resumed = total, done, done
-        self._started_at = self._printed_at = self._clock()
+        self._total, self._done = total, done
+        self._untimed = 0 if seconds > 0 else done
+        self._printed_at = now = self._clock()
+        self._started_at = now - (seconds if done else 0.0)
         if sys.stderr.isatty():
             self._bar = _rich_bar()
-            self._bar.add_task(self._label, total=total, completed=done, shown="")
+            self._bar.add_task(self._label, total=total, completed=done, shown="", eta=self._remaining(now))
             self._bar.start()
+        elif done:
+            self._print(self._line(now))
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the current stage by `n` steps; see `Progress.advance`."""
@@ -101,10 +106,11 @@ class RichProgress:
         if fields:
             self._fields = printable("  ".join(f"{name}={_short(value)}" for name, value in fields.items()))
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
+            eta = self._remaining(self._clock())
+            self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields, eta=eta)
         elif (now := self._clock()) - self._printed_at >= self._interval:
             self._printed_at = now
-            self._print(self._line(now - self._started_at))
+            self._print(self._line(now))
 
     def note(self, line: str) -> None:
         """Print a line of text above the progress bar."""
@@ -130,11 +136,14 @@ class RichProgress:
             else:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bar
 
-    def _line(self, elapsed: float) -> str:
-        steps = self._done - self._resumed
-        remaining = _hms(elapsed * (self._total - self._done) / steps) if steps else "?"
-        parts = [f"{self._label} {self._done}/{self._total}", _hms(elapsed), f"ETA {remaining}", self._fields]
-        return "  ".join(parts).rstrip()
+    def _line(self, now: float) -> str:
+        done, elapsed = f"{self._label} {self._done}/{self._total}", _hms(now - self._started_at)
+        return "  ".join([done, elapsed, f"ETA {self._remaining(now)}", self._fields]).rstrip()
+
+    def _remaining(self, now: float) -> str:
+        """Return the remaining time, estimated from the steps whose time is known; "?" if there are none."""
+        timed = self._done - self._untimed
+        return _hms((now - self._started_at) * (self._total - self._done) / timed) if timed else "?"
 
 
 def _rich_bar() -> RichBar:
@@ -145,7 +154,6 @@ def _rich_bar() -> RichBar:
         Progress,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     return Progress(
@@ -153,8 +161,7 @@ def _rich_bar() -> RichBar:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        TextColumn("ETA {task.fields[eta]}"),
         TextColumn("{task.fields[shown]}", markup=False),
         console=Console(stderr=True),
         redirect_stdout=False,  # the bar must not capture the output of the command

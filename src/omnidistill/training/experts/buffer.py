@@ -197,7 +197,7 @@ def _train(
         rows = (lambda: train) if engine.here or reopen is None else reopen
         training = BlockTraining(writer.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
         if engine.here:
-            progress.start(training.num_epochs, "experts", done)
+            progress.start(training.num_epochs, "experts", done, writer.seconds)
             for epoch in training.epochs(heads):
                 writer.add(epoch, heads, time.monotonic() - started_at)
                 progress.advance(1)
