@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from omnidistill.core.json_value import Json
 from omnidistill.io.tracking import Progress
+from omnidistill.io.tracking.stage import time_left
 
 
 class RemainingTime:
@@ -41,7 +42,7 @@ class RemainingTime:
         for kind, count in self._waiting.items():
             known = self._seconds.get(kind)
             total += count * (sum(known) / len(known) if known else mean)
-        return f"(about {total / 60:.0f} min left)" if total >= 60 else f"(about {total:.0f} s left)"
+        return f"({time_left(total)})"
 
 
 class LabelledProgress:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from omnidistill.core.json_value import Json
 from omnidistill.core.printable import printable
+from omnidistill.io.tracking.stage import Stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -81,28 +82,24 @@ class RichProgress:
     def __init__(self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._clock = interval_seconds, clock
         self._bar: RichBar | None = None
-        self._label, self._fields = "", ""
-        self._total = self._done = self._untimed = 0
-        self._started_at = self._printed_at = 0.0
+        self._stage, self._fields = Stage("", 0, 0, 0, 0.0), ""
+        self._printed_at = 0.0
 
     def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage; see `Progress.start`. If it resumes, show immediately what is done and what remains."""
         self.stop()
-        self._label, self._fields = printable(label), ""
-        self._total, self._done = total, done
-        self._untimed = 0 if seconds > 0 else done
         self._printed_at = now = self._clock()
-        self._started_at = now - (seconds if done else 0.0)
+        self._stage, self._fields = Stage.start(total, printable(label), done, seconds, now), ""
         if sys.stderr.isatty():
             self._bar = _rich_bar()
-            self._bar.add_task(self._label, total=total, completed=done, shown="", eta=self._remaining(now))
+            self._bar.add_task(self._stage.label, total=total, completed=done, shown="", eta=self._remaining(now))
             self._bar.start()
         elif done:
             self._print(self._line(now))
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the current stage by `n` steps; see `Progress.advance`."""
-        self._done += n
+        self._stage.done += n
         if fields:
             self._fields = printable("  ".join(f"{name}={_short(value)}" for name, value in fields.items()))
         if self._bar is not None:
@@ -114,7 +111,7 @@ class RichProgress:
 
     def note(self, line: str) -> None:
         """Print a line of text above the progress bar."""
-        self._print(f"{self._label}: {line}" if self._label else line)
+        self._print(f"{self._stage.label}: {line}" if self._stage.label else line)
 
     def stop(self) -> None:
         """End the current stage, if there is one."""
@@ -137,13 +134,13 @@ class RichProgress:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bar
 
     def _line(self, now: float) -> str:
-        done, elapsed = f"{self._label} {self._done}/{self._total}", _hms(now - self._started_at)
+        stage = self._stage
+        done, elapsed = f"{stage.label} {stage.done}/{stage.total}", _hms(stage.elapsed(now))
         return "  ".join([done, elapsed, f"ETA {self._remaining(now)}", self._fields]).rstrip()
 
     def _remaining(self, now: float) -> str:
-        """Return the remaining time, estimated from the steps whose time is known; "?" if there are none."""
-        timed = self._done - self._untimed
-        return _hms((now - self._started_at) * (self._total - self._done) / timed) if timed else "?"
+        remaining = self._stage.remaining(now)
+        return "?" if remaining is None else _hms(remaining)
 
 
 def _rich_bar() -> RichBar:
