@@ -183,7 +183,7 @@ def test_the_table_for_people(pipeline: Pipeline) -> None:
     outcome = cli("evaluate", pipeline.folder / "RUN", "--seeds", 3)
     assert outcome.code == 0
     assert "R@10" in outcome.out
-    assert f"page   {pipeline.folder / 'RUN' / 'report.html'}" in outcome.out
+    assert f"page     {pipeline.folder / 'RUN' / 'report.html'}" in outcome.out
     assert json.loads((pipeline.folder / "RUN" / "scores.json").read_text("utf-8"))["num_seeds"] == 3
 
 

@@ -52,7 +52,8 @@ from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.experiments.table_baselines import dependencies_first
 from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.input_files import read_json
-from omnidistill.io.tracking import Progress, followable, shown
+from omnidistill.io.tracking import Progress, shown
+from omnidistill.io.tracking.progress_file import followable
 
 
 def compare(

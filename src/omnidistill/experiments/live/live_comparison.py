@@ -16,7 +16,7 @@ from omnidistill.experiments.comparison.result_store import KIND, ResultCosts
 from omnidistill.experiments.live.live_run import stage_text
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.io.input_files import reading
-from omnidistill.io.tracking import RunningStage
+from omnidistill.io.tracking.progress_file import RunningStage
 from omnidistill.report.live_page import CellRow, LiveView
 
 

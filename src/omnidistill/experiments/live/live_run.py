@@ -12,7 +12,8 @@ from omnidistill.distillation.outer_loop import METRICS
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.experiments.run import Run, pair_folder
 from omnidistill.io.input_files import open_input
-from omnidistill.io.tracking import MetricsRecord, RunningStage, read_records
+from omnidistill.io.tracking import MetricsRecord, read_records
+from omnidistill.io.tracking.progress_file import RunningStage
 from omnidistill.io.tracking.stage import time_left
 from omnidistill.report.charts import run_charts
 from omnidistill.report.live_page import LiveView

@@ -30,7 +30,8 @@ from omnidistill.experiments.run.expert_stage import given_experts
 from omnidistill.experiments.run.result import DistillResult
 from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.tracking import Progress, check_trackers, followable, shown
+from omnidistill.io.tracking import Progress, check_trackers, shown
+from omnidistill.io.tracking.progress_file import followable
 from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 

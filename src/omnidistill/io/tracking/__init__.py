@@ -8,7 +8,6 @@ run, such as distillation. None of them changes a result.
 from omnidistill.io.tracking.metrics_log import JsonlLog, MemoryLog, MetricsLog
 from omnidistill.io.tracking.metrics_record import MOST_METRIC, MetricsRecord, read_records
 from omnidistill.io.tracking.progress import Progress, RichProgress, SilentProgress, shown
-from omnidistill.io.tracking.progress_file import RunningStage, followable
 from omnidistill.io.tracking.tracked_log import TrackedLog, TrackerGroup
 from omnidistill.io.tracking.tracker import Tracker, TrackerFactory, check_trackers, trackers
 
@@ -20,14 +19,12 @@ __all__ = [
     "MetricsRecord",
     "Progress",
     "RichProgress",
-    "RunningStage",
     "SilentProgress",
     "TrackedLog",
     "Tracker",
     "TrackerFactory",
     "TrackerGroup",
     "check_trackers",
-    "followable",
     "read_records",
     "shown",
     "trackers",
