@@ -95,8 +95,8 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb, trackio or another tracker; can be repeated. The metrics "
-        "stay on this machine unless you configure the tracker to send them (see docs/sharing.md)",
+        help="also log the metrics to tensorboard, wandb, trackio, mlflow or another tracker; can be repeated. The "
+        "metrics stay on this machine unless you configure the tracker to send them (see docs/sharing.md)",
     )
 
 

@@ -69,6 +69,7 @@ class Evaluation:
         result: the result of the run.
         data: the data of the run.
         folder: output folder; None if nothing was stored.
+        skipped: names of the requested baselines that do not apply to the set.
     """
 
     scores: RunScores
@@ -77,6 +78,13 @@ class Evaluation:
     result: DistillResult
     data: FeatureSet
     folder: Path | None = None
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What validation chose for training on all rows: {label of the row: settings, and out of how many}."""
+        chosen = [self.rows[name] for name in ("full", "best") if name in self.rows]
+        return {row.label: _choice(row) for row in chosen if row.num_evaluated}
 
     def table(self) -> str:
         """Return the table as Markdown, with recall, gain retained, seconds and bytes of every row."""
@@ -181,11 +189,19 @@ def evaluate(
             seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
             membership=revealed,
         )
-        evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
+        skipped = tuple(baseline.name for baseline in requested if table_key(baseline) not in rows)
+        cases = find_cases(rows, test, config.gallery)
+        evaluation = Evaluation(scores, rows, cases, result, features, skipped=skipped)
         if result.folder is None:
             return evaluation
         name = heads.resolve().stem if isinstance(heads, Path) else "given"
         return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+
+
+def _choice(row: TrainedHeads) -> str:
+    named = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.settings.items()}
+    values = ", ".join(f"{name} {value}" for name, value in named.items())
+    return f"{values} (best of {row.num_evaluated} on validation)"
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:

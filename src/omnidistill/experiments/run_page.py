@@ -59,22 +59,49 @@ def write_report(
             runs use different data, or the output exists and `force` is False.
     """
     output, folders = Path(output), [_folder(each) for each in runs]
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
-    replaceable = force or output.resolve() == (folders[0] / PAGE).resolve()
-    require_new(output, replaceable)
+    replaceable = report_file(output, folders[0], force)
     items = read_manifest(media, root, other_columns=True) if isinstance(media, Path) else media
-    views = []
     with runs_unchanged(folders):
-        for folder in folders:
-            run = open_run(folder)
-            features = run.data(None if data is None else opened(data))
-            result, path = run.result(features), folder / SCORES
-            scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-            view = run_view(result, scores, features, load_cases(folder / CASES, features), items)
-            views.append(replace(view, theory=_theory(folder / THEORY)))
+        views = [stored_view(folder, data, items) for folder in folders]
         write_output(output, render_page(views).encode(), replaceable)
     return views
+
+
+def report_file(output: Path, folder: Path, force: bool) -> bool:
+    """Check that a report page can be written, and return whether an existing file may be replaced.
+
+    Args:
+        output: the page.
+        folder: folder of the (first) run, whose page report.html may always be replaced.
+        force: whether another existing file may be replaced.
+
+    Raises:
+        InputError: the file exists and may not be replaced, or it has another suffix than .html.
+    """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
+    replaceable = force or output.resolve() == (folder / PAGE).resolve()
+    require_new(output, replaceable)
+    return replaceable
+
+
+def stored_view(folder: Path, data: Data | None = None, media: Manifest | None = None) -> RunView:
+    """Return what the page shows about the finished run in a folder, from the files of `distill` and `evaluate`.
+
+    Args:
+        folder: the run folder.
+        data: the data; None loads them from the recorded location.
+        media: manifest of the original items.
+
+    Raises:
+        InputError: the folder is not a finished run, or the data do not belong to it.
+    """
+    run = open_run(folder)
+    features = run.data(None if data is None else opened(data))
+    result, path = run.result(features), folder / SCORES
+    scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
+    view = run_view(result, scores, features, load_cases(folder / CASES, features), media)
+    return replace(view, theory=_theory(folder / THEORY))
 
 
 def _folder(run: Path | DistillResult) -> Path:

@@ -89,7 +89,7 @@ def render_page(runs: Sequence[RunView]) -> str:
         media_note=media.note(),
         data=as_script_data(content),
         style=page_style(),
-        script=_source("page.js"),
+        script=template_source("page.js"),
     )
 
 
@@ -141,10 +141,10 @@ def render_template(name: str, **content: object) -> str:
 
 def page_style(*further: str) -> Markup:
     """Return the style of all pages, followed by further style files from the templates folder."""
-    return Markup("\n").join(_source(name) for name in ("page.css", *further))
+    return Markup("\n").join(template_source(name) for name in ("page.css", *further))
 
 
-def _source(name: str) -> Markup:
+def template_source(name: str) -> Markup:
     """Return the content of a file in the templates folder, unchanged."""
     environment = _environment()
     assert environment.loader is not None

@@ -229,7 +229,7 @@ def test_progress_names_the_work_and_the_remaining_time(tmp_path: Path) -> None:
     labels: list[str] = []
 
     class Recorder(NoteRecorder):
-        def start(self, total: int, label: str, done: int = 0) -> None:
+        def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
             labels.append(label)
 
     crossed_of(features(2), sets=["random"], models=["own"], parts=["table"], recipes=["own"], progress=Recorder())

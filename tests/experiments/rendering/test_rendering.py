@@ -101,7 +101,7 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     command = ("render", run, "--media", run.parent / "items.csv", "-o", tmp_path / "DIR", "--rows", "2")
     outcome = cli(*command, "--steps", "3")
     assert outcome.code == 0, outcome
-    assert f"page   {tmp_path}/DIR/render.html" in outcome.out
+    assert f"page     {tmp_path}/DIR/render.html" in outcome.out
     before = contents(tmp_path / "DIR")
     refused = cli(*command)
     assert (refused.code, refused.err.count("\n")) == (2, 1)

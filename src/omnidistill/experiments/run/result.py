@@ -119,6 +119,9 @@ class DistillResult:
             if provenance.validation is not None and provenance.iteration is not None:
                 of = f"{provenance.iteration} of {last_iteration(part)}"
                 lines.append(f"best     iteration {of}, validation score {provenance.validation:.3f}")
+            elif provenance.validation is not None and (candidates := num_candidates(part)):
+                score = f"validation score {provenance.validation:.3f}"
+                lines.append(f"chosen   rows and recipe: the best of {candidates} candidates on validation, {score}")
             lines.append(f"recipe   {distilled.recipe.title}")
             lines += [f"chosen   {name} = {reason}" for name, reason in provenance.choices.items()]
             lines += [f"note     {line}" for line in provenance.notes]
@@ -198,6 +201,11 @@ def matching_loss(part: Distillation) -> float | None:
     return sum(last) / len(last) if last else None
 
 
+def num_candidates(part: Distillation) -> int:
+    """Return how many candidates for the set and its recipe were compared on validation."""
+    return sum(int(record.values.get("judged", 0)) for record in part.records)
+
+
 def last_iteration(part: Distillation) -> int:
     """Return the number of outer iterations that were run; after early stopping, fewer than `distill.iterations`."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
@@ -215,6 +223,7 @@ def _part_json(part: Distillation, place: str) -> dict[str, Any]:
         "rank_floor": None if part.floor is None else dict(part.floor),
         "recipe": distilled.recipe.model_dump(mode="json"),
         "validation": provenance.validation,
+        "candidates": num_candidates(part),
         "choices": dict(provenance.choices),
         "notes": list(provenance.notes),
     }

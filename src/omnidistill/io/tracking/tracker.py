@@ -43,7 +43,7 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    A built-in tracker needs an optional package. Its attribute `extra` is the name of this package, and of the extra of
+    A built-in tracker needs an optional package. Its attribute `extra` is the name of its module, and of the extra of
     omnidistill that installs it. Trackers from other packages need no such attribute.
     """
 
@@ -62,6 +62,7 @@ trackers: Registry[TrackerFactory] = Registry(
         "tensorboard": "omnidistill.io.tracking.tensorboard",
         "wandb": "omnidistill.io.tracking.wandb",
         "trackio": "omnidistill.io.tracking.trackio",
+        "mlflow": "omnidistill.io.tracking.mlflow",
     },
     group="omnidistill.trackers",
 )
