@@ -11,7 +11,6 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation import Provenance
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
@@ -20,8 +19,8 @@ from omnidistill.experiments.related_results import related_results
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
 from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
-from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.cases import Cases, load_cases
+from omnidistill.report.charts import iteration_with_score
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
@@ -129,6 +128,9 @@ def run_view(
         instances += trace_instances(distilled, train, first=len(instances))
     records = list(result.parts[0].records) if result.config.joint else []
     provenance, encoders = result.sets[0].provenance, data.provenance.get("encoders")
+    iteration = provenance.iteration
+    if iteration is None and provenance.validation is not None:
+        iteration = iteration_with_score(records, provenance.validation)
     return RunView(
         scores,
         records,
@@ -144,19 +146,8 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
-        _kept_iteration(records, provenance) if result.config.joint else None,
+        iteration if result.config.joint else None,
     )
-
-
-def _kept_iteration(records: Sequence[MetricsRecord], provenance: Provenance) -> int | None:
-    """Return the iteration at which the run obtained its set; None if it is unknown.
-
-    If the set does not record it, this is the iteration with the validation score of the set.
-    """
-    if provenance.iteration is not None or provenance.validation is None:
-        return provenance.iteration
-    same = (each.iteration for each in records if each.values.get("validation") == provenance.validation)
-    return next((iteration for iteration in same if iteration is not None), None)
 
 
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:

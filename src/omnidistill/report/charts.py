@@ -105,6 +105,12 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
     return named
 
 
+def iteration_with_score(metrics: Sequence[MetricsRecord], score: float) -> int | None:
+    """Return the first iteration with this validation score, that is, of the set with this score; None if unknown."""
+    same = (record.iteration for record in metrics if record.values.get("validation") == score)
+    return next((iteration for iteration in same if iteration is not None), None)
+
+
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:

@@ -26,6 +26,7 @@ function near(traces) {
 
 function facts([, start, , traces]) {
   const node = make("div", "more-facts"), list = make("dl");
+  node.tabIndex = -1; /* a click on it keeps the focus in the card, so that its text can be selected */
   for (const [modality, move, ...nearest] of traces) {
     const shown = make("dd"), rows = make("ul");
     for (let place = 0; place < nearest.length; place += 2) {
