@@ -223,7 +223,7 @@ def test_dark_and_light_follow_the_reader_and_the_button(browser: Browser, page:
 def test_the_keyboard_reaches_everything_first_what_skips_the_rest(browser: Browser) -> None:
     browser.press("Tab")
     assert browser.run("document.activeElement.className") == "skip"
-    walked = (
+    reach = (
         "(() => { const node = document.activeElement; node.dataset.reached = ''; return getComputedStyle(node) })()"
     )
     for _ in range(browser.run("document.querySelectorAll('a, button, input, select, summary, [tabindex]').length")):

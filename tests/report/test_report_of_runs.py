@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
@@ -109,6 +110,7 @@ def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: 
     shutil.copytree(folder / "A", place / "A")
     write_content(place / "A" / "theory" / "theory.json", THEORY)
     write_content(place / "R 1:2" / "render.json", rendering("A"))
+    write_content(place / os.fsdecode(b"R \xff") / "render.json", rendering("A"))
     write_content(place / "A" / "R2" / "render.json", rendering("moved"), page=False)
     write_content(place / "R3" / "render.json", rendering("B"))
     write_content(place / "T" / "transfer.json", transfer("wide").evolve(data=data, method="smoke", size=8))
@@ -123,12 +125,13 @@ def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: 
     links = [each["href"] for each in shown.all("a") if not each["href"].startswith("#")]
     assert links == [
         "../work/R%201%3A2/render.html",
+        "../work/R%20%FF/render.html",
         "../work/A/theory/theory.html",
         "../work/T/transfer.html",
         "../work/C/crossed.html",
         "../work/kit-report.html",
     ]
-    assert all((tmp_path / "pages" / unquote(link)).is_file() for link in links)
+    assert all((tmp_path / "pages" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)
     assert "1 of 8 rows as b." in shown.text
     assert "../work/A/R2/render.json" in shown.text
     assert shown.inside("h2")[-2:] == ["Further results", "Provenance"]
