@@ -15,10 +15,12 @@ from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
+from omnidistill.experiments.related_results import related_results
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
 from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
+from omnidistill.report.charts import iteration_with_score
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
@@ -40,7 +42,8 @@ def write_report(
 ) -> list[RunView]:
     """Write one report page about finished runs on the same data.
 
-    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used.
+    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used. The
+    page links to results of other commands in the run folders or next to them (see `related_results`).
 
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
@@ -62,7 +65,7 @@ def write_report(
     replaceable = report_file(output, folders[0], force)
     items = read_manifest(media, root, other_columns=True) if isinstance(media, Path) else media
     with runs_unchanged(folders):
-        views = [stored_view(folder, data, items) for folder in folders]
+        views = [stored_view(folder, output, data, items) for folder in folders]
         write_output(output, render_page(views).encode(), replaceable)
     return views
 
@@ -85,11 +88,12 @@ def report_file(output: Path, folder: Path, force: bool) -> bool:
     return replaceable
 
 
-def stored_view(folder: Path, data: Data | None = None, media: Manifest | None = None) -> RunView:
+def stored_view(folder: Path, page: Path, data: Data | None = None, media: Manifest | None = None) -> RunView:
     """Return what the page shows about the finished run in a folder, from the files of `distill` and `evaluate`.
 
     Args:
         folder: the run folder.
+        page: path of the page, from which it links to related results.
         data: the data; None loads them from the recorded location.
         media: manifest of the original items.
 
@@ -101,7 +105,7 @@ def stored_view(folder: Path, data: Data | None = None, media: Manifest | None =
     result, path = run.result(features), folder / SCORES
     scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
     view = run_view(result, scores, features, load_cases(folder / CASES, features), media)
-    return replace(view, theory=_theory(folder / THEORY))
+    return replace(view, theory=_theory(folder / THEORY), related=related_results(folder, scores, page))
 
 
 def _folder(run: Path | DistillResult) -> Path:
@@ -143,16 +147,23 @@ def run_view(
     train = data.split("train")
     instances: list[Instance] = []
     similarities: list[SimilarityView] = []
+    named: list[Sequence[str]] = []
     for distilled in result.sets:
-        similarities.append(similarity_view(distilled, first=len(instances)))
+        if (learned := similarity_view(distilled, first=len(instances))) is not None:
+            similarities.append(learned)
+            named.append(distilled.modalities)
         instances += trace_instances(distilled, train, first=len(instances))
+    records = list(result.parts[0].records) if result.config.joint else []
     provenance, encoders = result.sets[0].provenance, data.provenance.get("encoders")
+    iteration = provenance.iteration
+    if iteration is None and provenance.validation is not None:
+        iteration = iteration_with_score(records, provenance.validation)
     return RunView(
         scores,
-        list(result.parts[0].records) if result.config.joint else [],
+        records,
         instances,
         items_of(data, media),
-        _named_similarities(similarities, [distilled.modalities for distilled in result.sets]),
+        _named_similarities(similarities, named),
         cases,
         result.config.method if result.folder is None else result.folder.resolve().name,
         list(dict.fromkeys([result.command, scores.command])),
@@ -162,7 +173,7 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
-        provenance.iteration if result.config.joint else None,
+        iteration if result.config.joint else None,
     )
 
 

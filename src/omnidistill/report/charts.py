@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from omnidistill.distillation.outer.task_loss import TASK
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.report.axes import log_axis_helps
 from omnidistill.report.curves import Point, line_chart
 
 _X = "outer iteration"
+_WIDTH = 400.0  # of a chart of the page, so that text is readable on a phone
+_MAX_LENGTH_RATIO = 4  # of the numbers of iterations of two runs whose curves share an x axis in iterations
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,14 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
             nothing is marked.
     """
     steps = curves(metrics, "step_size/")
-    log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
-    for title, drawn, y_label, floor, log_y in (
-        *((title, drawn, "loss", floor, False) for title, drawn, floor in _losses(scores, metrics)),
-        ("Mean recall on the validation split", _percent(curves(metrics, "validation")), "mean recall, %", None, False),
-        ("Learned step sizes", steps, f"step size{', log scale' if log_steps else ''}", None, log_steps),
+    for title, drawn, y_label, floor in (
+        *((title, drawn, "loss", floor) for title, drawn, floor in _losses(scores, metrics)),
+        ("Mean recall on the validation split", _percent(curves(metrics, "validation")), "mean recall, %", None),
+        ("Learned step sizes", steps if _changes(steps) else {}, "step size", None),
     ):
         if drawn:
             marks = {} if iteration is None else dict.fromkeys(drawn, float(iteration))
-            chart = line_chart(drawn, title=title, x_label=_X, y_label=y_label, floor=floor, marks=marks, log_y=log_y)
-            yield Chart(title, chart)
+            yield _chart(title, drawn, _X, y_label, floor, marks)
 
 
 def shared_charts(
@@ -51,12 +52,17 @@ def shared_charts(
 ) -> Iterator[Chart]:
     """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
+    If some runs are much longer than others, the x axis is the share of the run that is done.
+
     Args:
         runs: {label of a run: records from its log}.
         iterations: {label of a run: outer iteration at which the run obtained its final set}. This iteration is marked
             on the curve of the run.
     """
     marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
+    lengths = {label: max((r.iteration or 0 for r in metrics), default=0) for label, metrics in runs.items()}
+    known = [length for length in lengths.values() if length]
+    as_share = bool(known) and max(known) > _MAX_LENGTH_RATIO * min(known)
     for title, key, y_label in (
         ("Mean recall on the validation split", "validation", "mean recall, %"),
         ("Outer loss", "loss", "loss"),
@@ -64,8 +70,14 @@ def shared_charts(
         drawn = {label: curve for label, metrics in runs.items() for curve in curves(metrics, key).values()}
         if drawn:
             drawn = _percent(drawn) if key == "validation" else drawn
-            chart = line_chart(drawn, title=f"{title}, all runs", x_label=_X, y_label=y_label, marks=marks)
-            yield Chart(title, chart)
+            if as_share:
+                drawn = {
+                    label: [(100 * x / (lengths[label] or 1), y) for x, y in curve] for label, curve in drawn.items()
+                }
+                shares = {label: 100 * x / (lengths.get(label) or 1) for label, x in marks.items()}
+                yield _chart(f"{title}, all runs", drawn, "iterations done, % of the run", y_label, None, shares, title)
+            else:
+                yield _chart(f"{title}, all runs", drawn, _X, y_label, None, marks, title)
 
 
 def total_floor(scores: RunScores) -> float | None:
@@ -93,6 +105,12 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
     return named
 
 
+def iteration_with_score(metrics: Sequence[MetricsRecord], score: float) -> int | None:
+    """Return the first iteration with this validation score, that is, of the set with this score; None if unknown."""
+    same = (record.iteration for record in metrics if record.values.get("validation") == score)
+    return next((iteration for iteration in same if iteration is not None), None)
+
+
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
@@ -112,6 +130,36 @@ def _losses(
         yield f"{name}, summed over modalities{'' if floor is None else ', and its rank floor'}", matched, floor
     yield f"{name} by modality", terms, None
     yield "Task loss: the trained student on real rows", task, None
+
+
+def _chart(
+    title: str,
+    drawn: Mapping[str, Sequence[Point]],
+    x_label: str,
+    y_label: str,
+    floor: float | None,
+    marks: Mapping[str, float],
+    caption: str = "",
+) -> Chart:
+    """Return a chart of the page. Its y axis is logarithmic if this helps; `caption` is the title if not empty."""
+    values = [y for curve in drawn.values() for _, y in curve]
+    log_y = log_axis_helps(values) and (floor is None or floor > 0)
+    svg = line_chart(
+        drawn,
+        title=title,
+        x_label=x_label,
+        y_label=f"{y_label}, log scale" if log_y else y_label,
+        floor=floor,
+        marks=marks,
+        log_y=log_y,
+        width=_WIDTH,
+    )
+    return Chart(caption or title, svg)
+
+
+def _changes(drawn: Mapping[str, Sequence[Point]]) -> bool:
+    """Return whether any curve has two different values, that is, whether something was learned."""
+    return any(len({y for _, y in curve}) > 1 for curve in drawn.values())
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from omnidistill.evaluation.run_scores import MEAN, level_number
 from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.curves import Point, line_chart, standalone
+from omnidistill.report.curves import Point, line_chart
+from omnidistill.report.svg_elements import standalone
 
 _BASELINES = ("equal-bytes", "equal-bytes-4-bit", "cca")
 

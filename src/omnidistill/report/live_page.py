@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from omnidistill.core.json_value import Json
 from omnidistill.report.charts import Chart
-from omnidistill.report.page import page_style, render_template, template_source
+from omnidistill.report.page import render_template
 from omnidistill.report.run_facts import flat
 from omnidistill.report.sections import safe_charts
 
@@ -64,6 +64,7 @@ def render_live(view: LiveView, reload_seconds: float | None) -> str:
     levels = sorted({k for cell in view.cells for k in cell.recall})
     return render_template(
         "live.html.jinja",
+        scripts=() if reload_seconds is None else ("live.js",),
         view=view,
         charts=safe_charts(view.charts),
         levels=levels,
@@ -77,6 +78,4 @@ def render_live(view: LiveView, reload_seconds: float | None) -> str:
         ],
         facts={heading: list(flat(content)) for heading, content in view.facts.items() if content},
         reload_seconds=reload_seconds,
-        script=None if reload_seconds is None else template_source("live.js"),
-        style=page_style(),
     )

@@ -80,7 +80,7 @@ def test_the_page_shows_the_running_run_and_becomes_its_report(interrupted: Path
     assert (followed.finished, followed.status, followed.output) == (True, "The run has finished.", run / "report.html")
     assert "Running: distill 10 rows, iteration 3 of 6, about " in pages[0]
     assert "left.</p>" in pages[0]
-    assert 'data-reload="1.0"' in pages[0]
+    assert 'data-seconds="1.0"' in pages[0]
     assert "location.reload()" in pages[0]
     assert "<figure><figcaption>Outer loss</figcaption><svg" in pages[0].replace("\n", "")
     assert "Running: no stage has started." in pages[1]

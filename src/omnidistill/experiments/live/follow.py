@@ -85,7 +85,7 @@ def follow_report(
     page = output or folder / PAGE
     report_file(page, folder, force)
     _wait_for(folder, sleep)
-    source = _Run(folder, media, data) if (folder / RUN).is_file() else _Comparison(folder)
+    source = _Run(folder, page, media, data) if (folder / RUN).is_file() else _Comparison(folder)
 
     def write(html: str) -> None:
         write_output(page, html.encode(), force=True)
@@ -111,8 +111,8 @@ def follow_report(
 class _Run:
     """A run of `distill`."""
 
-    def __init__(self, folder: Path, media: Manifest | None, data: Data | None) -> None:
-        self._run, self._media, self._data = open_run(folder), media, data
+    def __init__(self, folder: Path, page: Path, media: Manifest | None, data: Data | None) -> None:
+        self._run, self._page, self._media, self._data = open_run(folder), page, media, data
 
     def finished(self) -> bool:
         return self._run.finished
@@ -124,7 +124,7 @@ class _Run:
         """Write the report. If this fails, write that the run has finished, and raise the error."""
         status = "The run has finished."
         try:
-            write(render_page([stored_view(self._run.folder, self._data, self._media)]))
+            write(render_page([stored_view(self._run.folder, self._page, self._data, self._media)]))
         except InputError as error:
             write(render_live(replace(self.view(), status=f"{status} Its report could not be written: {error}"), None))
             raise

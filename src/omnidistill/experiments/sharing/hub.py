@@ -135,8 +135,7 @@ def pull(reference: str, out: Path, *, force: bool = False) -> Pulled:
     Raises:
         InputError: the set or the revision does not exist; a file is damaged or has the wrong kind; the path of a file
             in the repository leads outside `out`, such as "../file"; `out` is not empty and `force` is False; or, with
-            `force`, `out` contains no set. In each of these cases, `out` stays
-            unchanged.
+            `force`, `out` contains no set. In each of these cases, `out` stays unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)
