@@ -1,0 +1,130 @@
+"""The parts of an Arrow dataset: .parquet and .arrow files, or splits of `datasets` objects, read in batches of rows.
+
+.arrow files (stream or file format) are memory-mapped; each batch is validated completely, because Arrow trusts the
+offsets in a file. The batches of a Parquet file are decoded into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
+from omnidistill.core.optional import require
+from omnidistill.data.arrow_columns import parquet_file
+from omnidistill.io.artifacts import map_file
+from omnidistill.io.input_files import one_line, regular_file
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_BATCH_ROWS = 1000
+_FILE_FORMAT = b"ARROW1"
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A .parquet or .arrow file.
+
+    Attributes:
+        name: name of the part in messages.
+        split: name of its split; None if unknown.
+        path: the file.
+    """
+
+    name: str
+    split: str | None
+    path: Path
+
+    def schema(self) -> pyarrow.Schema:
+        """Return the names and types of the columns.
+
+        Raises:
+            InputError: the file is damaged, or pyarrow is not installed.
+        """
+        if self._is_parquet:
+            with parquet_file(self.path, dictionaries=False) as file:
+                return file.schema_arrow
+        with self._arrow_reader() as reader:
+            return reader.schema
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+        """Yield these columns in batches of rows.
+
+        Raises:
+            InputError: see `schema`.
+        """
+        if self._is_parquet:
+            with parquet_file(self.path, dictionaries=False) as file:
+                yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+            return
+        with self._arrow_reader() as reader:
+            numbers = range(getattr(reader, "num_record_batches", 0))
+            for batch in (reader.get_batch(number) for number in numbers) if numbers else _stream(reader):
+                chosen = batch.select(list(columns))
+                chosen.validate(full=True)
+                yield chosen
+
+    @property
+    def _is_parquet(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
+
+    @contextmanager
+    def _arrow_reader(self) -> Iterator[Any]:
+        """Open the memory-mapped .arrow file. Errors in the `with` block count as damage."""
+        pyarrow = require("pyarrow", "parquet")
+        regular_file(self.path, follow_links=True)
+        try:
+            data = pyarrow.py_buffer(map_file(self.path))
+            in_file_format = data[: len(_FILE_FORMAT)].to_pybytes() == _FILE_FORMAT
+            yield (pyarrow.ipc.open_file if in_file_format else pyarrow.ipc.open_stream)(pyarrow.BufferReader(data))
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # the parser raises many types of errors for damaged bytes
+            if out_of_memory(error):
+                raise
+            raise InputError(
+                f"{self.path}: cannot be read as an Arrow file ({one_line(error)}); check the path, or save the "
+                "dataset again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class ObjectPart:
+    """A split of a `datasets` object.
+
+    Attributes:
+        name: name of the part in messages.
+        split: name of the split; None if unknown.
+        dataset: a `datasets.Dataset`.
+    """
+
+    name: str
+    split: str | None
+    dataset: Any
+
+    def schema(self) -> pyarrow.Schema:
+        """Return the names and types of the columns."""
+        return self.dataset.features.arrow_schema
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+        """Yield these columns in batches of rows. A selection or order of rows is applied; media are not decoded."""
+        chosen = self.dataset.select_columns(list(columns)).with_format("arrow")
+        for table in chosen.iter(_BATCH_ROWS):
+            yield from table.combine_chunks().to_batches()
+
+
+ArrowPart = FilePart | ObjectPart
+"""A part of a dataset; `schema` returns its columns and `batches` yields them."""
+
+
+def _stream(reader: Any) -> Iterator[pyarrow.RecordBatch]:
+    while True:
+        try:
+            yield reader.read_next_batch()
+        except StopIteration:
+            return
