@@ -42,7 +42,7 @@ def write_embeddings(folder: Path, parts: tuple[int, ...] = (25, 35), **columns:
 def picture(number: int, format: str = "PNG") -> bytes:
     """A small picture that differs for each number."""
     data = io.BytesIO()
-    Image.new("RGB", (16, 16), (number % 256, number // 256, 99)).save(data, format)
+    Image.new("RGB", (16, 16), (37 * number % 256, 91 * number % 256, 13 * number % 256)).save(data, format)
     return data.getvalue()
 
 

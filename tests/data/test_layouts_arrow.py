@@ -28,8 +28,9 @@ def made(rows: slice = slice(None), fixed: bool = True) -> Any:
     names = [f"item {row}" for row in range(ROWS)][rows]
     lengths = {name: len(x[0]) if fixed else -1 for name, x in arrays.items()}
     features = {name: datasets.Sequence(datasets.Value("float32"), length) for name, length in lengths.items()}
-    columns = {"id": names, "note": ["x"] * len(names), **arrays}
-    texts = {name: datasets.Value("string") for name in ("id", "note")}
+    columns = {"id": names, "note": ["x"] * len(names), "box": [[1, 2]] * len(names), **arrays}
+    texts: dict[str, Any] = {name: datasets.Value("string") for name in ("id", "note")}
+    texts["box"] = datasets.Sequence(datasets.Value("int64"))
     return datasets.Dataset.from_dict(columns, datasets.Features({**texts, **features}))
 
 
@@ -51,6 +52,8 @@ def test_a_saved_dataset_with_splits_is_packed_by_its_path_alone(tmp_path: Path)
     report = pack(tmp_path / "saved", **PLAIN)
     check(report.data)
     assert report.rows == {"train": 40, "validation": 10, "test": 10}
+    assert report.widths == {"image_embedding": 5, "text_embedding": 4}
+    assert "not used: the column 'box', which contains whole numbers" in report.notes
     assert len(report.data.provenance["sources"]) == 3
     renamed = pack(tmp_path / "saved", modalities=["image=image_embedding", "text=text_embedding"])
     assert renamed.widths == {"image": 5, "text": 4}
@@ -131,7 +134,7 @@ def refused(source: Any, match: str, **options: Any) -> None:
 
 def test_columns_that_are_missing_are_listed_with_the_option(tmp_path: Path) -> None:
     dataset = made()
-    found = r"such columns: image_embedding, text_embedding; other columns: id, note; choose with modalities MODALITY="
+    found = r"such columns: box, image_embedding, text_embedding; other columns: id, note; choose with modalities"
     match = rf"Dataset: no column 'img' with lists of numbers \(modality 'image'\); {found}"
     refused(dataset, match, modalities={"image": "img"})
     refused(dataset.select_columns(["id", "note"]), "no column with lists of numbers; .* other columns: id, note")

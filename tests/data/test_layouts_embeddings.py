@@ -32,6 +32,8 @@ def test_a_folder_is_packed_by_its_path_alone(tmp_path: Path) -> None:
     assert "note   no column 'id': rows are numbered; --id NAME names a column" in lines
     assert any("10 % each of the training groups, drawn at random, become validation and test" in x for x in lines)
     assert len(data.provenance["sources"]) == 6
+    assert "contains features and no media; read it with" in cli("manifest", tmp_path / "emb", "-o", "m.csv").err
+    assert "nothing: no such file or folder" in cli("pack", tmp_path / "nothing", "-o", tmp_path / "OTHER").err
 
 
 def test_parts_are_in_the_order_of_their_numbers_and_mapped(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def _stored(features: Source, table: Path | None, choice: Choice) -> tuple[Store
             files = {**stored.files, table.name: table}
             stored = replace(stored, where=str(table), table=read_table(table), files=files)
         return stored.expanded(choice), layout.notes
+    if isinstance(features, Path) and not features.exists():
+        raise InputError(f"{features}: no such file or folder; check the path")
     if table is None:
         raise InputError(
             f"{features}: the metadata table is missing; pass a .jsonl, .csv, .tsv or .parquet file with the id, group "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -29,6 +29,9 @@ from omnidistill.data.source_layouts.source_names import check_same_columns, spl
 from omnidistill.data.splits import split_name
 from omnidistill.data.table import Table
 from omnidistill.io.input_files import files_below, one_line, read_json
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?:@([\w./-]+))?")
 _DATA = (".parquet", ".arrow")
@@ -70,8 +73,12 @@ class ArrowDataset(Layout):
         parts = self._parts()
         schema = parts[0].schema()
         numeric = [field.name for field in schema if is_number_list(_inner(field.type))]
-        selected = choice.select(self.where, numeric, [name for name in schema.names if name not in numeric],
-                                 "lists of numbers")  # fmt: skip
+        if not numeric and self.has_media:
+            return super().features(choice)
+        others = [name for name in schema.names if name not in numeric]
+        selected = choice.select(self.where, numeric, others, "lists of numbers")
+        if not choice.modalities:
+            selected = self._embeddings(schema, selected)
         choice.check_columns(self.where, schema.names)
         labels = [name for name in choice.columns if name in schema.names]
         rows: dict[str, list[tuple[str, Tensor]]] = {modality: [] for modality in selected}
@@ -94,11 +101,11 @@ class ArrowDataset(Layout):
             raise InputError(f"{self.where}: the dataset has no rows; it needs one row per item")
         if choice.with_table and choice.split not in labels and choice.split == "split":
             values |= self._split_column(splits)
-        others = [name for name in schema.names if name not in labels]
+        unread = [name for name in schema.names if name not in labels]
         return StoredFeatures(
             self.where,
             {name: PartedRows.of(f"{self.where}, column {selected[name]!r}", x) for name, x in rows.items()},
-            Table(values, (), others),
+            Table(values, (), unread),
             {part.name: part.path for part in parts if isinstance(part, FilePart)},
             counts,
         )
@@ -113,6 +120,8 @@ class ArrowDataset(Layout):
         schema = parts[0].schema()
         kinds, texts = media_columns(schema), text_columns(schema, choice.columns)
         available = [*kinds, *texts.all]
+        if not kinds and any(is_number_list(_inner(field.type)) for field in schema):
+            yield from super().items(choice)
         others = [name for name in schema.names if name not in available]
         selected = choice.select(self.where, available, others, "media or texts")
         if not choice.modalities:
@@ -136,6 +145,15 @@ class ArrowDataset(Layout):
                                         for name in (choice.id, choice.group, choice.split))  # fmt: skip
                     yield Item(str(number) if id is None else id, group, split or part.split, contents)
                     number += 1
+
+    def _embeddings(self, schema: pyarrow.Schema, selected: dict[str, str]) -> dict[str, str]:
+        """Return the columns of floats, or those of whole numbers, such as boxes or tokens, if there are no others."""
+        from pyarrow import types
+
+        floats = {name: name for name in selected if types.is_floating(_inner(schema.field(name).type).value_type)}
+        others = [name for name in selected if name not in floats] if floats else []
+        self.notes += [f"not used: the column {name!r}, which contains whole numbers" for name in others]
+        return floats or selected
 
     def _parts(self) -> list[ArrowPart]:
         """Return the files or splits of the source, in order."""

@@ -65,6 +65,8 @@ class TarShards(Layout):
             files[str(shard)] = path
             arrays: dict[str, list[np.ndarray[Any, np.dtype[Any]]]] = {}
             for sample in self._samples(shard, path):
+                if not sample.arrays and not labels:
+                    return super().features(choice)
                 selected = selected or choice.select(self.where, list(sample.arrays), [], ".npy arrays")
                 for modality, name in selected.items():
                     if name not in sample.arrays:
