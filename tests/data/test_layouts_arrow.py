@@ -142,7 +142,8 @@ def test_columns_that_are_missing_are_listed_with_the_option(tmp_path: Path) -> 
     dataset.save_to_disk(tmp_path / "saved")
     got = cli("pack", tmp_path / "saved", "--modalities", "image=img", "-o", tmp_path / "SET").err
     assert "choose with --modalities MODALITY=NAME,..." in got
-    assert "name the features once" in cli("pack", "-o", tmp_path / "SET").err
+    assert "use only one of: SOURCE or --features" in cli("pack", "a", "--features", "a", "-o", tmp_path / "SET").err
+    refused({"image": [1]}, "source: found a dict; pass a path, .* for arrays, call FeatureSet.from_arrays")
 
 
 def test_ragged_lists_and_missing_values(tmp_path: Path) -> None:

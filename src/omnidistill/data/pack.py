@@ -17,8 +17,7 @@ from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_input import read_raw
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
-from omnidistill.data.source_layouts import Choice
-from omnidistill.data.source_layouts.layout import Source
+from omnidistill.data.source_layouts import Choice, Source
 from omnidistill.data.store import prepare_raw
 from omnidistill.io.artifacts import require_new_folder
 

@@ -12,8 +12,7 @@ from omnidistill.core.printable import printable
 from omnidistill.data.parted_rows import PartedRows
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.row_checks import check_groups, check_ids
-from omnidistill.data.source_layouts import Choice, StoredFeatures, open_layout
-from omnidistill.data.source_layouts.layout import Source
+from omnidistill.data.source_layouts import Choice, Source, StoredFeatures, as_source, open_layout
 from omnidistill.data.sources import read_sources
 from omnidistill.data.table import read_splits, read_table, text_column
 from omnidistill.io.input_files import open_input
@@ -40,7 +39,7 @@ def read_raw(
         InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
             the tensors and the table have different numbers of rows.
     """
-    choice = choice or Choice()
+    choice, features = choice or Choice(), as_source(features)
     stored, layout_notes = _stored(features, table, choice)
     place, columns, count = stored.where, stored.table, len(next(iter(stored.rows.values())))
     notes = []

@@ -91,14 +91,13 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> None:
     """Create a dataset from feature files and a metadata table, and print a summary of the dataset."""
     from omnidistill.api import pack
-    from omnidistill.core.errors import InputError
     from omnidistill.experiments.run import runs_on
 
     runs = [str(run) for run in runs_on(options.output)] if options.force else []
     if runs:
         print_note(options, f"note   these runs refer to the set that is replaced: {', '.join(runs)}")
     if (options.source is None) == (options.features is None):
-        raise InputError("name the features once: as SOURCE, or with --features")
+        options.parser.error(f"{'missing' if options.source is None else 'use only one of'}: SOURCE or --features")
     packed = pack(
         options.source if options.features is None else options.features,
         options.table,

@@ -5,6 +5,26 @@ arrow               Hugging Face datasets: folders of save_to_disk, Parquet and 
 shards              00000.tar with KEY.jpg, KEY.txt, KEY.json (webdataset, img2dataset)
 """
 
-from omnidistill.data.source_layouts.layout import Choice, Item, Layout, Media, StoredFeatures, layouts, open_layout
+from omnidistill.data.source_layouts.layout import (
+    Choice,
+    Item,
+    Layout,
+    Media,
+    Source,
+    StoredFeatures,
+    as_source,
+    layouts,
+    open_layout,
+)
 
-__all__ = ["Choice", "Item", "Layout", "Media", "StoredFeatures", "layouts", "open_layout"]
+__all__ = [
+    "Choice",
+    "Item",
+    "Layout",
+    "Media",
+    "Source",
+    "StoredFeatures",
+    "as_source",
+    "layouts",
+    "open_layout",
+]

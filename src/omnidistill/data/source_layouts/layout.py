@@ -239,9 +239,23 @@ layouts: Registry[type[Layout]] = Registry(
 """Layouts by name, in the order in which `open_layout` tries them."""
 
 
+def as_source(source: Source) -> Source:
+    """Return the source, with a path that is given as text as a Path."""
+    return Path(source) if isinstance(source, str) and not source.startswith("hub:") else source
+
+
 def open_layout(source: Source) -> Layout | None:
-    """Return the first registered layout that matches the source, or None."""
+    """Return the first registered layout that matches the source; None if there is none for a path.
+
+    Raises:
+        InputError: the source is not a path, and no layout matches it.
+    """
     for name in layouts.names():
         if (layout := layouts.get(name)).matches(source):
             return layout(source)
-    return None
+    if isinstance(source, Path):
+        return None
+    raise InputError(
+        f"source: found a {type(source).__name__}; pass a path, the name of a dataset that starts with 'hub:', or a "
+        "Dataset or DatasetDict of the library 'datasets'; for arrays, call FeatureSet.from_arrays"
+    )

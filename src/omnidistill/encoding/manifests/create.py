@@ -10,9 +10,8 @@ from pathlib import Path
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
-from omnidistill.data.source_layouts import Choice, open_layout
+from omnidistill.data.source_layouts import Choice, Source, as_source, open_layout
 from omnidistill.data.source_layouts.arrow_dataset import ArrowDataset
-from omnidistill.data.source_layouts.layout import Source
 from omnidistill.encoding.manifests.build import build_manifest
 from omnidistill.encoding.manifests.check import Checked, check_manifest
 from omnidistill.encoding.manifests.extract import extract_media
@@ -23,7 +22,7 @@ from omnidistill.io.tracking import Progress, shown
 
 def create_manifest(
     source: Source,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     modalities: Mapping[str, str] | Sequence[str] | None = None,
     id_column: str = "id",
@@ -57,6 +56,7 @@ def create_manifest(
     Raises:
         InputError: the source cannot be read or contains no usable item, or the output exists.
     """
+    out = None if out is None else Path(out)
     if out is not None:
         require_new(out, force)
     choice = Choice.of(modalities, id_column, group_column, split_column)
@@ -72,6 +72,7 @@ def _manifest(
     source: Source, out: Path | None, choice: Choice, seed: int
 ) -> Iterator[tuple[Manifest, tuple[str, ...]]]:
     """Yield the manifest and notes. If the block fails, delete media that were written for it."""
+    source = as_source(source)
     layout = open_layout(source)
     if layout is not None and not (isinstance(layout, ArrowDataset) and _is_manifest(source, layout)):
         if out is None:

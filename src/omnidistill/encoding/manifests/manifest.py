@@ -133,7 +133,7 @@ def read_manifest(
     """Read a manifest. The splits `val`, `valid` and `dev` are read as `validation`.
 
     Args:
-        path: a .csv, .jsonl or .parquet file.
+        path: a .csv, .tsv, .jsonl or .parquet file.
         root: folder to which the paths are relative; None uses the folder that contains the manifest.
         addresses: whether URLs (http:// and https://) are allowed instead of paths.
         other_columns: whether the table may have columns that are not of a manifest. They are ignored.
@@ -142,6 +142,8 @@ def read_manifest(
         InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message
             names the file, the line and the column.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; create its manifest first, with 'omnidistill manifest'")
     columns = read_table(path)
     text_column(path, columns, "id", "every item needs a unique id")
     try:
