@@ -65,6 +65,7 @@ def test_objects_and_files_have_the_same_rows(tmp_path: Path, fixed: bool) -> No
     check(pack(dataset, **PLAIN).data)
     check(pack(dataset.shuffle(seed=3), **PLAIN).data)  # a selection or order of rows is respected
     dataset.save_to_disk(tmp_path / "saved", num_shards=2)
+    (tmp_path / "saved/cache-1a2b.arrow").write_bytes(b"what Dataset.map leaves")
     check(pack(tmp_path / "saved", **PLAIN).data)
     (tmp_path / "files").mkdir()
     for number in range(2):
@@ -165,3 +166,9 @@ def test_damaged_arrow_files_give_one_line(tmp_path: Path) -> None:
     for damaged in (b"", b"ARROW1 and no more", data[:300], b"\xff" * 600):
         path.write_bytes(damaged)
         refused(tmp_path, "data-00000-of-00001.arrow: |rows")
+    path.unlink()
+    (tmp_path / "other.arrow").touch()
+    refused(tmp_path, "the files that state.json lists are missing")
+    for state in ("[]", "{}", '{"_data_files": [1]}'):
+        (tmp_path / "state.json").write_text(state)
+        refused(tmp_path, "state.json: ")

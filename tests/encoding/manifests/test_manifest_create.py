@@ -76,6 +76,14 @@ def test_fields_of_json_members_and_splits_of_shard_names(tmp_path: Path) -> Non
     assert not (tmp_path / "o-media").exists()
 
 
+def test_a_tar_file_in_a_folder_of_media_is_ignored(tmp_path: Path) -> None:
+    shard(tmp_path, {"a.txt": b"a"})
+    (tmp_path / "shards/b.png").write_bytes(picture(0))
+    checked = create_manifest(tmp_path / "shards", modalities=["image"])
+    assert [row.id for row in checked.manifest.rows] == ["b"]
+    assert "ignored 1 .tar" in checked.notes
+
+
 def test_pickles_in_shards_are_ignored_with_a_line(tmp_path: Path) -> None:
     bomb = b"cos\nmkdir\n(S'" + str(tmp_path / "exploded").encode() + b"'\ntR."
     ends = ("pyd", "pickle", "pt", "pth")

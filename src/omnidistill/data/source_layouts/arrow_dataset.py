@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,12 @@ from omnidistill.core.optional import require
 from omnidistill.data.arrow_columns import column_values, is_number_list, list_column
 from omnidistill.data.parted_rows import PartedRows
 from omnidistill.data.source_layouts.arrow_media import media_columns, text_columns, to_content
-from omnidistill.data.source_layouts.arrow_parts import ArrowPart, FilePart, ObjectPart
+from omnidistill.data.source_layouts.arrow_parts import MEDIA_ROWS, ArrowPart, FilePart, ObjectPart
 from omnidistill.data.source_layouts.layout import Choice, Item, Layout, Source, StoredFeatures, layouts
-from omnidistill.data.source_layouts.source_names import check_same_columns, split_in_path
+from omnidistill.data.source_layouts.source_names import check_same_columns, only_suffixes, split_in_path
 from omnidistill.data.splits import split_name
 from omnidistill.data.table import Table
-from omnidistill.io.input_files import files_below, one_line, read_json
+from omnidistill.io.input_files import files_below, one_line, read_json, reading
 
 if TYPE_CHECKING:
     import pyarrow
@@ -46,8 +47,7 @@ class ArrowDataset(Layout):
     def matches(cls, source: Source) -> bool:
         """Return whether the source is a saved dataset, Parquet or Arrow files, a `datasets` object or a hub: name."""
         if isinstance(source, Path) and source.is_dir():
-            suffixes = {path.suffix.lower() for path in files_below(source)}
-            return bool(suffixes & set(_DATA)) and suffixes <= {*_DATA, *_BESIDE}
+            return only_suffixes(source, _DATA, _BESIDE)
         if isinstance(source, Path):
             return source.suffix.lower() in _DATA
         if isinstance(source, str):
@@ -62,7 +62,7 @@ class ArrowDataset(Layout):
     @property
     def has_media(self) -> bool:
         """Whether a column contains pictures, sounds or videos."""
-        return bool(media_columns(self._parts()[0].schema()))
+        return bool(media_columns(self._parts[0].schema()))
 
     def features(self, choice: Choice) -> StoredFeatures:
         """Return the columns of number lists. A column of lists of number lists has several rows per item.
@@ -70,7 +70,7 @@ class ArrowDataset(Layout):
         Raises:
             InputError: a file is damaged, a chosen column is missing, or the lists of a column have different lengths.
         """
-        parts = self._parts()
+        parts = self._parts
         schema = parts[0].schema()
         numeric = [field.name for field in schema if is_number_list(_inner(field.type))]
         if not numeric and self.has_media:
@@ -116,7 +116,7 @@ class ArrowDataset(Layout):
         Raises:
             InputError: a file is damaged, a chosen column is missing, or the dataset has no media.
         """
-        parts = self._parts()
+        parts = self._parts
         schema = parts[0].schema()
         kinds, texts = media_columns(schema), text_columns(schema, choice.columns)
         available = [*kinds, *texts.all]
@@ -132,7 +132,7 @@ class ArrowDataset(Layout):
         number = 0
         for part in parts:
             check_same_columns(part.name, schema, part.schema(), [*selected.values(), *labels])
-            for batch in part.batches(list(dict.fromkeys([*selected.values(), *labels]))):
+            for batch in part.batches(list(dict.fromkeys([*selected.values(), *labels])), MEDIA_ROWS):
                 for row in range(batch.num_rows):
                     cells = {name: batch.column(name)[row].as_py() for name in batch.schema.names}
                     contents = {}
@@ -155,6 +155,7 @@ class ArrowDataset(Layout):
         self.notes += [f"not used: the column {name!r}, which contains whole numbers" for name in others]
         return floats or selected
 
+    @cached_property
     def _parts(self) -> list[ArrowPart]:
         """Return the files or splits of the source, in order."""
         if isinstance(self.source, str):
@@ -164,15 +165,28 @@ class ArrowDataset(Layout):
         if self.source.is_file():
             return [FilePart(str(self.source), None, self.source)]
         relative = [path for path in files_below(self.source) if path.suffix.lower() in _DATA]
-        return [FilePart(str(path), self._split_of(path), self.source / path) for path in relative]
+        folders = {folder: self._saved(folder) for folder in {path.parent for path in relative}}
+        parts: list[ArrowPart] = []
+        for path in relative:
+            files, split = folders[path.parent]
+            if files is None or path.name in files:
+                parts.append(FilePart(str(path), split_in_path(path) or split, self.source / path))
+        if not parts:
+            raise InputError(f"{self.where}: the files that state.json lists are missing; save the dataset again")
+        return parts
 
-    def _split_of(self, path: PurePosixPath) -> str | None:
-        """Return the split of a file: from its path, or from the state.json that `save_to_disk` wrote next to it."""
-        if (split := split_in_path(path)) is not None:
-            return split
-        state = self.source / path.parent / "state.json"
-        split = read_json(state).get("_split") if state.is_file() else None
-        return split if isinstance(split, str) and split_name(split) else None
+    def _saved(self, folder: PurePosixPath) -> tuple[set[str] | None, str | None]:
+        """Return the names of the data files and the split, if `save_to_disk` wrote the folder; else None and None.
+
+        Other .arrow files in such a folder are caches of `Dataset.map`.
+        """
+        path = self.source / folder / "state.json"
+        if not path.is_file():
+            return None, None
+        with reading(str(path), "save the dataset again"):
+            state = read_json(path)
+            files, split = {str(each["filename"]) for each in state["_data_files"]}, state.get("_split")
+        return files, split if isinstance(split, str) and split_name(split) else None
 
     def _split_column(self, splits: list[str | None]) -> dict[str, list[Any]]:
         known = {split for split in splits if split is not None}

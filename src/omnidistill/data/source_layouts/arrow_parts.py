@@ -22,7 +22,10 @@ from omnidistill.io.input_files import one_line, regular_file
 if TYPE_CHECKING:
     import pyarrow
 
-_BATCH_ROWS = 1000
+BATCH_ROWS = 1000
+"""Rows per batch of a Parquet file or an object."""
+MEDIA_ROWS = 50
+"""Rows per batch if they contain media, which may take megabytes per row."""
 _FILE_FORMAT = b"ARROW1"
 
 
@@ -52,15 +55,15 @@ class FilePart:
         with self._arrow_reader() as reader:
             return reader.schema
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield these columns in batches of rows.
+    def batches(self, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
+        """Yield these columns in batches of this many rows; those of an .arrow file as they are stored.
 
         Raises:
             InputError: see `schema`.
         """
         if self._is_parquet:
             with parquet_file(self.path, dictionaries=False) as file:
-                yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+                yield from file.iter_batches(rows, columns=list(columns))
             return
         with self._arrow_reader() as reader:
             numbers = range(getattr(reader, "num_record_batches", 0))
@@ -111,10 +114,10 @@ class ObjectPart:
         """Return the names and types of the columns."""
         return self.dataset.features.arrow_schema
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield these columns in batches of rows. A selection or order of rows is applied; media are not decoded."""
+    def batches(self, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
+        """Yield these columns in batches of this many rows, in the order of the object. Media are not decoded."""
         chosen = self.dataset.select_columns(list(columns)).with_format("arrow")
-        for table in chosen.iter(_BATCH_ROWS):
+        for table in chosen.iter(rows):
             yield from table.combine_chunks().to_batches()
 
 

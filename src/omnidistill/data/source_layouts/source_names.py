@@ -1,17 +1,29 @@
-"""What the names of files and columns say: the split of a file, and whether all parts have the same columns."""
+"""What the names of files and columns say: the layout of a folder, the split of a file, and whether columns agree."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.splits import split_name
+from omnidistill.io.input_files import files_below
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+def only_suffixes(folder: Path, required: Collection[str], allowed: Collection[str]) -> bool:
+    """Return whether a folder tree has files with a `required` suffix, and all its other files an `allowed` one."""
+    found = False
+    for path in files_below(folder):
+        if (suffix := path.suffix.lower()) in required:
+            found = True
+        elif suffix not in allowed:
+            return False
+    return found
 
 
 def split_in_path(path: PurePosixPath) -> str | None:

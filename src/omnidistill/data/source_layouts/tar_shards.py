@@ -27,12 +27,13 @@ from omnidistill.data.arrow_columns import parquet_file
 from omnidistill.data.media_kinds import KIND_OF
 from omnidistill.data.parted_rows import PartedRows
 from omnidistill.data.source_layouts.layout import Choice, Item, Layout, Media, Source, StoredFeatures, layouts
-from omnidistill.data.source_layouts.source_names import split_in_path
+from omnidistill.data.source_layouts.source_names import only_suffixes, split_in_path
 from omnidistill.data.sources import read_npy_bytes
 from omnidistill.data.table import Table
 from omnidistill.io.input_files import files_below, one_line, parse_json
 from omnidistill.io.tar_members import tar_members
 
+_BESIDE = (".parquet", ".json", ".md", ".txt", ".csv", ".tsv", ".idx", "")  # files that may be in a folder of shards
 _TEXT_FIELDS = ("caption", "captions", "text")
 
 
@@ -42,11 +43,11 @@ class TarShards(Layout):
 
     @classmethod
     def matches(cls, source: Source) -> bool:
-        """Return whether the source is a .tar file, or a folder with .tar files."""
+        """Return whether the source is a .tar file, or a folder of .tar files and no media."""
         if not isinstance(source, Path):
             return False
         if source.is_dir():
-            return any(path.suffix.lower() == ".tar" for path in files_below(source))
+            return only_suffixes(source, (".tar",), _BESIDE)
         return source.suffix.lower() == ".tar"
 
     def features(self, choice: Choice) -> StoredFeatures:
