@@ -139,7 +139,7 @@ def test_columns_that_are_missing_are_listed_with_the_option(tmp_path: Path) -> 
     match = rf"Dataset: no column 'img' with lists of numbers \(modality 'image'\); {found}"
     refused(dataset, match, modalities={"image": "img"})
     refused(dataset.select_columns(["id", "note"]), "no column with lists of numbers; .* other columns: id, note")
-    refused(dataset.to_iterable_dataset(), "found a IterableDataset, which has no fixed number of rows")
+    refused(dataset.to_iterable_dataset(), "the type IterableDataset has no fixed number of rows")
     dataset.save_to_disk(tmp_path / "saved")
     got = cli("pack", tmp_path / "saved", "--modalities", "image=img", "-o", tmp_path / "SET").err
     assert "choose with --modalities MODALITY=NAME,..." in got
@@ -157,6 +157,24 @@ def test_ragged_lists_and_missing_values(tmp_path: Path) -> None:
     ):
         pq.write_table(pa.table({"a": column, "b": good}), tmp_path / f"{name}.parquet")
         refused(tmp_path / f"{name}.parquet", match)
+
+
+@pytest.mark.parametrize("writer", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_compressed_arrow_files_are_refused_before_they_are_read(tmp_path: Path, writer: Any) -> None:
+    """A few bytes could take any amount of memory. Other .arrow files of both formats are read."""
+    arrays = vectors()
+    code = pa.array(["a"] * ROWS).dictionary_encode()
+    table = pa.table({**{name: list(x) for name, x in arrays.items()}, "code": code})
+    for compression in (None, "lz4", "zstd"):
+        path = tmp_path / f"{compression}.arrow"
+        with writer(path, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as file:
+            file.write_table(table)
+        if compression is None:
+            assert sum(pack(path).rows.values()) == ROWS
+        else:
+            refused(
+                path, rf"{compression}\.arrow: the columns are compressed; save them without compression, or as Parquet"
+            )
 
 
 def test_damaged_arrow_files_give_one_line(tmp_path: Path) -> None:

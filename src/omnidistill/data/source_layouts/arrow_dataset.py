@@ -219,8 +219,7 @@ def _object_parts(where: str, dataset: Any) -> list[ArrowPart]:
         return [ObjectPart(f"{where}, split {name!r}", str(name), split) for name, split in dataset.items()]
     if not hasattr(dataset, "select_columns") or not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
         raise InputError(
-            f"{where}: found a {type(dataset).__name__}, which has no fixed number of rows; pass a Dataset or "
-            "DatasetDict"
+            f"{where}: the type {type(dataset).__name__} has no fixed number of rows; pass a Dataset or DatasetDict"
         )
     split = str(getattr(dataset, "split", None))
     return [ObjectPart(where, split if split_name(split) else None, dataset)]

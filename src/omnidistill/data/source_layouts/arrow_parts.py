@@ -1,7 +1,8 @@
 """The parts of an Arrow dataset: .parquet and .arrow files, or splits of `datasets` objects, read in batches of rows.
 
-.arrow files (stream or file format) are memory-mapped; each batch is validated completely, because Arrow trusts the
-offsets in a file. The batches of a Parquet file are decoded into memory.
+.arrow files (stream or file format) are memory-mapped. Compressed ones are refused, because a small file could take any
+amount of memory. The batches of a Parquet file are decoded into memory. Each batch is validated completely, because
+Arrow trusts the offsets and texts in a file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
 from omnidistill.core.optional import require
 from omnidistill.data.arrow_columns import parquet_file
+from omnidistill.data.source_layouts.arrow_message import is_compressed
 from omnidistill.io.artifacts import map_file
 from omnidistill.io.input_files import one_line, regular_file
 
@@ -26,7 +28,7 @@ BATCH_ROWS = 1000
 """Rows per batch of a Parquet file or an object."""
 MEDIA_ROWS = 50
 """Rows per batch if they contain media, which may take megabytes per row."""
-_FILE_FORMAT = b"ARROW1"
+_FILE_FORMAT = b"ARROW1\0\0"
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class FilePart:
         """
         if self._is_parquet:
             with parquet_file(self.path, dictionaries=False) as file:
-                return file.schema_arrow
+                return _readable(file.schema_arrow)
         with self._arrow_reader() as reader:
-            return reader.schema
+            return _readable(reader.schema)
 
     def batches(self, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
         """Yield these columns in batches of this many rows; those of an .arrow file as they are stored.
@@ -63,14 +65,11 @@ class FilePart:
         """
         if self._is_parquet:
             with parquet_file(self.path, dictionaries=False) as file:
-                yield from file.iter_batches(rows, columns=list(columns))
+                yield from map(_checked, file.iter_batches(rows, columns=list(columns)))
             return
         with self._arrow_reader() as reader:
-            numbers = range(getattr(reader, "num_record_batches", 0))
-            for batch in (reader.get_batch(number) for number in numbers) if numbers else _stream(reader):
-                chosen = batch.select(list(columns))
-                chosen.validate(full=True)
-                yield chosen
+            for batch in reader:
+                yield _checked(batch.select(list(columns)))
 
     @property
     def _is_parquet(self) -> bool:
@@ -83,8 +82,15 @@ class FilePart:
         regular_file(self.path, follow_links=True)
         try:
             data = pyarrow.py_buffer(map_file(self.path))
-            in_file_format = data[: len(_FILE_FORMAT)].to_pybytes() == _FILE_FORMAT
-            yield (pyarrow.ipc.open_file if in_file_format else pyarrow.ipc.open_stream)(pyarrow.BufferReader(data))
+            if data[: len(_FILE_FORMAT)].to_pybytes() == _FILE_FORMAT:
+                data = data[len(_FILE_FORMAT) :]  # the stream format follows
+            if any(
+                is_compressed(memoryview(message.metadata)) for message in pyarrow.ipc.MessageReader.open_stream(data)
+            ):
+                raise InputError(
+                    f"{self.path}: the columns are compressed; save them without compression, or as Parquet"
+                )
+            yield pyarrow.ipc.open_stream(data)
         except (InputError, MemoryError):
             raise
         except Exception as error:  # the parser raises many types of errors for damaged bytes
@@ -125,9 +131,15 @@ ArrowPart = FilePart | ObjectPart
 """A part of a dataset; `schema` returns its columns and `batches` yields them."""
 
 
-def _stream(reader: Any) -> Iterator[pyarrow.RecordBatch]:
-    while True:
-        try:
-            yield reader.read_next_batch()
-        except StopIteration:
-            return
+def _readable(schema: pyarrow.Schema) -> pyarrow.Schema:
+    """Return the schema. Raise UnicodeDecodeError if a name in it is not UTF-8, which pyarrow finds only on access."""
+    for field in schema:
+        for each in (field, *field.flatten()):
+            str(each.name)
+    return schema
+
+
+def _checked(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+    """Return the batch after validating its offsets and texts."""
+    batch.validate(full=True)
+    return batch
