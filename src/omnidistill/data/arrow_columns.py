@@ -30,7 +30,7 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         modalities: True reads the columns that contain lists of numbers; False reads all other columns.
 
     Returns:
-        {name of the column: values}.
+        {name of the column: values}. Text columns are dictionary-encoded, so a repeated text is stored once.
 
     Raises:
         InputError: see `parquet_file`.
