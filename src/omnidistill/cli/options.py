@@ -128,6 +128,24 @@ def add_repetitions(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
+    """Add `--id`, `--group` and `--split`, which name the columns with the ids, groups and splits of the data.
+
+    Args:
+        parser: the parser of the command.
+        row: what has an id, such as "row".
+        column: what the options name, such as "table column".
+    """
+    for name, content in (
+        ("id", f"the unique id of every {row}"),
+        ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),
+        ("split", f"the split of every {row}: train, validation, test or (optionally) heads"),
+    ):
+        parser.add_argument(
+            f"--{name}", default=name, metavar="COLUMN", help=f"{column} with {content} (default: {name})"
+        )
+
+
 def add_force(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--force` to a command that refuses to replace existing output."""
     parser.add_argument("--force", action="store_true", help=f"replace {what}")
@@ -181,3 +199,8 @@ def set_of(text: str) -> str | Path:
     from omnidistill.data.datasets import datasets
 
     return text if text in datasets and not Path(text).exists() else Path(text)
+
+
+def source_of(text: str) -> str | Path:
+    """Convert a SOURCE argument to the name of a dataset on the Hugging Face Hub (hub:...) or a path."""
+    return text if text.startswith("hub:") else Path(text)
