@@ -54,6 +54,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "Evaluation",
         "compare",
         "Compared",
+        "plot",
         "MethodEntry",
         "ComparisonConfig",
         "crossed",

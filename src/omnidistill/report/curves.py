@@ -114,7 +114,7 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
     return [segment for segment in segments if segment]
 
 
-def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
+def columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
     """Reduce a segment to at most 320 points. Return these points, and the outline of the band around them.
 
     If the segment is not reduced, the outline is empty.
@@ -162,7 +162,7 @@ def _curve(segments: list[list[Point]], x_axis: Axis, y_axis: Axis, number: int)
     path, marks, bands = "", "", ""
     count = sum(len(segment) for segment in segments)
     for segment in segments:
-        line, band = ([f"{x_axis(x):.1f} {y_axis(y):.1f}" for x, y in points] for points in _columns(segment))
+        line, band = ([f"{x_axis(x):.1f} {y_axis(y):.1f}" for x, y in points] for points in columns(segment))
         path += "M" + "L".join(line) + ("h0" if len(line) == 1 else "")
         bands += "M" + "L".join(band) + "Z" if band else ""
         marks += "".join(f"M{place}h0" for place in line) if count <= _MAX_MARKED_POINTS else ""
@@ -181,7 +181,7 @@ def _rings(
     body = []
     for number, (name, segments) in enumerate(drawn.items()):
         if name in marked:
-            line = [point for segment in segments for point in _columns(segment)[0]]
+            line = [point for segment in segments for point in columns(segment)[0]]
             x, y = min(line, key=lambda point: abs(point[0] - marked[name]))
             ring = f'cx="{x_axis(x):.1f}" cy="{y_axis(y):.1f}" r="5" fill="none" stroke="{_colour(number)}"'
             body.append(f'<circle {ring} stroke-width="2"/>')
@@ -197,7 +197,7 @@ def _marked_sets(marked: Mapping[str, float]) -> str:
 
 def _end_names(drawn: Mapping[str, list[list[Point]]], x_axis: Axis, y_axis: Axis) -> list[str]:
     """Return the labels of the curves. Each label is at the end of its curve; overlapping labels are moved apart."""
-    lasts = [_columns(segments[-1])[0][-1][1] for segments in drawn.values()]
+    lasts = [columns(segments[-1])[0][-1][1] for segments in drawn.values()]
     ends = sorted((y_axis(last), number, name) for number, (name, last) in enumerate(zip(drawn, lasts, strict=True)))
     heights: list[float] = []
     for height, _, _ in ends:

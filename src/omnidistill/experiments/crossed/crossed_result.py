@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnidistill.experiments.saved_tables import SavedTables
+from omnidistill.plotting import Plottable
 from omnidistill.report.crossed_content import CrossedContent
 from omnidistill.report.crossed_page import render_crossed
 from omnidistill.report.crossed_table import to_markdown
 
 
 @dataclass(frozen=True, repr=False)
-class CrossedTable(SavedTables[CrossedContent]):
+class CrossedTable(SavedTables[CrossedContent], Plottable):
     """The result of `crossed`.
 
     Attributes:
@@ -24,6 +25,11 @@ class CrossedTable(SavedTables[CrossedContent]):
     def name(self) -> str:
         """Name of the table and of its files."""
         return self.content.name
+
+    @property
+    def plot_source(self) -> CrossedContent:
+        """The content, from which `plot` draws a heat map."""
+        return self.content
 
     def table(self) -> str:
         """Return all tables as Markdown."""

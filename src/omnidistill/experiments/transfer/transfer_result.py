@@ -8,6 +8,7 @@ from pathlib import Path
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.experiments.saved_tables import SavedTables
+from omnidistill.plotting import Plottable
 from omnidistill.report.transfer_content import TransferContent
 from omnidistill.report.transfer_page import render_transfer
 from omnidistill.report.transfer_table import transfer_markdown
@@ -16,7 +17,7 @@ NAME = "transfer"
 
 
 @dataclass(frozen=True, repr=False)
-class Transfer(SavedTables[TransferContent]):
+class Transfer(SavedTables[TransferContent], Plottable):
     """The result of `transfer`.
 
     Attributes:
@@ -29,6 +30,11 @@ class Transfer(SavedTables[TransferContent]):
     def name(self) -> str:
         """Name of the files, without suffix."""
         return NAME
+
+    @property
+    def plot_source(self) -> TransferContent:
+        """The content, from which `plot` draws the share of direct distillation with intervals."""
+        return self.content
 
     def table(self) -> str:
         """Return one table per new encoder and, if there are several, an overview, as Markdown."""
