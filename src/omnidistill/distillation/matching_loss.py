@@ -8,9 +8,9 @@ from omnidistill.distillation.outer_loop import Distillation
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record of the log contains the loss for only one expert, along a part of its trajectory. The result is
-    therefore a mean over the last tenth of the records up to the one with the loss of the set. Record k + 1 contains
-    the loss of the set from iteration k, because the loss is computed before the rows are updated.
+    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
+    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
+    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [

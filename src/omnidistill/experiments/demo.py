@@ -72,7 +72,9 @@ def run_demo(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> Demo:
-    """Run both methods in subfolders of `folder` and write report.html and table.md; finished runs are reused.
+    """Distil with the presets `hopa` and `anchor` in subfolders of `folder`, and write report.html and table.md.
+
+    Finished runs in the folder are reused.
 
     Args:
         folder: output folder.

@@ -86,7 +86,13 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 
 
 def _losses(metrics: Sequence[MetricsRecord], floor: float | None, matching: bool) -> Iterator[CurveGroup]:
-    """Yield the curves of every loss. `floor` is the rank floor, summed over modalities."""
+    """Yield the curves of every loss.
+
+    Args:
+        metrics: records from the log of the run.
+        floor: rank floor, summed over modalities: a lower bound on the matching loss; None if there is none.
+        matching: whether the run has a matching loss.
+    """
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Matching loss" if matching else "Outer loss"

@@ -29,7 +29,7 @@ class DistillResult(Plottable):
     Attributes:
         config: the settings of the run. If a size budget was given, they contain the number of rows that fit in it.
         parts: one distillation of all modalities, or one distillation per pair of modalities.
-        start: initial heads of students, {modality: matrix of shape d x p_m}.
+        start: initial heads of students, {modality: matrix of shape embedding width x feature width}.
         fingerprint: fingerprint of the data.
         training_bytes: size in bytes of the training rows as float32.
         seconds: {name of a stage: its duration}, summed over the parts.
@@ -96,7 +96,7 @@ class DistillResult(Plottable):
         return tuple(note for distilled in self.sets for note in distilled.provenance.notes)
 
     def train(self, start: Heads | None = None, seed: int = 0) -> Heads:
-        """Train heads on the set, and return them as {modality: matrix of shape d x p_m}.
+        """Train heads on the set, and return them as {modality: matrix of shape embedding width x feature width}.
 
         Args:
             start: initial heads; None uses the initial heads that the set was distilled for.
@@ -187,7 +187,7 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 
 
 def last_iteration(part: Distillation) -> int:
-    """Return the number of outer iterations that were run. After early stopping, it is less than the setting."""
+    """Return the number of outer iterations that were run; after early stopping, fewer than `distill.iterations`."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 
