@@ -14,7 +14,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from omnidistill.report.curves import line_chart, standalone
+from omnidistill.report.curves import line_chart
+from omnidistill.report.svg_elements import standalone
 
 FIGURES = Path(__file__).parent / "figures"
 MEASURED = FIGURES / "rank-floor.json"

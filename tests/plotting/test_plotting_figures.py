@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -101,6 +102,22 @@ def test_several_runs_share_panels_and_have_their_own_marks() -> None:
     rings = [line.get_xydata().tolist()[0][0] for line in validation.get_lines() if line.get_markersize() > 6]
     assert rings == [3, 9]
     assert {line.get_label() for line in loss.get_lines()} >= {"a", "b"}
+
+
+def test_a_run_has_the_same_style_in_every_panel() -> None:
+    """Also if another run has no validation scores."""
+    first, second = learned_run("a"), learned_run("b")
+    records = [replace(each, values={"loss": each.values["loss"]}) for each in first.parts[0].records]
+    unvalidated = replace(first, parts=(replace(first.parts[0], records=tuple(records)),))
+    figure = draw([unvalidated, second])
+    styles = [
+        {line.get_label(): line.get_color() for line in axes.get_lines() if line.get_label() in ("a", "b")}
+        for axes in figure.axes
+    ]
+    assert styles[0] == {"b": styles[1]["b"]}
+    assert styles[1]["a"] != styles[1]["b"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
 
 
 def test_intervals_have_a_dot_per_row() -> None:

@@ -11,10 +11,12 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
+from omnidistill.experiments.related_results import related_results
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
 from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
@@ -40,7 +42,8 @@ def write_report(
 ) -> list[RunView]:
     """Write one report page about finished runs on the same data.
 
-    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used.
+    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used. The
+    page links to results of other commands in the run folders or next to them (see `related_results`).
 
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
@@ -72,7 +75,8 @@ def write_report(
             result, path = run.result(features), folder / SCORES
             scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
             view = run_view(result, scores, features, load_cases(folder / CASES, features), items)
-            views.append(replace(view, theory=_theory(folder / THEORY)))
+            related = related_results(folder, scores, output)
+            views.append(replace(view, theory=_theory(folder / THEORY), related=related))
         write_output(output, render_page(views).encode(), replaceable)
     return views
 
@@ -116,16 +120,20 @@ def run_view(
     train = data.split("train")
     instances: list[Instance] = []
     similarities: list[SimilarityView] = []
+    named: list[Sequence[str]] = []
     for distilled in result.sets:
-        similarities.append(similarity_view(distilled, first=len(instances)))
+        if (learned := similarity_view(distilled, first=len(instances))) is not None:
+            similarities.append(learned)
+            named.append(distilled.modalities)
         instances += trace_instances(distilled, train, first=len(instances))
+    records = list(result.parts[0].records) if result.config.joint else []
     provenance, encoders = result.sets[0].provenance, data.provenance.get("encoders")
     return RunView(
         scores,
-        list(result.parts[0].records) if result.config.joint else [],
+        records,
         instances,
         items_of(data, media),
-        _named_similarities(similarities, [distilled.modalities for distilled in result.sets]),
+        _named_similarities(similarities, named),
         cases,
         result.config.method if result.folder is None else result.folder.resolve().name,
         list(dict.fromkeys([result.command, scores.command])),
@@ -135,7 +143,7 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
-        provenance.iteration if result.config.joint else None,
+        kept_iteration(result.parts[0]) if result.config.joint else None,
     )
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.curves import line_chart
-from omnidistill.report.run_curves import X_LABEL, CurveGroup, run_curves, shared_curves
+from omnidistill.report.run_curves import CurveGroup, run_curves, shared_curves
+
+_WIDTH = 400.0  # of a chart of the page, so that text is readable on a phone
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
         iteration: outer iteration at which the run obtained its final set; it is marked on every curve. If None,
             nothing is marked.
     """
-    for group in run_curves(metrics, scores.floor, matching=scores.matching_loss is not None):
-        yield _chart(group, {} if iteration is None else dict.fromkeys(group.curves, float(iteration)))
+    for group in run_curves(metrics, scores.floor, matching=scores.matching_loss is not None, iteration=iteration):
+        yield Chart(group.title, _chart(group, group.title))
 
 
 def shared_charts(
@@ -40,14 +42,15 @@ def shared_charts(
 ) -> Iterator[Chart]:
     """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
+    If some runs are much longer than others, the x axis is the share of the run that is done.
+
     Args:
         runs: {label of a run: records from its log}.
         iterations: {label of a run: outer iteration at which the run obtained its final set}. This iteration is marked
             on the curve of the run.
     """
-    marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
-    for group in shared_curves(runs):
-        yield _chart(group, marks)
+    for group in shared_curves(runs, iterations or {}):
+        yield Chart(group.title, _chart(group, f"{group.title}, all runs"))
 
 
 def total_floor(scores: RunScores) -> float | None:
@@ -58,15 +61,14 @@ def total_floor(scores: RunScores) -> float | None:
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
-def _chart(group: CurveGroup, marks: Mapping[str, float]) -> Chart:
-    y_label = f"{group.y_label}, log scale" if group.log_y else group.y_label
-    chart = line_chart(
+def _chart(group: CurveGroup, title: str) -> str:
+    return line_chart(
         group.curves,
-        title=group.title,
-        x_label=X_LABEL,
-        y_label=y_label,
+        title=title,
+        x_label=group.x_label,
+        y_label=f"{group.y_label}, log scale" if group.log_y else group.y_label,
         floor=group.floor,
-        marks=marks,
+        marks=group.marks,
         log_y=group.log_y,
+        width=_WIDTH,
     )
-    return Chart(group.title, chart)

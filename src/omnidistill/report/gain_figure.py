@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import MEAN, level_number
 from omnidistill.report.comparison_content import Comparison
-from omnidistill.report.curves import line_chart, standalone
+from omnidistill.report.curves import line_chart
+from omnidistill.report.svg_elements import standalone
 
 _BASELINES = ("equal-bytes", "equal-bytes-4-bit", "cca")
 

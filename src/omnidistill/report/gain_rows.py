@@ -8,6 +8,7 @@ from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.comparison_cells import ComparisonCells
 from omnidistill.report.comparison_content import Comparison, ComparisonRow
+from omnidistill.report.rivals import is_set
 from omnidistill.report.transfer_content import TransferTarget
 
 _TRANSFER_BASELINES = ("initial heads", "random rows", "group means", "all rows")
@@ -62,7 +63,7 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
         scores: the scores of an evaluated run.
         level: recall level, such as "R@5".
     """
-    return [GainRow(row.label, name.startswith("distilled"), row.gain(level)) for name, row in scores.rows.items()]
+    return [GainRow(row.label, is_set(name), row.gain(level)) for name, row in scores.rows.items()]
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:

@@ -32,13 +32,16 @@ class SimilarityView:
     pairs: tuple[tuple[int, int, float], ...] = ()
 
 
-def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the summary of a set's similarity matrix, in which the rows of the set are numbered from `first`."""
+def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView | None:
+    """Return the summary of a set's similarity matrix, or None if the matrix was not learned.
+
+    Args:
+        distilled: the set.
+        first: number of the first row of the set in the summary.
+    """
     kind = distilled.spec.similarity.kind
-    if kind == "identity":
-        return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")
-    if kind == "groups":
-        return SimilarityView("The similarity is given by groups and is not learned: rows in the same group match.")
+    if kind in ("identity", "groups"):
+        return None
     matrix = distilled.similarity()
     diagonal = matrix.diagonal()
     own = f"its diagonal ranges from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")

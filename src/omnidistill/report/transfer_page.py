@@ -1,4 +1,4 @@
-"""An HTML page with transfer tables; self-contained, without scripts.
+"""An HTML page with transfer tables; self-contained.
 
 Cells with recall are shaded: the larger the first number of a cell, compared with its column, the stronger the shade.
 """

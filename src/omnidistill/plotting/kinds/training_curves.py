@@ -6,17 +6,18 @@ the matching loss. A long curve is reduced to medians, with a band from the mini
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.matching_loss import matching_loss
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
 from omnidistill.plotting.paper_figure import GREY, PaperFigure, SeriesStyle, legend_columns, new_figure, use_log_scale
 from omnidistill.plotting.plotted_run import PlottedRun, Source
 from omnidistill.report.curves import Point, columns
-from omnidistill.report.run_curves import X_LABEL, CurveGroup, run_curves, shared_curves
+from omnidistill.report.run_curves import CurveGroup, run_curves, shared_curves
 
 _PANEL, _LEGEND_LINE, _FULL_WIDTH = 1.5, 0.14, 5.0
 
@@ -29,54 +30,53 @@ class TrainingCurves(FigureKind):
 
     def accepts(self, sources: Sequence[Source]) -> bool:
         """Return whether all sources are runs with a training log."""
-        return bool(sources) and all(isinstance(source, PlottedRun) and _has_curves(source) for source in sources)
+        runs = [source for source in sources if isinstance(source, PlottedRun) and len(source.parts) == 1]
+        return 0 < len(runs) == len(sources) and bool(_groups(runs))
 
     def draw(self, sources: Sequence[Source], options: FigureOptions) -> PaperFigure:
         """Draw one panel per group of curves. See the base class."""
         runs = [source for source in sources if isinstance(source, PlottedRun)]
-        groups = (
-            _groups(runs[0])
-            if len(runs) == 1
-            else list(shared_curves({run.label: run.parts[0].records for run in runs}))
-        )
-        kept = {run.label: run.parts[0].distilled.provenance.iteration for run in runs}
+        labels, groups = [run.label for run in runs], _groups(runs)
+        several = len(runs) > 1
         across = min(2, len(groups)) if options.width >= _FULL_WIDTH else 1
         down = -(-len(groups) // across)
-        figure = new_figure(options.width, _PANEL * down + _LEGEND_LINE * (len(runs) if len(runs) > 1 else 0))
+        num_columns = legend_columns(labels, options.width)
+        legend = _LEGEND_LINE * -(-len(runs) // num_columns) if several else 0.0
+        figure = new_figure(options.width, _PANEL * down + legend)
         panels = figure.subplots(down, across, squeeze=False).flatten().tolist()
         for panel in panels[len(groups) :]:
             panel.remove()
         for panel, group in zip(panels, groups, strict=False):
-            marks = kept if len(runs) > 1 else dict.fromkeys(group.curves, kept[runs[0].label])
-            _draw_group(panel, group, marks)
-            if len(runs) == 1 and len(group.curves) > 1:
+            _draw_group(panel, group, labels if several else list(group.curves))
+            if not several and len(group.curves) > 1:
                 _name_curves_above(panel, group, options.width / across)
-        if len(runs) > 1:
-            handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(
-                handles,
-                labels,
-                loc="outside lower center",
-                ncols=legend_columns(labels, options.width),
-                handlelength=2.5,
-            )
+        if several:
+            named = {str(line.get_label()): line for panel in figure.axes for line in panel.get_lines()}
+            handles = [named[label] for label in labels if label in named]
+            figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, handlelength=2.5)
         return figure
 
 
-def _has_curves(run: PlottedRun) -> bool:
-    return len(run.parts) == 1 and bool(_groups(run))
+def _groups(runs: Sequence[PlottedRun]) -> list[CurveGroup]:
+    kept = {run.label: kept_iteration(run.parts[0]) for run in runs}
+    if len(runs) == 1:
+        part, iteration = runs[0].parts[0], kept[runs[0].label]
+        matching = matching_loss(part) is not None
+        return list(run_curves(part.records, part.floor, matching=matching, iteration=iteration))
+    logs = {run.label: run.parts[0].records for run in runs}
+    return list(shared_curves(logs, {label: number for label, number in kept.items() if number is not None}))
 
 
-def _groups(run: PlottedRun) -> list[CurveGroup]:
-    part = run.parts[0]
-    return list(run_curves(part.records, part.floor, matching=matching_loss(part) is not None))
+def _draw_group(axes: Axes, group: CurveGroup, names: Sequence[str]) -> None:
+    """Draw the curves of a group, with their marks and their lower bound.
 
-
-def _draw_group(axes: Axes, group: CurveGroup, marks: Mapping[str, int | None]) -> None:
-    """Draw the curves of a group, with their marks and their lower bound."""
-    x_label = X_LABEL
-    for number, (name, points) in enumerate(group.curves.items()):
-        style = SeriesStyle.of(number)
+    Args:
+        axes: where to draw.
+        group: the curves.
+        names: names of all curves of the figure, whose order determines the styles.
+    """
+    for name, points in group.curves.items():
+        style = SeriesStyle.of(names.index(name))
         line, band = columns(list(points))
         if band:
             axes.fill(*_split(band), color=style.colour, alpha=0.2, linewidth=0)
@@ -89,11 +89,10 @@ def _draw_group(axes: Axes, group: CurveGroup, marks: Mapping[str, int | None]) 
             markersize=2.8,
             label=name,
         )
-        if (iteration := marks.get(name)) is not None:
-            x, y = min(line, key=lambda point: abs(point[0] - iteration))
+        if (mark := group.marks.get(name)) is not None:
+            x, y = min(line, key=lambda point: abs(point[0] - mark))
             ring = axes.plot([x], [y], "o", color=style.colour, markersize=6.5, clip_on=False, zorder=3)[0]
             ring.set_markerfacecolor("none")
-            x_label = f"{X_LABEL} (ring: the returned set)"
     if group.floor is not None:
         axes.axhline(group.floor, color=GREY, linestyle=":", linewidth=0.9)
         axes.annotate(
@@ -109,7 +108,7 @@ def _draw_group(axes: Axes, group: CurveGroup, marks: Mapping[str, int | None]) 
         use_log_scale(axes, "y")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.set_title(group.title, loc="left")
-    axes.set_xlabel(x_label)
+    axes.set_xlabel(f"{group.x_label} (ring: the returned set)" if group.marks else group.x_label)
     axes.set_ylabel(group.y_label)
     axes.grid(axis="y")
 
