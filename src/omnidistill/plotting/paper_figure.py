@@ -10,11 +10,11 @@ font as TrueType (type 42), because many publishers reject type 3. SVG files con
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import wrap
 from typing import Any, Literal
 
 import matplotlib.style
@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
+from omnidistill.core.printable import printable
 from omnidistill.report.axes import log_axis
 
 STYLE: dict[str, Any] = {
@@ -34,6 +35,7 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 6.5,
     "legend.fontsize": 6.5,
     "legend.frameon": False,
+    "legend.handlelength": 2.5,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -67,6 +69,10 @@ FORMATS: dict[str, dict[str, None]] = {
 """{file format: metadata to omit}, for every format in which figures can be saved."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "0.45"
+LEGEND_LINE = 0.14
+"""Height in inches of a line of a legend."""
+_CHARACTER = 0.055  # inches per character of text; few texts are wider
+_SAMPLE = 0.45  # inches for the line next to a name in a legend, and the space around both
 _MARKERS = "osD^vXP"
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 
@@ -140,7 +146,41 @@ def use_log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_columns(labels: list[str], width: float) -> int:
-    """Return in how many columns a legend with these labels fits below a figure of this width (inches)."""
-    longest = max((len(label) for label in labels), default=1)
-    return max(1, min(len(labels), math.floor(width / (0.055 * longest + 0.45))))
+def text_width(text: str) -> float:
+    """Return an estimate of the width of a text in inches; few texts are wider."""
+    return _CHARACTER * len(text)
+
+
+def fitted(text: str, width: float) -> str:
+    """Return a text in lines of at most `width` inches, with control characters as escapes."""
+    return "\n".join(wrap(printable(text), max(8, int(width / _CHARACTER))))
+
+
+@dataclass(frozen=True)
+class LegendLayout:
+    """The entries of a legend below or above a figure, so that none is cut.
+
+    Attributes:
+        texts: {name of a series: its name in lines that fit}.
+        num_columns: number of columns.
+        num_lines: height of the legend in lines of text.
+    """
+
+    texts: dict[str, str]
+    num_columns: int
+    num_lines: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], width: float) -> LegendLayout:
+        """Return the layout of a legend.
+
+        Args:
+            names: names of the series.
+            width: width of the legend in inches.
+        """
+        texts = {name: fitted(name, width - _SAMPLE) for name in names}
+        lines = [line for text in texts.values() for line in text.splitlines()]
+        column = _CHARACTER * max(map(len, lines), default=1) + _SAMPLE
+        num_columns = max(1, min(len(texts), int(width / column)))
+        tallest = max((text.count("\n") + 1 for text in texts.values()), default=1)
+        return cls(texts, num_columns, -(-len(texts) // num_columns) * tallest)

@@ -11,12 +11,21 @@ from collections.abc import Sequence
 
 from omnidistill.core.errors import InputError
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
-from omnidistill.plotting.paper_figure import GREY, PaperFigure, SeriesStyle, legend_columns, new_figure, use_log_scale
+from omnidistill.plotting.paper_figure import (
+    GREY,
+    LEGEND_LINE,
+    LegendLayout,
+    PaperFigure,
+    SeriesStyle,
+    new_figure,
+    use_log_scale,
+)
 from omnidistill.plotting.plotted_run import Source
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.gain_figure import gain_points, recall_levels, second_level
 
-_HEIGHT, _LEGEND_LINE = 2.0, 0.14
+_HEIGHT = 2.0  # inches without the legend
+_ALL_ROWS = "all rows, InfoNCE"
 
 
 class GainByBytes(FigureKind):
@@ -46,11 +55,10 @@ class GainByBytes(FigureKind):
                 f"{comparison.name}: no row has a gain retained at {level} and a size in bytes, so there is nothing to "
                 "draw; choose another recall level, or run the failed methods again"
             )
-        columns = legend_columns([*series, "all rows, InfoNCE"], options.width)
-        lines = -(-(len(series) + 1) // columns)
-        figure = new_figure(options.width, _HEIGHT + _LEGEND_LINE * lines)
+        legend = LegendLayout.of([_ALL_ROWS, *series], options.width)
+        figure = new_figure(options.width, _HEIGHT + LEGEND_LINE * legend.num_lines)
         axes = figure.add_subplot()
-        axes.axhline(100, color=GREY, linewidth=0.7, label="all rows, InfoNCE", zorder=1)
+        axes.axhline(100, color=GREY, linewidth=0.7, label=_ALL_ROWS, zorder=1)
         methods = {label for method, label in comparison.families().items() if method in _methods(comparison)}
         for number, (name, points) in enumerate(series.items()):
             style = SeriesStyle.of(number)
@@ -61,7 +69,7 @@ class GainByBytes(FigureKind):
                 [point.share for point in points],
                 gains,
                 yerr=(below, above),
-                label=name,
+                label=legend.texts[name],
                 color=style.colour,
                 marker=style.marker,
                 linestyle=style.dash,
@@ -74,7 +82,7 @@ class GainByBytes(FigureKind):
         axes.set_xlabel("bytes, % of the training features")
         axes.set_ylabel(f"gain retained at {level}, %")
         axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=columns)
+        figure.legend(loc="outside lower center", ncols=legend.num_columns)
         return figure
 
 

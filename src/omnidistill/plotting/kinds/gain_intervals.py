@@ -6,12 +6,11 @@ Sets are filled dots, and baselines are hollow. Rows without a value are listed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 from matplotlib.axes import Axes
 
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
-from omnidistill.plotting.paper_figure import COLOURS, GREY, PaperFigure, new_figure
+from omnidistill.plotting.paper_figure import COLOURS, GREY, PaperFigure, fitted, new_figure
 from omnidistill.plotting.plotted_run import PlottedRun, Source
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.gain_figure import recall_levels, second_level
@@ -19,8 +18,8 @@ from omnidistill.report.gain_rows import GainRow, comparison_gains, direct_share
 from omnidistill.report.run_table import combine
 from omnidistill.report.transfer_content import TransferContent
 
-_LINE, _MARGIN = 0.115, 0.55
-_CHARACTER = 0.052  # inches per character of a label
+_LINE, _MARGIN = 0.115, 0.55  # inches: height of half a row, and space above and below a panel
+_LABELS = 0.44  # of the width, for the labels of the rows
 
 
 class GainIntervals(FigureKind):
@@ -38,15 +37,15 @@ class GainIntervals(FigureKind):
     def draw(self, sources: Sequence[Source], options: FigureOptions) -> PaperFigure:
         """Draw one panel per table. See the base class."""
         x_label, panels = _panels(sources, options)
-        columns = max(12, int(0.42 * options.width / _CHARACTER))
-        labels = [["\n".join(wrap(row.label, columns)) for row in rows] for _, rows in panels]
+        labels = [[fitted(row.label, _LABELS * options.width) for row in rows] for _, rows in panels]
+        titles = [fitted(title, (1 - _LABELS) * options.width) for title, _ in panels]
         lines = [sum(label.count("\n") + 1.5 for label in of_panel) for of_panel in labels]
-        figure = new_figure(options.width, sum(lines) * _LINE + _MARGIN * len(panels))
+        title_lines = sum(title.count("\n") for title in titles)
+        figure = new_figure(options.width, (sum(lines) + title_lines) * _LINE + _MARGIN * len(panels))
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=lines, sharex=True).flatten().tolist()
-        for axes, (title, rows), of_panel in zip(grid, panels, labels, strict=True):
+        for axes, title, (_, rows), of_panel in zip(grid, titles, panels, labels, strict=True):
             _draw_rows(axes, rows, of_panel)
-            if len(panels) > 1:
-                axes.set_title(title, loc="left")
+            axes.set_title(title, loc="left")
         grid[-1].set_xlabel(x_label)
         return figure
 

@@ -6,18 +6,20 @@ grey. A cell without a value has a dash.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.evaluation.run_scores import RecallTable
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
-from omnidistill.plotting.paper_figure import PaperFigure, new_figure
+from omnidistill.plotting.paper_figure import PaperFigure, fitted, new_figure, text_width
 from omnidistill.plotting.plotted_run import PlottedRun, Source
 from omnidistill.report.comparison_cells import ComparisonCells
 from omnidistill.report.comparison_content import Comparison
@@ -27,8 +29,10 @@ from omnidistill.report.gain_rows import rows_by_size
 from omnidistill.report.migration_content import MigrationContent
 from omnidistill.report.run_table import ABSENT, arrow, combine
 
-_LINE, _CHARACTER = 0.12, 0.052  # inches per line of text, and per character
-_TITLE, _NAMES = 0.2, 0.55  # inches above each table, and below the last one for the names of its columns
+_LINE = 0.12  # inches per line of text
+_LABELS = 0.42  # of the width, for the labels of the rows
+_NAME = 1.2  # inches for a line of the name of a column
+_ROTATION = 40  # degrees, of the names of columns
 _LARGEST = 200  # rows of a table; a taller figure could not be printed
 _DARK = 0.179  # relative luminance at which black and white text have the same contrast (WCAG 2.1)
 
@@ -57,17 +61,20 @@ class TableHeatMap(FigureKind):
     def draw(self, sources: Sequence[Source], options: FigureOptions) -> PaperFigure:
         """Draw one panel per table. See the base class."""
         tables = _tables(sources, options)
-        width = int(0.4 * options.width / _CHARACTER)
-        labels = [["\n".join(wrap(name, width)) for name, _ in table.rows] for table in tables]
+        labels = [[fitted(name, _LABELS * options.width) for name, _ in table.rows] for table in tables]
+        titles = [fitted(table.title, (1 - _LABELS) * options.width) for table in tables]
         limits = _limits(tables)
-        heights = [sum(map(_row_height, of_table)) + _TITLE for of_table in labels]
-        figure = new_figure(options.width, sum(heights) + _NAMES)
+        heights = [
+            sum(map(_row_height, of_table)) + _row_height(title) for of_table, title in zip(labels, titles, strict=True)
+        ]
+        repeated = [table for table, following in pairwise(tables) if table.columns == following.columns]
+        names = sum(_names_height(table.columns) for table in tables if table not in repeated)
+        figure = new_figure(options.width, sum(heights) + names)
         panels = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights).flatten().tolist()
-        for axes, table, of_table in zip(panels, tables, labels, strict=True):
+        for axes, table, title, of_table in zip(panels, tables, titles, labels, strict=True):
             _draw_table(axes, table, of_table, limits)
-        for axes, table, following in zip(panels, tables, tables[1:], strict=False):
-            if following.columns == table.columns:
-                axes.set_xticklabels([])
+            axes.set_title(title, loc="left")
+            axes.set_xticklabels([] if table in repeated else [fitted(name, _NAME) for name in table.columns])
         return figure
 
 
@@ -101,7 +108,8 @@ def _crossed_tables(content: CrossedContent, options: FigureOptions) -> list[_He
     level = options.level_of(content.levels, content.levels[0])
     views = [view for view in crossed_views(content) if view.measure == options.measure]
     if not views:
-        raise InputError(f"{content.name}: has no cells, so there is nothing to draw")
+        named = argument("measure", options.measure)
+        raise InputError(f"{named}: the table {content.name!r} has no cells with this value; choose another measure")
     units = {"gain_retained": "gain retained", "recall": "recall", "improvement": "improvement over random rows"}
     parts = {"table": "", "robustness": ", changed recipes", "mismatch": ", mismatched training pairs"}
     tables = []
@@ -161,10 +169,16 @@ def _draw_table(axes: Axes, table: _HeatTable, labels: Sequence[str], limits: tu
         axes.text(middle_x[column], middle_y[row], text, ha="center", va="center", color=colour, fontsize=5.5)
     axes.set_ylim(y[-1], 0)
     axes.set_yticks(middle_y, labels)
-    axes.set_xticks(middle_x, table.columns, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(middle_x, table.columns, rotation=_ROTATION, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(table.title, loc="left")
+
+
+def _names_height(columns: Sequence[str]) -> float:
+    """Return the height in inches of the names of columns, which are rotated."""
+    longest = max(min(text_width(name), _NAME) for name in columns)
+    most_lines = max(fitted(name, _NAME).count("\n") + 1 for name in columns)
+    return longest * math.sin(math.radians(_ROTATION)) + _LINE * most_lines
 
 
 def _luminance(colour: Any) -> float:

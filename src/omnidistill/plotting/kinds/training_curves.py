@@ -14,12 +14,22 @@ from matplotlib.ticker import MaxNLocator
 from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.matching_loss import matching_loss
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
-from omnidistill.plotting.paper_figure import GREY, PaperFigure, SeriesStyle, legend_columns, new_figure, use_log_scale
+from omnidistill.plotting.paper_figure import (
+    GREY,
+    LEGEND_LINE,
+    LegendLayout,
+    PaperFigure,
+    SeriesStyle,
+    fitted,
+    new_figure,
+    use_log_scale,
+)
 from omnidistill.plotting.plotted_run import PlottedRun, Source
 from omnidistill.report.curves import Point, columns
 from omnidistill.report.run_curves import CurveGroup, run_curves, shared_curves
 
-_PANEL, _LEGEND_LINE, _FULL_WIDTH = 1.5, 0.14, 5.0
+_PANEL, _AXIS = 1.5, 0.6  # inches: height of a panel, and width of its labels on the left
+_FULL_WIDTH = 5.0  # inches from which two panels are drawn next to each other
 
 
 class TrainingCurves(FigureKind):
@@ -40,20 +50,21 @@ class TrainingCurves(FigureKind):
         several = len(runs) > 1
         across = min(2, len(groups)) if options.width >= _FULL_WIDTH else 1
         down = -(-len(groups) // across)
-        num_columns = legend_columns(labels, options.width)
-        legend = _LEGEND_LINE * -(-len(runs) // num_columns) if several else 0.0
-        figure = new_figure(options.width, _PANEL * down + legend)
+        legend = LegendLayout.of(labels, options.width)
+        figure = new_figure(options.width, _PANEL * down + (LEGEND_LINE * legend.num_lines if several else 0))
         panels = figure.subplots(down, across, squeeze=False).flatten().tolist()
         for panel in panels[len(groups) :]:
             panel.remove()
         for panel, group in zip(panels, groups, strict=False):
             _draw_group(panel, group, labels if several else list(group.curves))
+            panel.set_title(fitted(group.title, options.width / across - _AXIS), loc="left")
             if not several and len(group.curves) > 1:
-                _name_curves_above(panel, group, options.width / across)
+                _name_curves_above(panel, group, options.width / across - _AXIS)
         if several:
             named = {str(line.get_label()): line for panel in figure.axes for line in panel.get_lines()}
-            handles = [named[label] for label in labels if label in named]
-            figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, handlelength=2.5)
+            texts = {label: text for label, text in legend.texts.items() if label in named}
+            handles = [named[label] for label in texts]
+            figure.legend(handles, texts.values(), loc="outside lower center", ncols=legend.num_columns)
         return figure
 
 
@@ -107,7 +118,6 @@ def _draw_group(axes: Axes, group: CurveGroup, names: Sequence[str]) -> None:
     if group.log_y:
         use_log_scale(axes, "y")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    axes.set_title(group.title, loc="left")
     axes.set_xlabel(f"{group.x_label} (ring: the returned set)" if group.marks else group.x_label)
     axes.set_ylabel(group.y_label)
     axes.grid(axis="y")
@@ -115,9 +125,11 @@ def _draw_group(axes: Axes, group: CurveGroup, names: Sequence[str]) -> None:
 
 def _name_curves_above(axes: Axes, group: CurveGroup, width: float) -> None:
     """Put a legend between the title and the curves, where it covers nothing."""
-    num_columns = legend_columns(list(group.curves), width - 0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=num_columns, borderpad=0, handlelength=2.5)
-    axes.set_title(group.title, loc="left", pad=5 + 9 * -(-len(group.curves) // num_columns))
+    legend = LegendLayout.of(list(group.curves), width)
+    handles, names = axes.get_legend_handles_labels()
+    texts, num_columns = [legend.texts[name] for name in names], legend.num_columns
+    axes.legend(handles, texts, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=num_columns, borderpad=0)
+    axes.set_title(axes.get_title("left"), loc="left", pad=5 + 9 * legend.num_lines)
 
 
 def _split(points: Sequence[Point]) -> tuple[list[float], list[float]]:
