@@ -63,8 +63,9 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.parametrize("kind", ["FeatureSet", "DistilledSet", "Evaluation", "Compared"])
+@pytest.mark.parametrize("kind", ["FeatureSet", "DistilledSet", "Evaluation", "Compared", "CrossedTable", "Transfer"])
 def test_objects_are_tables_with_escaped_texts(kind: str) -> None:
+    cells, encoders = crossed(), transfer()
     data, rows, content = features(), golden_run().parts[0].distilled, comparison()
     shown = {
         "FeatureSet": (replace(data, provenance={"name": NAME}), ["a 12, b 14, c 16", "192 (heads"]),
@@ -76,6 +77,14 @@ def test_objects_are_tables_with_escaped_texts(kind: str) -> None:
         "Compared": (
             Compared(content.evolve(data=content.data.evolve(name=NAME)), {}),
             ["Method", "anchor", "HoPA $x_1$", "30 [20, 40]"],
+        ),
+        "CrossedTable": (
+            CrossedTable(cells.evolve(cells=[each.evolve(set=f"{NAME} {each.set}") for each in cells.cells]), {}),
+            ["own", "105/52", "failed"],
+        ),
+        "Transfer": (
+            Transfer(encoders.evolve(targets=[each.evolve(name=NAME) for each in encoders.targets]), {}),
+            ["mixture, learned", "60 [50, 70]"],
         ),
     }
     result, texts = shown[kind]
