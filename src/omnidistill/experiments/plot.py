@@ -55,7 +55,7 @@ def plot(
         output: file to write; its suffix (.svg, .pdf or .png) selects the format. None writes nothing.
         kind: kind of the figure; None uses the first one in the table above that fits the sources.
         width: width in inches. The default is the width of a column in a two-column paper.
-        level: recall level, such as "R@5"; None uses the second level for gain, and the first for recall.
+        level: recall level, such as "R@5"; None uses the second level for gain retained, and otherwise the first.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
         force: whether to replace an existing file.
 

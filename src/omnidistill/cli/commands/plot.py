@@ -59,7 +59,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--level",
         metavar="R@K",
-        help="recall level (default: the second level of the table for gain, the first one for recall)",
+        help="recall level (default: the second level of the table for gain retained, otherwise the first)",
     )
     parser.add_argument(
         "--measure",
