@@ -55,6 +55,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "Evaluation",
         "compare",
         "Compared",
+        "plot",
         "MethodEntry",
         "ComparisonConfig",
         "crossed",

@@ -30,6 +30,7 @@ from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
+from omnidistill.experiments.plot import plot
 from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import (
     DistillResult,
@@ -134,6 +135,7 @@ __all__ = [
     "pack",
     "paper",
     "planted",
+    "plot",
     "prepare",
     "pretrain_heads",
     "rank",

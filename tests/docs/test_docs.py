@@ -35,6 +35,7 @@ QUICK = (
     "distill",
     "evaluate",
     "report",
+    "plot",
     "export",
     "config",
     "presets",

@@ -9,7 +9,7 @@ from test_report_tables import read, sample
 
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.axes import log_axis_helps
-from omnidistill.report.charts import iteration_with_score, run_charts, shared_charts
+from omnidistill.report.charts import run_charts, shared_charts
 
 
 def records(name: str, values: Mapping[int, float]) -> list[MetricsRecord]:
@@ -28,13 +28,6 @@ def test_an_axis_is_logarithmic_if_a_few_values_are_much_larger_and_all_are_posi
     for first, label in ((100.0, "loss, log scale"), (1.5, "loss")):
         (chart,) = run_charts(read(sample()), records("loss", {0: first, 1: 1.2, 2: 1.1, 3: 1.0}))
         assert label in texts(chart.svg)
-
-
-def test_the_iteration_of_a_set_is_the_first_one_with_its_validation_score() -> None:
-    scores = [*records("validation", {0: 0.25, 10: 0.5, 20: 0.5}), MetricsRecord(None, {"validation": 0.75})]
-    assert iteration_with_score(scores, 0.5) == 10
-    assert iteration_with_score(scores, 0.75) is None
-    assert iteration_with_score(scores, 0.3) is None
 
 
 def test_step_sizes_are_shown_only_if_they_were_learned() -> None:

@@ -19,6 +19,7 @@ import torch
 from omnidistill.core.arguments import argument
 from omnidistill.core.device import moved, resolve_device
 from omnidistill.core.errors import InputError
+from omnidistill.core.html_table import html_table
 from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
@@ -47,9 +48,11 @@ from omnidistill.experiments.table_baselines import (
 from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads
+from omnidistill.plotting import Plottable, PlottedRun
 from omnidistill.report.cases import Cases, find_cases, save_cases
 from omnidistill.report.page import RunView, render_page
-from omnidistill.report.run_table import to_csv, to_markdown
+from omnidistill.report.run_table import score_rows as table_rows
+from omnidistill.report.run_table import scoring_facts, to_csv, to_markdown
 
 _ORDER = (
     *("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "cca_infonce", "cca_stacked"),
@@ -58,7 +61,7 @@ _ORDER = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(Plottable):
     """The scores of a set and of the baselines.
 
     Attributes:
@@ -94,6 +97,11 @@ class Evaluation:
         """Return the content of scores.json."""
         return self.scores.to_json()
 
+    @property
+    def plot_source(self) -> PlottedRun:
+        """The scores, from which `plot` draws intervals or a heat map. `result.plot` draws the training curves."""
+        return PlottedRun(self.result.plot_source.label, (), self.scores)
+
     def view(self) -> RunView:
         """Return what the report page shows about the run."""
         return run_view(self.result, self.scores, self.data, self.cases)
@@ -108,6 +116,11 @@ class Evaluation:
             save_cases(self.cases, folder / CASES)
         write_atomic(folder / PAGE, render_page([self.view()]).encode())
         return replace(self, folder=folder)
+
+    def _repr_html_(self) -> str:
+        table = table_rows(self.scores)
+        title = f"{self.scores.data.name}: mean recall over directions, test split"
+        return html_table(title, table.rows, table.header, scoring_facts(self.scores))
 
     def __repr__(self) -> str:
         distilled = self.scores.distilled

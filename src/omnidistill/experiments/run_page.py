@@ -11,6 +11,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
+from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
@@ -20,7 +21,6 @@ from omnidistill.experiments.run import DistillResult, matching_loss, open_run, 
 from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
-from omnidistill.report.charts import iteration_with_score
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
@@ -155,9 +155,6 @@ def run_view(
         instances += trace_instances(distilled, train, first=len(instances))
     records = list(result.parts[0].records) if result.config.joint else []
     provenance, encoders = result.sets[0].provenance, data.provenance.get("encoders")
-    iteration = provenance.iteration
-    if iteration is None and provenance.validation is not None:
-        iteration = iteration_with_score(records, provenance.validation)
     return RunView(
         scores,
         records,
@@ -173,7 +170,7 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
-        iteration if result.config.joint else None,
+        kept_iteration(result.parts[0]) if result.config.joint else None,
     )
 
 

@@ -91,7 +91,7 @@ def line_chart(
         body += _floor_line(floor, x_axis, y_axis)
     body += [_curve(segments, x_axis, y_axis, number) for number, segments in enumerate(drawn.values())]
     if at_ends:
-        lasts = [y_axis(_columns(segments[-1])[0][-1][1]) for segments in drawn.values()]
+        lasts = [y_axis(columns(segments[-1])[0][-1][1]) for segments in drawn.values()]
         body += end_names(names, lasts, x_axis.stop + 8, y_axis.start)
     body += _rings(drawn, marked, x_axis, y_axis)
     return svg_chart(title, _describe(drawn, x_label, y_label, floor, log_y, marked), body, width, height)
@@ -116,7 +116,7 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
     return [segment for segment in segments if segment]
 
 
-def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
+def columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
     """Return the points to draw for a segment of a curve, and the outline of the range that the segment covers.
 
     A segment of more than 320 points is reduced to 160 points, each the median of consecutive points. A shorter segment
@@ -165,7 +165,7 @@ def _curve(segments: list[list[Point]], x_axis: Axis, y_axis: Axis, number: int)
     path, marks, bands = "", "", ""
     count = sum(len(segment) for segment in segments)
     for segment in segments:
-        line, band = ([f"{x_axis(x):.1f} {y_axis(y):.1f}" for x, y in points] for points in _columns(segment))
+        line, band = ([f"{x_axis(x):.1f} {y_axis(y):.1f}" for x, y in points] for points in columns(segment))
         path += "M" + "L".join(line) + ("h0" if len(line) == 1 else "")
         bands += "M" + "L".join(band) + "Z" if band else ""
         marks += "".join(f"M{place}h0" for place in line) if count <= _MAX_MARKED_POINTS else ""
@@ -184,7 +184,7 @@ def _rings(
     body = []
     for number, (name, segments) in enumerate(drawn.items()):
         if name in marked:
-            line = [point for segment in segments for point in _columns(segment)[0]]
+            line = [point for segment in segments for point in columns(segment)[0]]
             x, y = min(line, key=lambda point: abs(point[0] - marked[name]))
             ring = f'cx="{x_axis(x):.1f}" cy="{y_axis(y):.1f}" r="5" fill="none" stroke="{series_colour(number)}"'
             body.append(f'<circle {ring} stroke-width="2"/>')
