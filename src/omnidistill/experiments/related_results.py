@@ -117,4 +117,4 @@ def _files(folder: Path, pattern: str) -> Iterator[Path]:
 def _result(kind: _Kind, content: JsonContent, path: Path, page: Path) -> RelatedResult:
     html = path.with_suffix(".html")
     shown = Path(os.path.relpath(html if html.is_file() else path, page.resolve().parent)).as_posix()
-    return RelatedResult(kind.title, kind.summary(content), shown, quote(shown) if html.is_file() else "")
+    return RelatedResult(kind.title, kind.summary(content), shown, quote(os.fsencode(shown)) if html.is_file() else "")

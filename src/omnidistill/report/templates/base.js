@@ -95,4 +95,4 @@ for (const drawn of document.querySelectorAll("figure > .chart:first-of-type, fi
   drawn.parentElement.append(row);
 }
 
-addEventListener("beforeprint", () => document.querySelectorAll("footer details").forEach((node) => { node.open = true; }));
+addEventListener("beforeprint", () => document.querySelectorAll("footer details, .further-cases").forEach((node) => { node.open = true; }));

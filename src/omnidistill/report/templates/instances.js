@@ -1,11 +1,11 @@
 /* The browsable list of synthetic rows: [number, initial item or -1, agrees, traces], see page_items.py. */
-const CARDS_PER_PAGE = 24, HOVER_DELAY = 350;
+const FIRST_CARDS = content.runs.length > 1 ? 6 : 12, FURTHER_CARDS = 24, HOVER_DELAY = 350;
 
 function number(value) {
   return value.toFixed(2).replace("-", "−");
 }
 
-/* Modalities whose nearest items have the same picture or the same caption are shown together. */
+/* Modalities whose nearest items have the same picture or the same caption are shown together, with one caption. */
 function together(traces) {
   const groups = new Map();
   for (const trace of traces) {
@@ -18,14 +18,15 @@ function together(traces) {
 
 function near(traces) {
   const node = make("div", "near"), text = make("div"), items = traces.map((trace) => trace[2]);
-  const different = items.filter((item, place) => items.findIndex((one) => content.texts[one] === content.texts[item]) === place);
-  text.append(make("span", "names", traces.map((trace) => trace[0]).join(" · ")), ...different.map((item) => caption(item)));
+  const shortest = items.reduce((best, item) => (content.texts[item].length < content.texts[best].length ? item : best));
+  text.append(make("span", "names", traces.map((trace) => trace[0]).join(" · ")), caption(shortest));
   node.append(...[media(...items), text].filter(Boolean));
   return node;
 }
 
 function facts([, start, , traces]) {
   const node = make("div", "more-facts"), list = make("dl");
+  node.tabIndex = -1; /* a click on it keeps the focus in the card, so that its text can be selected */
   for (const [modality, move, ...nearest] of traces) {
     const shown = make("dd"), rows = make("ul");
     for (let place = 0; place < nearest.length; place += 2) {
@@ -116,11 +117,12 @@ function browse(section) {
   let matches = [];
 
   function showMore(focus) {
-    const next = matches.slice(list.children.length, list.children.length + CARDS_PER_PAGE).map((one) => card(one.row));
+    const count = focus ? FURTHER_CARDS : FIRST_CARDS;
+    const next = matches.slice(list.children.length, list.children.length + count).map((one) => card(one.row));
     list.append(...next);
     const left = matches.length - list.children.length;
     more.hidden = left === 0;
-    more.firstElementChild.textContent = "Show " + Math.min(left, CARDS_PER_PAGE) + " more";
+    more.firstElementChild.textContent = "Show " + Math.min(left, FURTHER_CARDS) + " more";
     if (focus && next.length) next[0].focus({ preventScroll: true });
   }
 
