@@ -11,7 +11,6 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
@@ -24,6 +23,7 @@ from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
+from omnidistill.report.run_curves import kept_iteration
 from omnidistill.report.similarity_view import SimilarityView, similarity_view
 from omnidistill.report.theory_summary import Finding, findings
 

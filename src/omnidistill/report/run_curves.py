@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from omnidistill.distillation import Distillation
 from omnidistill.distillation.outer.task_loss import TASK
 from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.axes import log_axis_helps
@@ -115,6 +116,18 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
             if name.startswith(key) if key.endswith("/") else name == key:
                 named.setdefault(name.removeprefix(key) or name, []).append((float(record.iteration), float(value)))
     return named
+
+
+def kept_iteration(part: Distillation) -> int | None:
+    """Return the outer iteration at which the run obtained its set; None if it is unknown.
+
+    If the set does not record it, this is the first iteration with the validation score of the set.
+    """
+    provenance = part.distilled.provenance
+    if provenance.iteration is not None or provenance.validation is None:
+        return provenance.iteration
+    same = (record.iteration for record in part.records if record.values.get("validation") == provenance.validation)
+    return next((iteration for iteration in same if iteration is not None), None)
 
 
 def _losses(metrics: Sequence[MetricsRecord], floor: float | None, matching: bool) -> Iterator[CurveGroup]:

@@ -9,9 +9,9 @@ import pytest
 
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation
-from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.experiments.run import DistillResult, distill, matching_loss
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.report.run_curves import kept_iteration
 from small_runs import features
 
 SILENT = {"device": "cpu", "progress": False}

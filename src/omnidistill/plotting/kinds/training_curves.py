@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from omnidistill.distillation.kept_iteration import kept_iteration
 from omnidistill.distillation.matching_loss import matching_loss
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
 from omnidistill.plotting.paper_figure import (
@@ -26,7 +25,7 @@ from omnidistill.plotting.paper_figure import (
 )
 from omnidistill.plotting.plotted_run import PlottedRun, Source
 from omnidistill.report.curves import Point, columns
-from omnidistill.report.run_curves import CurveGroup, run_curves, shared_curves
+from omnidistill.report.run_curves import CurveGroup, kept_iteration, run_curves, shared_curves
 
 _PANEL, _AXIS = 1.5, 0.6  # inches: height of a panel, and width of its labels on the left
 _FULL_WIDTH = 5.0  # inches from which two panels are drawn next to each other
