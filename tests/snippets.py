@@ -65,7 +65,9 @@ def module(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as when it is run, or loaded as a hook of mkdocs
+        spec.loader.exec_module(made)
     return made
 
 

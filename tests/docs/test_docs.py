@@ -154,8 +154,13 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
     reference = snippets.module(ROOT / "docs/reference.py")
     assert sorted(name for names in reference.GROUPS.values() for name in names) == sorted(public.__all__)
     pages = reference.pages()
-    for name in public.__all__:
-        assert f"\n### {name}\n" in pages["reference/api.md"]
+    for title, names in reference.GROUPS.items():
+        page = f"reference/{reference.page_of(title)}.md"
+        assert page in (ROOT / "mkdocs.yml").read_text("utf-8")
+        for name in names:
+            entry = pages[page].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            assert "**Example**" in entry, name
+            assert f"#{name.lower()})" in pages["reference/api.md"]
     for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
         part = key.rpartition(".")[0]
@@ -166,8 +171,20 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
         assert f"| `{name}` |" in pages["reference/presets.md"]
     for verb in verbs():
         assert f"\n## {verb}\n" in pages["reference/commands.md"]
-    assert "**`group_codes`**: " in pages["reference/api.md"]  # a cached property is one too
+    assert "\n### FeatureSet.group_codes\n" in pages["reference/data.md"]  # a cached property is one too
     assert "object at 0x" not in "".join(pages.values())
+
+
+def test_an_entry_has_types_parameters_and_source() -> None:
+    entry = snippets.module(ROOT / "docs/api_entry.py").entry
+    distill = entry("distill", public.distill, "print()")
+    assert "    size: int | None = None,\n" in distill
+    assert "| `size` | `int | None` | `None` | number of synthetic rows" in distill
+    assert "* `NotFiniteError`: " in distill
+    assert "(../source/omnidistill.experiments.run.distill_run.md#line-" in distill
+    settings = entry("ComparisonConfig", public.ComparisonConfig, "print()")
+    assert "    methods: tuple[MethodEntry, ...],\n" in settings  # without the checks of its values
+    assert "| `num_students` | `int` | `5` | Number of students" in settings
 
 
 def test_the_site_builds(site: Path) -> None:
