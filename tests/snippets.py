@@ -38,9 +38,9 @@ EVERY = (
     "evaluate.num_seeds=2",
     "evaluate.max_epochs=2",
     "evaluate.learning_rates=[1.0]",
+    "distill.iterations=2",
 )
 LEARNED = (
-    "distill.iterations=2",
     "distill.num_student_steps=4",
     "distill.outer.num_expert_epochs=1",
     "distill.outer.max_start_epoch=1",
