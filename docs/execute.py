@@ -24,7 +24,7 @@ DOCS = Path(__file__).parent
 BLOCK = re.compile(
     r"^```(?P<kind>python|toml|output)\n(?P<text>.*?)^```$|(?P<lines>(?:^    [^\n]*\n)+)", re.MULTILINE | re.DOTALL
 )
-COLUMNS = "110"
+COLUMNS = "100"
 """Width of the terminal in which commands print."""
 
 

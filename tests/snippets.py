@@ -39,6 +39,9 @@ EVERY = (
     "evaluate.max_epochs=2",
     "evaluate.learning_rates=[1.0]",
     "distill.iterations=2",
+    "distill.cca_ridges=[0.3]",  # those of the default method, which scores every combination with the cutoffs
+    "distill.ridges=[0.1]",
+    "distill.cutoffs=[0.5]",
 )
 LEARNED = (
     "distill.num_student_steps=4",
