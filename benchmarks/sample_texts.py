@@ -20,15 +20,15 @@ Text = tuple[str, str, str]  # kind, place, content
 
 
 def docstrings() -> Iterator[Text]:
-    """Yield the docstrings of all modules, classes and functions."""
+    """Yield the docstrings of all modules, classes and functions, each below its signature as in the reference."""
     for path, tree in _modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
-                yield "docstring", f"{path}:{getattr(node, 'lineno', 1)}", text
+                yield "docstring", f"{path}:{getattr(node, 'lineno', 1)}", f"{_signature(node)}\n{text}".strip()
 
 
 def messages() -> Iterator[Text]:
-    """Yield the messages of all `raise InputError(...)` statements; placeholders are shown as {…}."""
+    """Yield the messages of all `raise InputError(...)` statements; a placeholder is shown as its expression."""
     for path, tree in _modules():
         for node in ast.walk(tree):
             is_error = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "InputError"
@@ -37,12 +37,13 @@ def messages() -> Iterator[Text]:
 
 
 def help_lines() -> Iterator[Text]:
-    """Yield the help of every command, argument and option."""
+    """Yield the help of every command, argument and option, with the name of its value."""
     for action in make_parser()._actions:
         for name, parser in (action.choices or {}).items() if isinstance(action, argparse._SubParsersAction) else ():
             yield "help", f"omnidistill {name}", parser.description or ""
             for each in (action for action in parser._actions if action.dest != "help"):
-                usage = ", ".join(each.option_strings) or str(each.metavar or each.dest)
+                value = "" if each.nargs == 0 else str(each.metavar or each.dest)
+                usage = " ".join(filter(None, [", ".join(each.option_strings), value]))
                 yield "help", f"omnidistill {name} {usage}", (each.help or "").replace("%%", "%")
 
 
@@ -59,11 +60,25 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
         yield str(path.relative_to(SOURCE.parent)), ast.parse(path.read_text("utf-8"))
 
 
+def _signature(node: ast.AST) -> str:
+    """Return the line that declares a class or function, or an empty text for a module."""
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}"
+    if isinstance(node, ast.FunctionDef):
+        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        return f"def {node.name}({ast.unparse(node.args)}){returns}"
+    return ""
+
+
 def _literal(node: ast.expr) -> str:
     """Return the text of a string literal, or an empty text for any other expression."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(_literal(part) if isinstance(part, ast.Constant) else "{…}" for part in node.values)
+        return "".join(_literal(p) if isinstance(p, ast.Constant) else f"{{{_expression(p)}}}" for p in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _expression(node: ast.expr) -> str:
+    return ast.unparse(node.value if isinstance(node, ast.FormattedValue) else node)
 
 
 def main(arguments: list[str] | None = None) -> None:

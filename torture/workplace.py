@@ -24,6 +24,7 @@ from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.manifests.manifest import write_manifest as save_manifest
 from omnidistill.evaluation.baselines import random_real_rows
 from omnidistill.evaluation.validation import doubling_steps
+from omnidistill.io.artifacts.files import is_temp
 from small_runs import SMALL, features, packed
 from torture.forked import Outcome, run
 
@@ -135,9 +136,14 @@ class Workplace:
 
 
 def written(place: Path, command: Command) -> dict[str, Any]:
-    """Return {path: content} of the files that a command wrote, without times."""
+    """Return {path: content} of the files that a command wrote, without times, locks and temporary files.
+
+    A crash after the last file leaves a complete output and temporary files. The next command that writes there
+    deletes them; a repeated command that refuses to replace the output does not.
+    """
     paths = [path for name in command.outputs for path in [place / name, *sorted((place / name).rglob("*"))]]
-    return {str(path.relative_to(place)): _content(path) for path in paths if path.is_file() and path.name != ".lock"}
+    kept = (path for path in paths if path.is_file() and path.name != ".lock" and not is_temp(path))
+    return {str(path.relative_to(place)): _content(path) for path in kept}
 
 
 def difference(expected: dict[str, Any], found: dict[str, Any]) -> str:

@@ -92,7 +92,10 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
         ("merge RUN GROWN -o SECOND --force", "SECOND"),
         ("distill -o M", "pass the dataset SET, or new data with --add NEW --from RUN"),
         ("distill SECOND --add SECOND --from RUN -o M", "only one of them"),
-        ("distill --add SECOND -o M", "--add SECOND: pass the run to which the data are added with --from RUN"),
+        (
+            "distill --add SECOND -o M",
+            "--add SECOND: --from is missing; use --from RUN",
+        ),
         (
             "distill --add SECOND --from RUN --preset random -o M",
             "gives sets with the recipe 'sgd', but the earlier",

@@ -43,7 +43,7 @@ def test_data_without_a_modality(folder: Path, tmp_path: Path) -> None:
     packed(tmp_path / "PAIR", new().only(["a", "c"]))
     outcome = cli("transfer", folder / "RUN", "--to", tmp_path / "PAIR", *QUICK, "-o", tmp_path / "T")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert "PAIR: has no modality 'b', but the set of the run has" in outcome.err
+    assert "PAIR: has no modality 'b', which the set of the run needs" in outcome.err
     unknown = cli("transfer", folder / "RUN", "--to", folder / "SET2", "--options", "guess", "-o", tmp_path / "T")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
     assert "guess" in unknown.err

@@ -29,11 +29,11 @@ def test_features_are_those_of_the_other_means() -> None:
 
 def test_features_of_another_kind_are_refused() -> None:
     data = prepare(planted({"a": 8, "b": 7}, ROWS))
-    with pytest.raises(InputError, match="the features have a 8, b 7, but the set has a 8, b 6; use features"):
+    with pytest.raises(InputError, match="the features have a 8, b 7, but the synthetic set has a 8, b 6; use"):
         recentred(data, data.preprocessing, {"a": 8, "b": 6})
     for steps, what in (
         (replace(data.preprocessing, means={}), "whether rows are centred"),
         (replace(data.preprocessing, standardise=False), "the standardisation of rows"),
     ):
-        with pytest.raises(InputError, match=f"the features and the set differ in {what}; pack the features again"):
+        with pytest.raises(InputError, match=f"the features and the synthetic set differ in {what}; pack"):
             recentred(data, steps, data.widths)

@@ -91,7 +91,7 @@ def test_files_of_a_mixture(tmp_path: Path) -> None:
     before = contents(tmp_path / "set")
     replaced = DistilledSet.load(tmp_path / "set")
     assert replaced.mixture is None
-    with pytest.raises(InputError, match=r"rows of this set are not mixtures of items; distil a set with"):
+    with pytest.raises(InputError, match=r"are not stored as mixtures .*; distil a set with"):
         replaced.items()
     assert contents(tmp_path / "set") == before
 
@@ -141,7 +141,7 @@ def test_rows_without_any_item_are_omitted() -> None:
     others = {item for items in distilled.items()[1:] for item in items} - set(first)
     realised = distilled.realise(without_rows(new(), set(first)), missing="drop")
     assert len(realised) == sum(list(items) != first for items in distilled.items())
-    with pytest.raises(InputError, match=r"planted: contains items of only . of the 6 rows of the set"):
+    with pytest.raises(InputError, match=r"planted: only . of the 6 synthetic rows can be computed from the items"):
         distilled.realise(without_rows(new(), others), missing="drop")
 
 
@@ -149,7 +149,10 @@ def test_rows_without_any_item_are_omitted() -> None:
     ("change", "message"),
     [
         (renamed, "planted: contains none of the 64 items of the set; pass features of the dataset"),
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set has"),
+        (
+            lambda data: data.only(["a", "b"]),
+            "planted: modality 'c' is missing (found only a, b); pass data with all",
+        ),
         (
             lambda data: replace(data, splits=tuple("heads" if s == "train" else "train" for s in data.splits)),
             "planted: 64 items of the set are not in the split 'train'",

@@ -21,5 +21,8 @@ def test_the_kinds_have_equal_parts_and_a_seed_determines_the_sample(capsys: pyt
     assert printed(capsys, "12", "--seed", "4") != sample
 
 
-def test_placeholders_of_messages_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "{…}" in printed(capsys)
+def test_placeholders_and_signatures_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    sample = printed(capsys, "600")
+    assert "{path}: " in sample
+    assert "\n    def " in sample
+    assert "\n    class " in sample

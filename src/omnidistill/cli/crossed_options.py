@@ -24,23 +24,24 @@ def add_crossed_options(parser: Parser) -> None:
         "--recipes",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated ways to train a model on a set: own (as the set prescribes), sgd, "
-        "anchor (ridge regression), stacked (anchor, stacked on pre-trained heads) or map (a network learns the "
-        "outputs of the anchor heads); default: all",
+        help="with --preset crossed: comma-separated training recipes: own (the recipe stored in each set), sgd, "
+        "anchor (linear heads by ridge regression), stacked (heads of anchor combined with the pre-trained heads) or "
+        "map (networks that learn to reproduce the heads of anchor); default: all",
     )
     parser.add_argument(
         "--models",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated names of the models to train. linear means all kinds of linear "
-        "heads, and mlp all networks; single models have names such as seed-1, width-64 or mlp-2 (default: all)",
+        help="with --preset crossed: comma-separated models to train: linear (linear heads of all kinds), mlp "
+        "(networks of all sizes), or single models such as seed-1, width-64 or mlp-2; default: all",
     )
     parser.add_argument(
         "--parts",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated parts of the result: table (all sets, recipes and models), "
-        "robustness (changed recipes) or mismatch (mismatched training pairs); default: all",
+        help="with --preset crossed: comma-separated parts to compute: table (recall of every combination of set, "
+        "recipe and model), robustness (recall after changes to the set's own recipe, such as half the learning rate) "
+        "or mismatch (recall of sets distilled from partly mismatched pairs); default: all",
     )
 
 
@@ -74,7 +75,10 @@ def is_crossed(options: argparse.Namespace) -> bool:
 
 
 def run_crossed(options: argparse.Namespace) -> int:
-    """Compute the missing parts of a crossed table, and print the table. Return 1 if a result could not be computed."""
+    """Compute and print a crossed table: the recall for combinations of sets, training recipes and models.
+
+    Results that are already stored are not computed again. Return 1 if a result could not be computed, otherwise 0.
+    """
     from omnidistill.api import crossed
 
     result = crossed(

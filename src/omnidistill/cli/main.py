@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the program's name on the command line. By default, they are taken from `sys.argv`,
-            and the process is assumed to end afterwards, so that its signal handlers stay in place.
+        arguments: The words after the program's name on the command line. None uses those in `sys.argv`. The process
+            should then end after this call, because the signal handlers of the command stay installed.
     """
     options = argparse.Namespace()
     with signals_raised(permanent=arguments is None):
@@ -57,7 +57,7 @@ def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> 
 
 
 def _failed(error: Exception, options: argparse.Namespace) -> int:
-    """Print an error in one line, and return the exit code. Raise an error that is a fault of the program."""
+    """Print an expected error in one line, and return the exit code. Re-raise any other error, because it is a bug."""
     if out_of_memory(error):
         return _print_error(f"out of memory; {getattr(options, 'less_memory', LESS_MEMORY)}", 1)
     match error:
@@ -104,7 +104,10 @@ def _print_error(line: str, code: int) -> int:
 
 
 def _interruption_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the interruption during which an error occurred, for example when a terminal is closed; None otherwise."""
+    """Return the KeyboardInterrupt that an error results from, directly or through other errors; None otherwise.
+
+    For example, if a terminal is closed, SIGHUP interrupts the command, and then printing raises an OSError.
+    """
     before: BaseException | None = error
     while before is not None and not isinstance(before, KeyboardInterrupt):
         before = before.__cause__ or before.__context__

@@ -12,7 +12,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def add_set(parser: argparse.ArgumentParser, output: str, required: bool = True) -> None:
+def add_set(
+    parser: argparse.ArgumentParser, output: str, required: bool = True, heads: str = "pre-trained projection heads"
+) -> None:
     """Add the SET argument, `--output`, `--heads`, and the options that `add_settings` adds."""
     parser.add_argument(
         "set",
@@ -25,7 +27,7 @@ def add_set(parser: argparse.ArgumentParser, output: str, required: bool = True)
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="pre-trained projection heads: a .safetensors file, or a folder written by 'omnidistill heads'",
+        help=f"{heads}: a .safetensors file, or a folder written by 'omnidistill heads'",
     )
     add_settings(parser)
 
@@ -49,7 +51,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         dest="set_values",
         action="append",
         metavar="KEY=VALUE",
-        help="change one setting, for example distill.iterations=500; can be repeated",
+        help="change one setting, for example heads.width=256; can be repeated",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed for all random numbers (default: 0)")
 

@@ -31,7 +31,7 @@ def print_text(text: str, *, to_stderr: bool = False) -> None:
 
 @contextmanager
 def printable_warnings() -> Iterator[None]:
-    """Show warnings without terminal escapes during the block; their texts may quote a file."""
+    """Escape control characters in warnings that are shown during the block, as their text may come from a file."""
     usual = warnings.formatwarning
 
     def without_escapes(

@@ -43,7 +43,13 @@ def argument(name: str, value: object = None) -> str:
 
 
 def setting(text: str) -> str:
-    """Return the setting "key=value" as the user wrote it. Do not call this for settings that come from a file."""
+    """Return "setting key=value", or "--set key=value" if the command line is running.
+
+    Call this only for settings that the user passed directly, not for settings from a file.
+
+    Args:
+        text: the setting as "key=value".
+    """
     return f"--set {text}" if _AS_OPTIONS.get() else f"setting {text}"
 
 

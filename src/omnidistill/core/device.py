@@ -3,8 +3,8 @@
     auto      cuda if torch can use a GPU, else cpu
     cpu, cuda, cuda:1, mps
 
-Named streams draw all random numbers on the CPU; the numbers are then moved to the device. A seed therefore gives the
-same set on every device, up to rounding.
+All random numbers are drawn on the CPU and then moved to the device. A seed therefore gives the same synthetic set on
+every device, up to rounding.
 """
 
 from __future__ import annotations

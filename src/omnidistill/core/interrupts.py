@@ -1,9 +1,9 @@
 """Signals that ask the program to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. All of them raise `Interrupted`.
 
-    first signal                        raises Interrupted
-    first signal, while deferred        the current iteration is finished and saved, then Interrupted is raised
-    next signal, while deferred         raises Interrupted
-    any later signal, in a command      ends the process immediately, with the same exit code
+    first signal                              raises Interrupted
+    first signal in `interrupt_deferred`      the current iteration is finished and saved, then Interrupted is raised
+    second signal in `interrupt_deferred`     raises Interrupted immediately
+    any later signal                          ends the process immediately, with the same exit code (command line only)
 
 Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
 that the program has installed stays in place.
@@ -47,7 +47,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Handler:
-    """The handler of all signals. `of_command` says whether it may end the process."""
+    """The handler of all signals. If `of_command` is True, a repeated signal ends the process."""
 
     def __init__(self, of_command: bool = False) -> None:
         self.of_command, self.ends_process = of_command, False
@@ -81,8 +81,8 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
     """Raise `Interrupted` for the first signal within the block, and end the process at the next one.
 
     Args:
-        permanent: whether the process ends after the block. The handlers then stay in place, and a signal ends the
-            process immediately.
+        permanent: False restores the previous handlers after the block. True keeps the handlers of the block, so any
+            signal after the block ends the process immediately.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -98,11 +98,11 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
 
 
 class Deferred:
-    """Gives a block access to the deferred signal.
+    """The object that `interrupt_deferred` yields. It gives access to the deferred signal.
 
     Attributes:
-        finished: whether the result of the block is complete. The block sets it; a deferred signal is then dropped, so
-            that it does not discard the result.
+        finished: False at first. Set it to True when the result is complete. A deferred signal is then ignored, so that
+            the result is not lost.
     """
 
     def __init__(self, handler: _Handler | None) -> None:
@@ -115,10 +115,11 @@ class Deferred:
 
 @contextmanager
 def interrupt_deferred() -> Iterator[Deferred]:
-    """Defer the first signal within the block.
+    """Defer the first signal within the block, so that the code in the block can first save its state.
 
-    A second signal raises `Interrupted` immediately. A signal that the block does not raise is raised at its end,
-    unless the block is `finished`. Outside the main thread, nothing is deferred.
+    The code can check `Deferred.signal` and raise the signal itself. Otherwise the signal is raised at the end of the
+    block, unless `Deferred.finished` is True. A second signal raises `Interrupted` immediately. Outside the main
+    thread, nothing is deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Deferred(None)

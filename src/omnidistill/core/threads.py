@@ -1,9 +1,12 @@
 """The number of torch threads for small computations.
 
-With few multiply-adds per iteration, the work consists of many small operations. A second thread then gains nothing on
-an idle machine, and on a busy machine every operation waits for the slower thread. The number of threads depends only
-on the sizes of the data, so results do not depend on the load of the machine. The order of additions in a matrix
-product depends on the number of threads, so small computations also have the same bits with any number of threads.
+If an iteration has few multiply-adds, its work consists of many small operations. A second thread then gains nothing on
+an idle machine, and on a busy machine every operation waits for the slower thread. Small computations therefore use one
+thread.
+
+The number of threads affects rounding, because it determines the order of additions in a matrix product. The choice of
+one thread depends only on the sizes of the data, not on the load of the machine. Small computations therefore give
+bit-identical results, whatever number of threads torch is set to use.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _in_several_groups(codes: Int[Tensor, " n"], groups: tuple[str, ...]) -> int
 def _leak(
     rows: CodedRows, modality: str | None, codes: Int[Tensor, " n"], split: str, others: tuple[str, ...]
 ) -> Duplicates:
-    """Return the rows of `split` that have the same code as a row in one of the splits `others`."""
+    """Return the rows of `split` that are identical to a row of the splits `others`, that is, have the same code."""
     scored, other = rows.in_split(split), rows.in_split(*others)
     shared = torch.isin(codes, codes[scored]) & torch.isin(codes, codes[other])
     repeated, originals = (scored & shared).nonzero()[:, 0].tolist(), (other & shared).nonzero()[:, 0]

@@ -1,18 +1,19 @@
 """Synthetic test data: M modalities share a known latent variable, so a method that works must beat chance.
 
-For a modality m of width p, with all draws from one generator that is seeded with `seed`:
+The features of a row in modality m (width p) are
 
-    z_g  ~ N(0, I_latent)          one latent per group, shared by its rows and all modalities
-    A_m  ~ N(0, 1 / latent)        a random linear map (latent x p), entries drawn independently
-    s_m  = tanh(z A_m)             the signal
-    g    ~ N(0, I_p)               one draw per row
-    e_m  = (g * sigma) Q_m         the noise, in a random orthonormal basis Q_m (p x p), with the standard deviations
-                                   sigma_j proportional to j^(-1/2) and scaled to mean square 1
+    x_m  = o_m + s_m + a e_m       a: root mean square of the noise (argument `noise`)
     o_m  ~ N(0, I_p)               the modality's offset (the gap that centring removes)
-    x_m  = o_m + s_m + noise * e_m
+    s_m  = tanh(z A_m)             the signal
+    z    ~ N(0, I_k)               the latent variable of the row's group, shared by all modalities; k numbers (argument
+                                   `latent`)
+    A_m  ~ N(0, 1 / k)             a random linear map (k x p), entries drawn independently
+    e_m  = (n_m * sigma) Q_m       the noise, in a random orthonormal basis Q_m (p x p), with the standard deviations
+                                   sigma_j proportional to j^(-1/2) and scaled to mean square 1
+    n_m  ~ N(0, I_p)               one draw per row
 
-z is drawn first, then A, o, Q and g for each modality in the given order. Renaming a modality therefore changes no
-number, and adding a modality at the end does not change the other modalities.
+One generator, seeded with `seed`, first draws z, then A, o, Q and n for each modality in the given order. Renaming a
+modality therefore changes no number, and adding a modality at the end does not change the other modalities.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ def planted(
     seed: int = 0,
     shuffle_pairs: bool = False,
 ) -> RawFeatures:
-    """Return synthetic paired features in float32; the module docstring describes them.
+    """Return synthetic paired features in float32, computed from latent vectors that the modalities share.
+
+    The module docstring has the formulas. All rows of a group have the same latent vector.
 
     Args:
         modalities: {name: width}.
         rows: {split: number of rows}.
-        latent: dimension of z.
+        latent: dimension of the latent vectors.
         noise: root mean square of the noise. The signal has a magnitude of at most 1 per coordinate.
-        positives_per_group: number of rows that share a latent. The last group in a split may have fewer rows.
+        positives_per_group: number of rows per group. The last group in a split may have fewer rows.
         seed: seed for all draws.
         shuffle_pairs: whether to permute the rows of each modality independently within each split. The result is a
             control without any signal.

@@ -84,8 +84,8 @@ def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:
     if standardise and raw.widths[name] == 1:
         raise InputError(
-            f"modality {name!r}: its features have width 1, and one number per row is zero after standardising; if it "
-            "is a label or an id, remove it from the features; otherwise, do not standardise rows"
+            f"modality {name!r}: the features have width 1, and standardising a row with one number gives zero; if "
+            "this modality is a label or an id, remove it; otherwise, do not standardise rows"
         )
     degenerate = torch.zeros(len(raw.ids), dtype=torch.bool, device="cpu")
     for numbers, x in raw.chunks(name, torch.arange(len(raw.ids), device="cpu")):

@@ -104,7 +104,7 @@ class Preprocessing:
         """Return the biases {modality: d} that projection heads (d x width) need on features that are not centred.
 
         W (x - mu) = W x - W mu. The head W for centred rows therefore needs the bias -W mu if it is applied to rows
-        that are standardised but not centred. If the set itself is not centred, the biases are zero.
+        that are standardised but not centred. If these preprocessing steps do not centre, the biases are zero.
         """
         return {
             name: -(w @ self._mean(name, w.shape[1]).to(w)) if self.means else w.new_zeros(w.shape[0])
@@ -206,7 +206,10 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean from the two results of `_as_codes`, `stored` and `step`."""
+    """Return the mean vector of a modality from its stored form, the two results of `_as_codes`.
+
+    `stored` are 8-bit integers or the mean itself. `step` is the step size of the integers.
+    """
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

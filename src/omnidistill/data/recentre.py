@@ -26,15 +26,15 @@ def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) ->
     own = data.preprocessing
     if data.widths != widths:
         raise InputError(
-            f"the features have {_listed(data.widths)}, but the set has {_listed(widths)}; use features of the same "
-            "modalities from the same encoders"
+            f"the features have {_listed(data.widths)}, but the synthetic set has {_listed(widths)}; use features of "
+            "the same modalities from the same encoders"
         )
     if own.difference(steps) is None:
         return data
     if (own.standardise, own.epsilon, [*own.means]) != (steps.standardise, steps.epsilon, [*steps.means]):
         raise InputError(
-            f"the features and the set differ in {own.difference(steps)}; pack the features again with the options "
-            "that were used for the data of the set"
+            f"the features and the synthetic set differ in {own.difference(steps)}; pack the features again with the "
+            "preprocessing options of the dataset from which the set was distilled"
         )
     shift = {name: (mean - steps.means[name]).to(data.device) for name, mean in own.means.items()}
     features = {name: x + shift[name] for name, x in data.features.items()}

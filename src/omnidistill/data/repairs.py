@@ -56,11 +56,12 @@ class MergedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """Rows of a dataset after identical rows were dropped or their groups merged.
+    """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, including dropped rows, with merged groups; their provenance records the repair.
-        rows: the rows that remain, without their features.
+        raw: all rows of the source, with merged groups and a record of the repairs in their provenance. Dropped rows
+            are still included; `rows` lists the others.
+        rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.
     """
@@ -176,14 +177,17 @@ class _Forest:
         self._parents: dict[str, str] = {}
 
     def root(self, group: str) -> str:
-        """Return the root of the tree that contains the group, and shorten the path to the root."""
+        """Return the first of all groups that were merged with this group: the root of its tree.
+
+        The path from the group to the root is shortened, so that later calls are faster.
+        """
         while (parent := self._parents.get(group, group)) != group:
             self._parents[group] = self._parents.get(parent, parent)
             group = parent
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Join the trees that contain the two groups."""
+        """Merge the trees that contain the two groups, so that both groups have the same root."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 

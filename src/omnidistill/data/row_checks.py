@@ -59,7 +59,7 @@ def check_texts(what: str, texts: Sequence[str]) -> None:
 
 
 def row_place(row: int) -> str:
-    """Return the place of a row in tensors, for messages."""
+    """Return the name of a row in error messages, such as "row 3"."""
     return f"row {row}"
 
 

@@ -71,11 +71,10 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
         modalities: True reads the columns that contain lists of numbers; False reads all other columns.
 
     Returns:
-        {name of the column: values}.
+        {name of the column: values}. Text columns are dictionary-encoded, so a repeated text is stored once.
 
     Raises:
-        InputError: pyarrow is not installed, the file is missing or damaged, or its content takes too much memory. Text
-            columns are dictionary-encoded, so a repeated text is stored once.
+        InputError: pyarrow is not installed, the file is missing or damaged, or its content takes too much memory.
     """
     try:
         from pyarrow import parquet

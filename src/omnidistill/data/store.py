@@ -187,7 +187,11 @@ def _text(strings: Sequence[str]) -> UInt8[Tensor, " bytes"]:
 
 
 def _named(codes: Tensor, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of each row, given its number. A negative number would count from the end."""
+    """Return `names[code]` for the code of each row.
+
+    Raises:
+        ValueError: the codes are not a list of integers, or a code is negative or too large.
+    """
     if codes.ndim != 1 or codes.is_floating_point() or codes.dtype == torch.bool:
         raise ValueError(f"codes of dtype {codes.dtype} and shape {tuple(codes.shape)}")
     if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < len(names):

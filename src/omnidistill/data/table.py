@@ -119,7 +119,7 @@ def _text(path: Path, name: str, place: str, value: object) -> str:
 
 
 def _lines(path: Path) -> io.TextIOWrapper:
-    """Open a text file as csv and jsonl files are read."""
+    """Open a .csv or .jsonl file as UTF-8, with or without a byte order mark. Line breaks are not converted."""
     return io.TextIOWrapper(open_input(path), encoding="utf-8-sig", newline="")
 
 

@@ -25,9 +25,10 @@ class AnchorRows(LearnableHeads):
     Attributes:
         latent: the rows before rounding, one matrix (N x p_m) per modality.
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
-        logit: logit of `weight`, a scalar.
+        logit: logit of the property `weight`, the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: number of the output that counts half; None if all outputs count alike. It is not learned.
+        cutoff: position from which head outputs are scaled down. Output number `cutoff` is multiplied by 1/2, earlier
+            outputs by up to 1, and later outputs by less. None scales no output. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]
@@ -77,11 +78,12 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy of rows without a cutoff that has this cutoff, and in which stacked heads keep their share.
+        """Return a copy with this cutoff, the position from which head outputs are scaled down.
 
-        Stacked heads are divided by the mean length of their outputs on the rows. Anchors of different lengths w_i
-        reduce this mean by mean(w), but the root mean square of the outputs only by the root mean square of w. The
-        weight of the copy makes up for the difference.
+        `self` must have no cutoff. The cutoff multiplies output i of the heads by a factor w_i. When the heads are
+        combined with initial heads, each part is first scaled so that its outputs on the rows have a mean length of 1.
+        This scaling makes up for the mean of w. The root mean square of w, however, is larger than its mean, so the
+        scaled outputs become larger overall. The copy has a smaller `weight` to compensate for this.
         """
         if cutoff is None:
             return self
@@ -90,7 +92,7 @@ class AnchorRows(LearnableHeads):
         return replace(self, cutoff=cutoff, logit=self.logit + shift)
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and logit of the head weight."""
+        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and the logit of `weight`."""
         return [*self.latent.values(), self.log_ridges, self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:

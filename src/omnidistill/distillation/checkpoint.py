@@ -83,13 +83,17 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run. It contains the seed if the provenance contains no run configuration."""
+        """Return the identity of a run: the settings and inputs that a checkpoint must have in common with it.
+
+        The field `config` of the result contains the loop settings, and the run configuration that the provenance
+        records. If the provenance records none, `config` contains the seed instead.
+        """
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
         return CheckpointIdentity({name: value for name, value in config.items() if name != "evaluate"}, inputs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the identity as a JSON object."""
+        """Return the settings and inputs of the run as a JSON object."""
         return {"config": dict(self.config), "provenance": dict(self.provenance)}
 
     @staticmethod
@@ -222,6 +226,6 @@ def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:
 
 
 def _with_remedy(error: InputError, folder: Path) -> InputError:
-    """Return an error about a damaged checkpoint or log with its remedy: to delete the folder of the checkpoint."""
+    """Return an error about a damaged checkpoint or log that also tells the user to delete the checkpoint folder."""
     found = str(error).partition(";")[0]
     return InputError(f"{found}; to start the outer loop of this run again, delete the folder {folder} and resume")

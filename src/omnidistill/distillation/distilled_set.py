@@ -49,7 +49,8 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
-        mixture: the rows as mixtures of items; None if they are not known.
+        mixture: weights with which each row is a weighted sum of real items; None if the rows are not known to be such
+            sums.
         file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
             created or changed in memory.
     """
@@ -187,9 +188,9 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads, which only "anchor" can change. If it is None, "sgd", "map", and "anchor"
-                with `keep_width` give the width d of `start`. Otherwise, "anchor" gives width N, the number of rows
-                to train on, or N + d for stacked heads.
+            width: output width of the heads, which only "anchor" can change. By default, "sgd" and "map" keep the width
+                d of `start`. "anchor" gives width N, the number of rows to train on. For stacked heads, it gives width
+                N + d, or width d if the recipe has `keep_width = True`.
             recipe: training recipe to use instead of that of the set.
 
         Returns:
@@ -253,7 +254,7 @@ class DistilledSet:
         return self.with_recipe(self.recipe.evolve(num_steps=num_steps))
 
     def items(self) -> list[dict[str, float]]:
-        """Return the items of which every row is a mixture, as {id: weight}, with the largest absolute weights first.
+        """Return the items in the mixture of each row, as {id: weight}, with the largest absolute weights first.
 
         Raises:
             InputError: the rows are not mixtures of items.
@@ -281,25 +282,26 @@ class DistilledSet:
         absent = [name for name in self.modalities if name not in data.features]
         if absent:
             raise InputError(
-                f"{named(data)}: has no modality {absent[0]!r}, which the set has; pass data that contain all "
-                f"modalities of the set (these data have {', '.join(data.modalities)})"
+                f"{named(data)}: modality {absent[0]!r} is missing (found only {', '.join(data.modalities)}); pass "
+                f"data with all modalities of the synthetic set ({', '.join(self.modalities)})"
             )
         rows, used = mixture.rows(data.only(self.modalities), missing)
         if len(used) < self.size and self.similarity_tensors:
             raise InputError(
-                f"{named(data)}: {self.size - len(used)} rows have no item left, but the target similarities of the "
-                "set are stored for all rows; pass features of all items"
+                f"{named(data)}: all items of {self.size - len(used)} synthetic rows are missing; these rows cannot be "
+                "dropped, because the set stores target similarities for all rows; pass features of all items"
             )
         return replace(self.with_rows(rows, data), mixture=used)
 
     def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
-        """Return a set with other stored rows, in the space of other data.
+        """Return a copy of the set with new rows, which lie in the feature space of other data.
 
-        The storage, recipe and target similarities stay the same, and there is no mixture.
+        The copy has the same storage, recipe and target similarities. It has no mixture, the matrix from which rows can
+        be computed for other encoders.
 
         Args:
-            rows: the rows {modality: N x p_m}. The number of rows may differ only if no similarities are stored.
-            data: data in whose space the rows are. Their preprocessing becomes that of the set.
+            rows: the new rows {modality: N x p_m}. If the set stores target similarities, N must not change.
+            data: dataset in whose feature space the new rows lie. The copy uses the preprocessing of this dataset.
         """
         latent = {f"rows/{name}": rows[name].cpu() for name in self.modalities}
         latent |= {f"similarity/{name}": x for name, x in self.similarity_tensors.items()}
@@ -316,8 +318,8 @@ class DistilledSet:
     def _mixture(self) -> Mixture:
         if self.mixture is None:
             raise InputError(
-                "the rows of this set are not mixtures of items; distil a set with the preset 'mixture', or compare "
-                "both encoders with transfer()"
+                "the rows of this synthetic set are not stored as mixtures (weighted sums) of items; distil a set with "
+                "the preset 'mixture', or use transfer(), which supports sets without mixtures"
             )
         return self.mixture
 
@@ -340,7 +342,10 @@ class DistilledSet:
             self.mixture.save(folder / MIXTURE, self.rows_digest())
 
     def rows_digest(self) -> str:
-        """Return the sha256 of the stored rows, which identifies the set that a mixture belongs to."""
+        """Return the sha256 of the stored rows.
+
+        It is saved together with a mixing matrix, to record which set the matrix belongs to.
+        """
         digest = hashlib.sha256()
         for name, tensor in sorted(_section(self.tensors, "rows").items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

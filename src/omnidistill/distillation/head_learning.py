@@ -62,7 +62,8 @@ class LearnableHeads(ABC):
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:
         """Return rows {modality: N x p_m} and the learned heads {modality: k x p_m}.
 
-        When `stack_on` concatenates learned and initial heads, it scales both by their outputs on these N rows.
+        The rows are needed when learned and initial heads are combined: `stack_on` first scales each head so that its
+        outputs on these N rows have a mean length of 1.
         """
 
     @abstractmethod
@@ -76,12 +77,13 @@ class LearningSettings:
 
     Attributes:
         outer: objective that compares the outputs of the heads on real rows with their target similarities.
-        start_share: weight in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
-            concatenated outputs. The loss of the learned heads alone has the remaining weight.
+        start_share: weight c in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
+            concatenated outputs. The loss of the learned heads alone has the weight 1 - c.
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight in the loss of the number of bits that the storage needs per number.
+        rate_weight: weight of a penalty on size, which is added to the loss. The penalty is the average number of bits
+            that the storage needs per stored number.
     """
 
     outer: Objective
@@ -100,7 +102,11 @@ class Learning(Generic[L]):
     """
 
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
-        """Prepare the first step. `start` contains the initial heads, which are not used if `start_share` is 0."""
+        """Prepare the first step.
+
+        `start` contains the initial heads. They are used only if `settings.start_share`, the weight of the loss of
+        stacked heads (learned and initial heads with concatenated outputs), is above 0.
+        """
         self.learned: L = first.detached()
         self._train, self._settings = train, settings
         leaves = self.learned.leaves()
@@ -129,7 +135,7 @@ class Learning(Generic[L]):
         return float(loss.detach())
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[L, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned tensors and the real rows of a batch. Augmentation overrides this method."""
+        """Return the learned tensors and the real rows of a batch. A subclass can override this to augment both."""
         return self.learned, {name: x[indices] for name, x in self._train.features.items()}
 
     def _targets(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b b"]:

@@ -51,7 +51,9 @@ _WEIGHTS = "weights"
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixing matrix A and the ids of its items.
+    """A mixing matrix A, which defines synthetic rows as mixtures of real items, and the ids of these items.
+
+    Row i of A contains the weights of the items in synthetic row i.
 
     Attributes:
         stored: values of A in the form in which `storage` stores them.
@@ -73,12 +75,12 @@ class Mixture:
         item_numbers: Int[Tensor, "N k"] | None,
         ids: tuple[str, ...],
     ) -> Mixture:
-        """Return a mixture with values that are rounded by a storage. Items that no row uses are omitted.
+        """Return the mixture with these weights, rounded as `storage` stores them. Unused items are omitted.
 
         Args:
-            weights: values of the mixing matrix A.
-            storage: rounds and stores the values.
-            item_numbers: for each value, the index of its item in `ids`; None if A is dense.
+            weights: weights of the real items in each synthetic row.
+            storage: rounds and stores the weights.
+            item_numbers: for each weight, the index of its item in `ids`; None if every row has one weight per item.
             ids: ids of all items.
         """
         stored = {name: x.cpu() for name, x in storage.store({_WEIGHTS: weights.detach().cpu()}).items()}
@@ -92,7 +94,7 @@ class Mixture:
 
     @cached_property
     def weights(self) -> Float[Tensor, "N k"]:
-        """The values of the mixing matrix A, in the precision in which they are stored."""
+        """Weights of the real items in each synthetic row (values of the mixing matrix A), rounded as for storage."""
         return self.storage.load(self.stored)[_WEIGHTS]
 
     @property
@@ -150,8 +152,8 @@ class Mixture:
             used, rows = self.without(present)
             if len(rows) < 2:
                 raise InputError(
-                    f"{named(data)}: contains items of only {len(rows)} of the {len(self)} rows of the set, but a set "
-                    "needs at least 2 rows; pass features of more items"
+                    f"{named(data)}: only {len(rows)} of the {len(self)} synthetic rows can be computed from the items "
+                    "in these data, but a set needs at least 2 rows; pass features of more items"
                 )
             lookup = dict(zip(self.ids, location.tolist(), strict=True))
             location = torch.tensor([lookup[name] for name in used.ids], device="cpu")

@@ -119,7 +119,10 @@ class Learner:
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:
-        """Run one outer iteration: draw initial heads and a target, train a student on the set, and update the set.
+        """Run one outer iteration: train a student on the set, compute the loss of the student, and update the set.
+
+        The outer objective draws the initial heads of the student and the target of the loss, such as the heads of an
+        expert.
 
         Args:
             iteration: number of finished iterations.

@@ -1,22 +1,23 @@
 """Merge synthetic sets of the same modalities into one set, without the data that they were distilled from.
 
-**Recipe "anchor".** Heads are computed by ridge regression from the rows of a set to anchors, and every set has its own
-anchors (`training.recipes.anchor_regression`). The anchors of different sets have nothing in common, so the outputs of
-the heads of all sets are concatenated:
+**Recipe "anchor".** The heads of a set are computed by ridge regression from its rows to anchors, which are target
+vectors that all modalities share (`training.recipes.anchor_regression`). The anchors of different sets have nothing in
+common, so the outputs of the heads of all sets are concatenated:
 
     H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
 
-W_sm are the heads of set s, u_sm is the mean length of their outputs on the rows of the set, and w_s = N_s / sum N. An
-inner product of outputs of H is the weighted mean of the inner products of the sets.
+W_sm is the head of set s for modality m, u_sm is the mean length of its outputs on the rows of the set, and
+w_s = N_s / sum N. An inner product of outputs of H is the weighted mean of the inner products of the sets.
 
 One regression on the concatenated rows does not give these heads. If two sets contain the same direction, they have
 nearly parallel rows with different anchors, and the regression would fit the differences of these rows. Instead, the
 rows of the merged set are computed from H:
 
-1. Rotate the outputs to their canonical basis Q on the rows of all sets (`anchor_map.canonical_basis_of_outputs`). For
-   this, row i of a set is divided by sqrt(i), as in `anchor_regression.cut`.
-2. Keep the first N outputs.
-3. The rows are the dual frame of Q^T H, from which the recipe computes these heads again.
+1. Divide row i of each set by sqrt(i), as in `anchor_regression.cut`, and apply the heads H_m to these rows.
+2. Compute the canonical directions of these outputs (`anchor_map.canonical_basis_of_outputs`). The first N of them are
+   the columns of Q.
+3. Compute the rows of the merged set as the transposed pseudo-inverse of Q^T H_m (`anchor_map.dual_frame`). From these
+   rows, the recipe computes the heads Q^T H_m again.
 
 **Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
 steps is the sum over all sets.
@@ -53,10 +54,11 @@ def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> Distill
 
     Args:
         sets: two or more sets of the same modalities, widths, preprocessing, recipe and objective.
-        size: number of rows N; None: the sum of the numbers of rows, or the largest useful number if that is smaller.
+        size: number of rows N of the result; None selects the largest possible number (see `most_rows`).
 
     Raises:
-        InputError: the sets differ in what they must share, or they cannot be merged to this size.
+        InputError: the sets have different modalities, widths, preprocessing, encoders, recipes or objectives, or they
+            cannot be merged to this size.
     """
     check_mergeable(sets)
     if isinstance(sets[0].recipe, Anchor):
@@ -80,8 +82,9 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
-                f"{where}: {which} differ in {difference}; pack the data together, or without centring, or distil the "
-                "new data with 'add_to' (distill --add NEW --from RUN)"
+                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack the data of both "
+                "in one command, or pack them with --no-centre, or distil the new data with 'add_to' "
+                "(distill --add NEW --from RUN)"
             )
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:
@@ -100,8 +103,8 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
 def most_rows(sets: Sequence[DistilledSet]) -> int:
     """Return the largest number of rows that the merged set can have: the sum of the rows of all sets.
 
-    With the recipe "anchor", the limit is the second largest feature width if that is smaller, because no two
-    modalities have more common directions.
+    With the recipe "anchor", the limit is the second largest feature width if that is smaller. Two modalities have at
+    most as many canonical directions as the smaller of their two widths, so more rows would be useless.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):
@@ -110,7 +113,11 @@ def most_rows(sets: Sequence[DistilledSet]) -> int:
 
 
 def concatenated_heads(sets: Sequence[DistilledSet]) -> Heads:
-    """Return the concatenated heads H_m of sets with the recipe "anchor", as the module docstring defines them."""
+    """Return heads whose outputs are the weighted and concatenated outputs of the heads of all sets.
+
+    The recipe "anchor" computes the heads of each set. Their outputs are divided by their mean length on the rows of
+    the set, and multiplied by the square root of the set's share of all rows (H_m in the module docstring).
+    """
     total = sum(distilled.size for distilled in sets)
     parts: dict[str, list[Tensor]] = {name: [] for name in sets[0].modalities}
     for distilled in sets:
@@ -141,6 +148,7 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
 def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n _"]]:
     """Return the rows of all sets, with row i of a set divided by sqrt(i), followed by the negatives of these rows.
 
+    The division gives less weight to later rows, because on real rows output i of the heads varies less as i increases.
     The negatives make the mean zero without centring. Centring N rows would lose one of their N directions.
     """
     scales = torch.cat([torch.arange(1, distilled.size + 1, device="cpu").double().rsqrt() for distilled in sets])
@@ -154,9 +162,10 @@ def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n 
 def _dual_rows(
     heads: Mapping[str, Float64[Tensor, "N _"]], storage: Storage
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
-    """Return latent rows and ridges from which the recipe computes given heads, as closely as the storage permits.
+    """Return rows and ridges from which the recipe "anchor" computes heads that are close to the given heads.
 
-    The ridge of a modality is the candidate whose heads have the largest cosine similarity to the given heads.
+    The rows are latent, that is, not yet rounded by the storage. Each ridge is the number in `_RIDGES` whose head has
+    the largest cosine similarity to the given head.
     """
     latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
     rows = {name: x.double() for name, x in storage.expand(latent).items()}
@@ -244,7 +253,10 @@ def _provenance(sets: Sequence[DistilledSet]) -> Provenance:
 
 
 def _licences(known: Sequence[Provenance]) -> Json:
-    """Return the licences of all sets, by part. A set without recorded licences is listed as "not recorded"."""
+    """Return the licences of all sets. If they differ, each licence is listed with the data or set to which it applies.
+
+    A set without recorded licences is listed as "not recorded".
+    """
     if all(each.licences == known[0].licences for each in known):
         return known[0].licences
     merged: dict[str, Json] = {}

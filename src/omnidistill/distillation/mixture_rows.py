@@ -2,22 +2,24 @@
 
     X_m(A) = normalise(A F_m)          F_m: features of the items in modality m
 
-Heads W_m(A) are computed by ridge regression from the rows X_m(A) to anchors, which are targets that all modalities
-share. A is learned by gradients through this regression, as in `head_learning`. The initial A is computed from ridge
-CCA heads in their canonical basis: the value of row i and item j is output i of these heads for item j, summed over the
-modalities.
+A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
+all modalities share) gives heads W_m(A). A is learned by gradients through this regression, as in `head_learning`. The
+initial A is computed from ridge CCA heads in their canonical basis: A_ij is output i of these heads for item j, summed
+over the modalities.
 
-The heads must be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder. It changes both the items and the real rows of the batch: component j of their principal components becomes
+The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
+encoder: it changes the features of the items, and the features of the real rows in the batch. Let x_l be principal
+component l of the features of a modality, and s_l its standard deviation. The iteration replaces x_l by
 
-    x_j -> c s_j^(a - 1) x_j + noise       a ~ U(low, high),   s_j = standard deviation of component j
+    v s_l^(a - 1) x_l + noise       a ~ U(low, high)
 
-The factor c restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
+The factor v restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
 because the regression depends only on inner products.
 
-If rows have k items, learning chooses these among candidates: the items with the largest absolute values in each row of
-the initial A. Values outside the k largest count as zero, but their gradient is computed as if they did not
-(straight-through estimator), so they can grow and replace others.
+A can be sparse: each synthetic row then mixes only k items. Learning chooses them among c candidates, the items with
+the largest absolute values in the same row of the initial A. Only the k candidates with the largest absolute values are
+used; the others count as zero. Unused candidates still receive gradients (straight-through estimator), so they can grow
+and replace others.
 
 Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
 """
@@ -52,7 +54,7 @@ faster, relative to their size, than the ridges, which have the same learning ra
 
 _CHUNK_ROWS = 2**16
 _NOTHING = 1e-6  # relative to the largest outputs; smaller outputs are rounding errors
-_SMALLEST = 1e-3  # smallest s_j, relative to the largest
+_SMALLEST = 1e-3  # smallest s_l, relative to the largest
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,15 @@ class MixtureRows(LearnableHeads):
     """A learnable mixing matrix, and the learnable settings of the recipe "anchor".
 
     Attributes:
-        latent: {"weights": values of the mixing matrix A before rounding; N x c, or N x n if A is dense}.
+        latent: {"weights": values of the mixing matrix A before rounding}. They are N x n if A is dense. Otherwise they
+            are N x c, for c candidate items per row.
         item_numbers: for each value, the index of its item in `features` (N x c); None if A is dense.
-        features: features of the items that rows can contain, {modality: n x p_m}.
+        features: features of the n items that rows can contain, {modality: n x p_m}.
         ids: ids of these items.
         items_per_row: number k of items per row; None if A is dense.
         log_ridges: logarithm of the regression ridge of each modality.
-        logit: logit of `weight`, a scalar.
+        logit: logit of the property `weight`, the weight of the computed heads when they are combined with initial
+            heads. It is a scalar and is not learned.
         storage: rounds the values of A.
         row_storage: rounds the rows.
     """
@@ -90,9 +94,11 @@ class MixtureRows(LearnableHeads):
         items: tuple[int, int] | None,
         storages: tuple[Storage, Storage],
     ) -> MixtureRows:
-        """Return the initial mixing matrix of the module docstring; each row has the root mean square `FIRST_SIZE`.
+        """Return the initial mixing matrix A, which defines synthetic rows as mixtures of items.
 
-        If there are more rows than directions that the modalities share, the surplus rows are zero and stay zero.
+        The module docstring describes how it is computed. Each row of A is scaled to the root mean square `FIRST_SIZE`.
+        If there are more rows than canonical directions of the modalities (CCA), the surplus rows are zero and stay
+        zero.
 
         Args:
             moments: moments of the training rows.
@@ -130,7 +136,7 @@ class MixtureRows(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight of the computed heads when they are stacked on initial heads. It is not learned."""
+        """Weight of the computed heads when their outputs are concatenated with those of initial heads; not learned."""
         return self.logit.sigmoid()
 
     def with_ridge(self, ridge: float) -> MixtureRows:
@@ -142,7 +148,10 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the rows before rounding, computed from the rounded values of the mixing matrix."""
+        """Return the synthetic rows normalise(A F_m) of every modality m, before these rows are rounded themselves.
+
+        The values of the mixing matrix A are rounded as they will be stored. F_m are the features of the items.
+        """
         weights = self.latent["weights"]
         if self.items_per_row is not None:
             largest = weights.detach().abs().topk(self.items_per_row, 1).indices
@@ -172,12 +181,12 @@ class MixtureRows(LearnableHeads):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much the features of imitated encoders differ from those of the real encoder.
+    """How strongly real features are changed at random, to imitate the features of other encoders.
 
     Attributes:
-        powers: lowest and highest exponent for the standard deviations of principal components; (1, 1) leaves the
-            deviations unchanged.
-        noise: standard deviation of the noise, relative to the root mean square of the features.
+        powers: (low, high). The standard deviation s of each principal component becomes s^a, up to a common factor.
+            The exponent a is drawn from the range from low to high; (1, 1) leaves the features unchanged.
+        noise: standard deviation of the noise that is added, relative to the root mean square of the features.
     """
 
     powers: tuple[float, float]
@@ -185,7 +194,10 @@ class Augmentation:
 
 
 class MixtureLearning(Learning[MixtureRows]):
-    """Learns a mixing matrix with Adam. Every iteration uses features of another imitated encoder."""
+    """Learns rows that are mixtures of real items. Adam updates the weights of the items (the mixing matrix).
+
+    Every iteration changes the features at random, to imitate the features of an unknown encoder.
+    """
 
     def __init__(
         self,
@@ -202,7 +214,10 @@ class MixtureLearning(Learning[MixtureRows]):
         self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder."""
+        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder.
+
+        Features of another encoder are imitated: the real features are rescaled at random and get noise.
+        """
         items, rows = {}, {}
         for name, x in self._train.features.items():
             basis, deviations = self._components[name]
@@ -224,10 +239,11 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return the head outputs of the items, summed over modalities. If `count` is given, return only the largest ones.
+    """Return values (N x c) and the indices of their items: row i contains output i of the heads for c items.
 
-    These are the `count` items with the largest absolute value of each output, with the indices of the items. The items
-    are read in chunks, so that a large number of them needs little memory.
+    The outputs for an item are summed over modalities. If `count` is None, each row contains all items in order, and
+    the indices are None. Otherwise c = `count`, and row i contains the items with the largest absolute values of output
+    i. Items are read in chunks, so many items need little memory.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

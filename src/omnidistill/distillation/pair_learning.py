@@ -1,12 +1,13 @@
 """Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
 
     min over theta    sum over directions  CE(v_1, ..., v_2b)
-    v                 the b mapped source vectors f(x_i), then the b target vectors y_i of the same items, normalised
 
-f is the map of a direction. CE is the cross-entropy of 2 b classifications with logits v_i . v_j / tau, j != i: the
-correct class of a mapped vector is the target vector of its item, and vice versa. The negatives are all other mapped
-and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent: Chen et al. 2020,
-arXiv 2002.05709).
+A direction is old to new, or new to old. For a batch of b items, v_1, ..., v_b are the source vectors after the map of
+this direction, and v_{b+1}, ..., v_2b are the target vectors of the same items. All are normalised. CE is the mean
+cross-entropy of 2 b classifications, one per vector. Vector v_j has the logits v_j . v_k / tau for all k != j; tau is
+a temperature. The correct class of a mapped vector is the target vector of its item, and vice versa. The negatives
+are all other mapped and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent:
+Chen et al. 2020, arXiv 2002.05709).
 
 theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
 replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
@@ -87,7 +88,10 @@ class LearnableMaps(ABC):
         """Return the maps computed from the rounded tensors. They are differentiable."""
 
     def scalars(self) -> list[Tensor]:
-        """Return the other tensors to learn, such as logarithms of ridges, whose scale is independent of the data."""
+        """Return the learned tensors that are not in `latent`, such as logarithms of ridges.
+
+        Their scale does not depend on the data.
+        """
         return []
 
     @abstractmethod

@@ -48,7 +48,11 @@ class Provenance:
     validation: float | None = None
 
     def of_data(self, data: FeatureSet) -> Provenance:
-        """Return the history of a set whose rows were computed again from other features of the same items."""
+        """Return the provenance of a copy of the set, whose rows were computed again from the features in `data`.
+
+        `data` contains the same items, encoded by another encoder. The fingerprints and the validation score are
+        removed, because they do not apply to the new rows.
+        """
         encoders = data.provenance.get("encoders")
         notes = (*self.notes, f"rows computed again from the features of {data.provenance.get('name', 'other data')}")
         return replace(self, data=None, heads=None, encoders=encoders, notes=notes, validation=None)

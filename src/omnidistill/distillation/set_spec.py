@@ -66,7 +66,10 @@ class SetSpec:
 
     @property
     def padding(self) -> int:
-        """Number of spaces to append to the manifest, so that its length does not depend on values in the recipe."""
+        """Number of spaces that are appended to the set's manifest.json.
+
+        With them, the size of this file does not depend on the values in the recipe.
+        """
         recipe = self.recipe.model_dump(mode="json")
         return len(json.dumps(_widest(recipe))) - len(json.dumps(recipe))
 
@@ -136,7 +139,8 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
         problem = error.errors()[0]
         place = ".".join([name, *(str(part) for part in problem["loc"])])
         raise InputError(
-            f"{where}: {place} = {json.dumps(problem.get('input'), default=str)}: {problem['msg']}"
+            f"{where}: {place} = {json.dumps(problem.get('input'), default=str)}: {problem['msg']}; the file was "
+            "altered, so restore it"
         ) from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -59,7 +59,10 @@ class StudentSgd:
 
     @staticmethod
     def from_leaves(leaves: Mapping[str, Tensor], space: StepSizeSpace) -> StudentSgd:
-        """Convert learned tensors to settings, which are differentiable with respect to these tensors."""
+        """Convert learned tensors to settings of SGD: step sizes, momentum and weight decay.
+
+        The settings are differentiable with respect to the tensors.
+        """
         sizes = leaves[LEAVES[space]]
         return StudentSgd(
             sizes.exp() if space == "log" else sizes,

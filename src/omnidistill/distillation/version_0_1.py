@@ -102,7 +102,11 @@ def _similarity(distill: Mapping[str, Any]) -> Any:
 
 
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """Return the feature width of a modality, from the first stored tensor of: float rows, mean, quantised rows."""
+    """Return the feature width of a modality.
+
+    It is the width of the rows if they are stored as floats. Otherwise it is the width of the mean. If there is no
+    mean, it is the width of the quantised rows.
+    """
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]
     if f"mean/{name}" in tensors:

@@ -4,11 +4,13 @@ The gain is the validation score after training minus the score before training:
 
     d_i     = mean over K = 1, 5, 10 of  [hit at K after] - [hit at K before]     for query i of direction D
     gain_D  = mean of d_i over the Q_D queries of direction D
-    gain    = mean of gain_D over all directions
+    gain    = mean of gain_D over all retrieval directions D
     error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
 
-Here, error is the standard error of the gain. The term 1 / G^2 is the effect of one additional group in which every hit
-changes. It keeps the error above 0 even if no query is a hit.
+Here, [hit at K] is 1 if an item that matches the query is among the first K items, and otherwise 0; error is the
+standard error of the gain. Queries in the same group are not independent, so each group contributes one value. The
+term 1 / G^2 is what one more group of average size would add if training turned all its misses into hits (d_i = 1).
+It keeps the error above 0 even if training changes no hit.
 
 A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
 standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A
@@ -57,11 +59,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class QueryHits:
-    """Hits and groups of all queries, as one tensor per direction.
+    """Hits of all queries, and the groups to which the queries belong. Both have one tensor per direction.
 
     Attributes:
-        hits: probability that the query is a hit, averaged over K = 1, 5, 10.
-        codes: number of the group to which the query belongs.
+        hits: hit at K of each query, averaged over K = 1, 5, 10. The hit at K is 1 if an item that matches the query is
+            among the first K items, and otherwise 0. If items are tied, it is the probability of this.
+        codes: for each query, the number of its group.
     """
 
     hits: tuple[Float64[Tensor, " _"], ...]
@@ -119,7 +122,10 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if all count as *no gain* (see `Gain.is_nothing`); otherwise None."""
+    """Return the largest gain as text if every gain counts as *no gain* (see `Gain.is_nothing`); otherwise None.
+
+    There is one gain per element of `every`: the validation score of trained heads minus that of the initial heads.
+    """
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:
         gain = gain_of(after, before, num_groups)

@@ -9,15 +9,15 @@ score of unit u that comes from group g. The model is
 
 A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m. Its variance is
 
-    V = Q + sum_m c_m^2 (B_m - R_m)
+    V = A + sum_m c_m^2 (B_m - R_m)
 
-    Q    variance of C due to the groups; it includes covariances between methods, which answer the same queries
+    A    variance of C due to the groups; it includes covariances between methods, which answer the same queries
     B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
-    R_m  variance of the score of method m due to the residuals; it is subtracted because Q and B_m both contain it
+    R_m  variance of the score of method m due to the residuals; it is subtracted because A and B_m both contain it
 
 On balanced data, these are the estimates of a two-way analysis of variance (mean squares of groups, units and
-residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most Q
-and at most B, so V is at least (Q + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
+residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most A
+and at most B, so V is at least (A + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
 follow Satterthwaite (1946). Intervals use Student's t distribution. A method with one unit has B_m = R_m = 0, so its
 interval covers only the variation between queries.
 
@@ -93,10 +93,12 @@ def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: f
     if the method is worse than the initial heads. It is undefined, and the result is None, if full - zero is not
     significantly above 0.
 
+    Hits are given per unit. A unit is either a set, whose students `mean_unit` has averaged, or an independent run.
+
     Args:
         zero: hits of the initial heads, with one unit.
         full: hits of heads trained on all rows, with one unit per run.
-        method: hits of the method, with one unit per set (see `mean_unit`) or per independent run.
+        method: hits of the method, with one unit per set or run.
         groups: group of each query.
         level: confidence level, in (0, 1).
 
@@ -114,8 +116,9 @@ def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> 
     """Return the mean of `a` minus the mean of `b` with its confidence interval, for each cut-off.
 
     Args:
-        a: hits of one method, with one unit per set (see `mean_unit`) or per independent run.
-        b: hits of another method on the same queries. It may have another number of units.
+        a: hits of one method, with one entry per independent run or per set. The entry of a set is the average over its
+            students (see `mean_unit`).
+        b: hits of another method on the same queries. The number of runs or sets may differ.
         groups: group of each query.
         level: confidence level, in (0, 1).
 
@@ -127,12 +130,12 @@ def paired_difference(a: Hits, b: Hits, groups: Groups, level: float = 0.95) -> 
 
 
 def mean_hits(hits: Hits) -> Float64[Tensor, " K"]:
-    """Return the mean hits at each cut-off: the mean over queries and units, then over directions."""
+    """Return the mean hits at each cut-off: the mean over queries and units (sets or runs), then over directions."""
     return torch.stack([each.double().mean((0, 1)) for each in hits]).mean(0).cpu()
 
 
 def mean_unit(runs: Hits) -> Hits:
-    """Average hits over runs, such as the students of one set, and return the result as a single unit."""
+    """Return hits averaged over runs, such as the students of one set. The result has the shape of a single run."""
     return [each.mean(0, keepdim=True) for each in runs]
 
 
@@ -203,7 +206,7 @@ class _Model:
 
 
 def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Model]:
-    """Return the variance components of all methods, one model per cut-off. Methods are in the order of `named`."""
+    """Return one variance model per cut-off K, with the components of all methods in the order of `named`."""
     _check(named, groups, level)
     labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
     codes = joined.split([len(each) for each in groups])
@@ -231,7 +234,7 @@ def _models(named: Mapping[str, Hits], groups: Groups, level: float) -> list[_Mo
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return the influence of each group of queries on the score of each unit, to first order.
+    """Return the influence of each group of queries on the score of each unit (set or independent run), to first order.
 
     For each direction, the influence is the sum of (hit - mean hit) over the queries of the group, divided by the total
     number of queries. The result is the mean over directions. Groups may have different numbers of queries.
@@ -250,7 +253,9 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio part / whole of two weighted sums of scores and its confidence interval; None if undefined.
+    """Return the ratio part / whole, with its confidence interval; None if it is undefined.
+
+    `part` and `whole` are weighted sums of the methods' scores, given by their weights.
 
     The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
     1e6 (`_LARGEST`) away from the ratio.

@@ -3,13 +3,15 @@
 An attack computes a score for every real row. The attacker guesses that rows with high scores are training rows. There
 are two kinds of attack:
 
-    loss         -mean over (m, n) of l_mn,  l_mn = -log softmax_j <z_m, z_n^j> / 0.07,  of heads trained on the set
+    loss         -mean over (m, n) of l_mn,  l_mn = -log[ exp(<z_m, z_n> / 0.07) / sum_j exp(<z_m, z_n^j> / 0.07) ]
     nearest row  max over s of mean over m of cos(x_m, r_m^s)
 
-x_m are the features of the row, z_m its unit embeddings, and r_m^s is synthetic row s. (m, n) are ordered pairs of
-modalities. j runs over the row itself and all rows of other groups, from both splits. The score of a group is the mean
-over its rows. The AUC is the probability that a random training group has a higher score than a random group of the
-test split; guessing has an AUC of 0.5. The interval is a bootstrap over groups (95 %, percentiles).
+x_m are the features of the real row in modality m, z_m is its unit embedding by heads trained on the set, and r_m^s is
+synthetic row s. (m, n) are the ordered pairs of modalities. l_mn is the InfoNCE loss of the real row: z_n^j is the
+embedding of row j, where j runs over the real row itself and all rows of other groups, from the training and the test
+split. The score of a group is the mean over its rows. The AUC is the probability that a random training group has a
+higher score than a random group of the test split; guessing has an AUC of 0.5. The interval is a bootstrap over groups
+(95 %, percentiles).
 
 Two further loss attacks serve as references. One uses heads trained on all rows. The other is a control: it uses the
 initial heads, which were trained on neither split. If the AUC of the control is far from 0.5, the splits differ in a
@@ -84,8 +86,9 @@ def measure_membership(
 
     Args:
         sets: the set, or one set per pair of modalities.
-        heads: heads that each loss attack uses, by name of the attack. They consist of one part for all modalities, or
-            of several parts. A pair of modalities uses the first part that contains both.
+        heads: {name of a loss attack: list of heads}. A loss attack scores a row by the loss of these heads on the row.
+            The list has one entry if the heads of all modalities were trained together, otherwise one entry per pair of
+            modalities. For each pair, the attack uses the first entry that contains both modalities.
         train: the training rows of the set. About 2,000 rows from random groups are used if there are more.
         test: rows that were not used for the set. About 2,000 rows from random groups are used if there are more.
         seed: seed for the choice of groups and for the bootstrap.

@@ -173,7 +173,10 @@ class AllPairs:
 
 
 def random_pairs(problem: MapProblem, size: int) -> MapCandidate:
-    """Return maps from ridge regression on random training pairs; validation chooses the ridges of each draw."""
+    """Return maps that ridge regression computes from `size` random training pairs.
+
+    Several samples of pairs are drawn, and each gives its own maps. The ridges of each sample are chosen on validation.
+    """
     started_at, draws = time.monotonic(), []
     train, generator = problem.train, Streams(problem.seed)["migration/random pairs"]
     for _ in range(_NUM_DRAWS):
@@ -202,7 +205,10 @@ def low_rank_maps(
     learning: PairLearningSettings | None,
     on_step: Callable[[], None],
 ) -> Iterator[MapCandidate]:
-    """Yield low-rank maps that are not larger than a migration kit: for both directions, and for forward only.
+    """Yield low-rank maps whose files are not larger than those of a migration kit.
+
+    For each storage format, there are two candidates: one with the maps in both directions, and one with the forward
+    map only, which can therefore have a higher rank.
 
     Args:
         fitted: the maps fitted to all training pairs.

@@ -74,6 +74,10 @@ def mean_recall(recalls: Mapping[Task, Mapping[int, float]]) -> float:
 
 
 def mapped_half(num_items: int, seed: int) -> Bool[Tensor, " n"]:
-    """Choose the half of the items that have a mapped vector in the gallery of the task "mixed"; return a mask."""
+    """Choose a random half of the items for the search task "mixed", and return a mask that is True for this half.
+
+    In this task, the gallery contains the vectors of these items that were mapped from the source space, and the target
+    vectors of all other items.
+    """
     order = torch.randperm(num_items, generator=Streams(seed)["migration/mixed"], device="cpu")
     return order < num_items // 2

@@ -161,9 +161,10 @@ def _above_and_tied(
 
 
 def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
-    """Count the scores > threshold and the scores >= threshold, by comparing every score with every threshold.
+    """For each threshold, count the scores that are above it, and the scores that are at or above it.
 
-    The comparisons write 0 or 1 in the dtype of the scores, so they can be summed without conversion.
+    Row i of `bars` contains the thresholds for row i of `score`. Every score is compared with every threshold of its
+    row. The comparisons write 0 or 1 in the dtype of the scores, so they can be summed without conversion.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
     flags = torch.empty_like(score)

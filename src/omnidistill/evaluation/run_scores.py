@@ -70,8 +70,8 @@ class RowScores(JsonContent):
         metrics: the other metrics (ranks, MRR, mAP, nDCG) for every direction, and their mean over directions.
         gain_retained: gain of this row divided by the gain from training on all rows with InfoNCE, for each level. It
             is None at levels where training on all rows gives no significant gain.
-        gain_retained_best: gain of this row divided by the gain of the row `best`, for each level; None if there is no
-            row `best`.
+        gain_retained_best: gain of this row divided by the gain of the best heads trained on all rows (the row `best`),
+            for each level; None if there is no such row.
         seconds: time to tune and train all students or runs.
         bytes: size of the files that are needed to use the result, without the initial heads.
         needs_start: whether using the result also requires the initial heads; None if not recorded.
@@ -102,7 +102,10 @@ class RowScores(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain retained relative to the row `best`, at a level such as "R@1"; None if it is undefined."""
+        """Return the gain retained relative to the best heads trained on all rows, at a level such as "R@1".
+
+        Return None if it is undefined.
+        """
         return (self.gain_retained_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
@@ -192,7 +195,7 @@ class RunScores(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether gain retained relative to the row `best` is available."""
+        """Whether gain retained relative to the best heads trained on all rows (the row `best`) is available."""
         return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property

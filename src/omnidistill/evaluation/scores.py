@@ -87,7 +87,13 @@ class Scoring:
         return [hits_at([run[direction] for run in runs], self.levels) for direction in self.directions]
 
     def gain(self, zero: Hits, full: Hits, method: Hits) -> Intervals:
-        """Return the gain retained, (method - zero) / (full - zero), for each recall metric."""
+        """Return the gain retained, (method - zero) / (full - zero), for each recall metric.
+
+        Args:
+            zero: hits of the initial heads.
+            full: hits of heads trained on all rows.
+            method: hits of the method.
+        """
         return self._named(gain_retained(zero, full, method, self.groups))
 
     def difference(self, a: Hits, b: Hits) -> Intervals:
@@ -99,7 +105,10 @@ class Scoring:
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the mean and standard deviation of the other metrics over runs, in the same form as `recall`."""
+        """Return the mean and standard deviation over runs of all metrics other than recall.
+
+        As in `recall`, each metric is given per direction and averaged over directions.
+        """
         return self._table(Spread, runs, self.others)
 
     def facts(self, gallery: Gallery) -> list[str]:
@@ -127,14 +136,16 @@ def score_rows(
     """Score every row of a results table on the test split.
 
     Args:
-        rows: the trained heads of each table row, by its name; must include "zero_shot", "distilled" and "full".
+        rows: {name of a table row: trained heads}. Required are "zero_shot" (the initial heads), "distilled" (trained
+            on the set) and "full" (trained on all rows with InfoNCE).
         test: the test split.
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
-        The scores by row name, in the order of `rows`. Every row except "zero_shot" has its recall differences from
-        "zero_shot" and, if present, from "random". The row "distilled" also has `gain_retained_own` if `rows` contains
-        "full_own". All rows have `gain_retained_best` if `rows` contains "best".
+        {name: scores}, in the order of `rows`. Every row except "zero_shot" has its recall differences from "zero_shot"
+        and, if present, from "random". Two optional rows add further scores. With "full_own" (trained on all rows with
+        the set's own objective), "distilled" also has its gain relative to "full_own". With "best" (the best heads
+        trained on all rows), every row also has its gain relative to "best".
 
     Raises:
         InputError: a requested metric R@K has a K larger than a gallery.

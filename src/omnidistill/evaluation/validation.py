@@ -124,7 +124,8 @@ def choose_recipe(
 ) -> Choice:
     """Choose the number of steps and the step size (the same for all modalities) with the best mean validation score.
 
-    A step size is abandoned when its score has not improved for three candidates in a row, or when training diverges.
+    For each step size, the numbers of steps are tried in ascending order. The search continues with the next step size
+    when the score has not improved for three numbers in a row, or when training diverges.
 
     Args:
         distilled: the set.

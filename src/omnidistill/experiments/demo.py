@@ -48,7 +48,9 @@ class Demo:
 def run_demo(
     folder: Path, *, size: int = 100, device: str | torch.device = "auto", progress: Progress | bool = True
 ) -> Demo:
-    """Run both methods in subfolders of `folder` and write report.html and table.md; finished runs are reused.
+    """Distil with the presets `hopa` and `anchor` in subfolders of `folder`, and write report.html and table.md.
+
+    Finished runs in the folder are reused.
 
     Raises:
         InputError: `folder` is a file, or it contains something other than these runs.

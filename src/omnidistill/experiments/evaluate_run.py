@@ -63,8 +63,8 @@ class Evaluation:
 
     Attributes:
         scores: all measurements; the content of scores.json.
-        rows: the trained heads of every row of the table; the evaluation of another run on the same data and heads can
-            reuse them.
+        rows: {row of the score table: trained heads}. The table has one row for the set and one per baseline. The
+            evaluation of another run on the same data and initial heads can reuse the heads of the baselines.
         cases: retrieval examples.
         result: the result of the run.
         data: the data of the run.
@@ -189,7 +189,11 @@ def evaluate(
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
-    """Attack the set. If its heads can be trained without initial heads, the attacker needs only the set."""
+    """Measure how well attacks distinguish the training rows of a set from test rows.
+
+    The attacker uses heads that are trained on the set. They are trained without initial heads if the recipe of the set
+    allows this.
+    """
     attacked = {
         "loss": rows.get("distilled_alone", rows["distilled"]),
         "loss_full": rows["full"],

@@ -40,8 +40,9 @@ def merge(
         The merged set. Its provenance has the licences of all sets.
 
     Raises:
-        InputError: the sets differ in what they must share, a single set is given without a size, the size or budget
-            cannot be met, or the folder is not empty and `force` is False.
+        InputError: the sets have different modalities, widths, preprocessing, encoders, recipes or objectives; a single
+            set is given without a size or budget; the sets cannot be merged to this size or budget; or the folder is
+            not empty and `force` is False.
     """
     if len(sets) < 2 and size is None and bytes is None:
         raise InputError("merge: pass two or more sets, or one set and a smaller size or budget")

@@ -142,7 +142,8 @@ def run_view(
 def items_of(data: FeatureSet, media: Manifest | None) -> Items:
     """Return an object that finds the caption, picture or sound of a row.
 
-    Without a manifest, only the bundled dataset has captions and pictures. The page shows the ids of other data.
+    Without a manifest, only the bundled dataset has captions and pictures. For other data, the page shows the ids of
+    the items instead.
 
     Raises:
         InputError: no item of the manifest is in the data.
@@ -184,7 +185,10 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Label the view of each set's similarity matrix with the set's modalities. If all views are equal, return one."""
+    """Add the modalities of each set to the sentence that summarises the set's similarity matrix.
+
+    If the summaries of all sets are equal, return only the first, unchanged.
+    """
     if len(set(similarities)) == 1:
         return [similarities[0]]
     return [

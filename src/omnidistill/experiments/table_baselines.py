@@ -23,17 +23,18 @@ from omnidistill.models.heads import Heads
 
 @dataclass(frozen=True)
 class Group:
-    """Sets that are compared with each other, because they have the same size or the same budget in bytes."""
+    """Distilled sets that are compared with each other, because they have the same size or the same budget in bytes."""
 
     configs: tuple[RunConfig, ...]
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return how many rows and bytes a baseline may use, so that it is comparable with the sets of this group.
+        """Return how many rows and bytes a baseline may use, so that it is comparable with the distilled sets.
 
-        If the sets have the same size, the baseline may use as many real rows as a set has, and as many bytes as the
-        largest set takes. If they have the same budget in bytes, the baseline may use the complete budget, and as many
-        real rows in float32 as fit in it. Bytes include all files that a receiver needs.
+        A group contains sets that are compared with each other. If its sets have the same size, the baseline may use as
+        many real rows as a set has, and as many bytes as the largest set takes. If the sets have the same budget in
+        bytes, the baseline may use the complete budget, and as many real rows in float32 as fit in the budget. Bytes
+        include all files that a receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:
@@ -58,7 +59,7 @@ def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baselin
 def table_baselines(
     requested: Sequence[Baseline], configs: Sequence[RunConfig], evaluate: EvaluateConfig
 ) -> tuple[Baseline, ...]:
-    """Return the baselines of a table without duplicates, the required ones first.
+    """Return the baselines of a table without duplicates. Those that every table contains come first.
 
     The baseline `full-own` trains on all rows with the objective of the students. It is replaced by one baseline per
     student objective. If a baseline needs other baselines that are not requested, they are added before it.
@@ -79,7 +80,10 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return the inputs to which a baseline is fitted; None if it does not apply to this group of sets."""
+    """Return the inputs to which a baseline is fitted; None if it does not apply to them.
+
+    `group` contains the sets with which the baseline is compared. They determine how many rows and bytes it may use.
+    """
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)
     return setting if baseline.applies(setting) else None
@@ -124,7 +128,8 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     """Check that a baseline returned heads with valid shapes, and return its result.
 
     Raises:
-        InputError: the result is not a `TrainedHeads` object, or heads do not have the shape R x d x p_m (R runs).
+        InputError: the result is not a `TrainedHeads` object, or heads do not have the shape (number of runs, embedding
+            width, feature width).
     """
     where = f"baseline '{baseline.kind}'" + (f" from package '{baseline.package}'" if baseline.package else "")
     if not isinstance(result, TrainedHeads):

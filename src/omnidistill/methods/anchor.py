@@ -3,16 +3,17 @@
     start      X_m = (V_m^+)^T, with each row scaled to the same length
     learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
-V_m are ridge CCA heads in their canonical basis, and V_m^+ is the pseudo-inverse. W_m are the heads that the recipe
-computes from the rounded rows with the ridges lambda (see `training.recipes.anchor_regression`). J_m are these heads,
-stacked on the initial heads: the outputs of both are concatenated, where W_m has weight a. L is InfoNCE or another
-objective, and c is a number in [0, 1]. The gradient of the N x N linear solve is exact. The method needs no experts and
-trains no students. With c = 0, learning does not use the initial heads either.
+X_m are the N synthetic rows of modality m. V_m are ridge CCA heads in their canonical basis, and V_m^+ is the
+pseudo-inverse. W_m are the heads that the recipe computes from the rounded rows X_m with the ridges lambda (see
+`training.recipes.anchor_regression`). J_m are the heads W_m, stacked on the initial heads: the outputs of both are
+concatenated, where W_m has weight a. L is InfoNCE or another objective, and c is a number in [0, 1]. With c = 0, the
+initial heads are not used at all. The gradient of the N x N linear solve is exact. The method needs no experts and
+trains no students.
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, the cutoff, and the iteration whose set is
-returned. Outputs beyond the cutoff count less (see `training.closed_form.anchor_map`): if the modalities share few
-directions, further outputs are noise. If rows are entropy-coded, validation may also choose fewer rows with more bits
-per number.
+Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
+also chooses the cutoff: outputs beyond this number count less (see `training.closed_form.anchor_map`). If the
+modalities share few directions, these outputs are noise. If rows are entropy-coded, validation may also choose fewer
+rows with more bits per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -170,7 +171,9 @@ class AnchorMethod(Method):
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation is large enough to choose a cutoff or fewer rows, if they score clearly better.
+            chosen: whether validation has enough groups to also compare cutoffs (head outputs beyond a cutoff count
+                less) and smaller sets. The best of them is returned only if it scores clearly better than rows of the
+                full size without a cutoff.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:
@@ -202,11 +205,13 @@ class AnchorMethod(Method):
         return [(int(size), self.storage.evolve(bits=bits)) for size, bits in pairs if size >= 2]
 
     def _best_settings(self, rows: AnchorRows, cutoffs: Sequence[float | None], task: Task) -> tuple[float, AnchorRows]:
-        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with these settings.
+        """Return the best validation score over all ridges and cutoffs, and a copy of the rows with the best settings.
+
+        Heads have one output per row. Outputs beyond the cutoff are scaled down; without a cutoff, all count alike.
 
         Args:
             rows: the initial rows.
-            cutoffs: candidate cutoffs, as shares of the number of rows; None: all outputs count alike.
+            cutoffs: candidate cutoffs, as fractions of the number of rows; None means no cutoff.
             task: the data and heads.
         """
         candidates = [
@@ -223,7 +228,11 @@ class AnchorMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, self.start_share)
 
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
-        """Return the distilled set. Choose the weight of stacked heads by validation score, unless it is configured."""
+        """Return the distilled set with its recipe.
+
+        The recipe can concatenate the outputs of its own heads and of initial heads. If the setting `weight` is None,
+        validation chooses the weight of its own heads.
+        """
         further = _low_weights(rows)
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation, further)
         ridges = tuple(float(ridge) for ridge in rows.ridges)
@@ -234,5 +243,9 @@ class AnchorMethod(Method):
 
 
 def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
-    """Return further candidate weights of stacked heads, which are useful only if the rows have a cutoff."""
+    """Return low candidate weights for learned heads whose outputs are concatenated with those of initial heads.
+
+    Low weights are useful only with a cutoff, i.e. if the outputs of the learned heads beyond a certain number count
+    less. If the rows have no cutoff, the result is empty.
+    """
     return () if rows.cutoff is None else _LOW_WEIGHTS

@@ -5,6 +5,8 @@
     distill.initial_step_size                   the step size of the experts that start from the run's initial heads
     distill.storage.views                       the number of views per stored row that gives about 256 training rows
 
+Views are the training rows that are derived from one stored row; they differ only in the signs of some values.
+
 Experts that start from other initial heads can have a different step size and number of epochs. The reason then states
 these values as well. `num_expert_epochs` stays unset in the settings that are stored with a set, because it can differ
 between experts.
@@ -24,7 +26,10 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Return the settings with inferred values where none are set, and a task whose provenance has the reasons."""
+    """Replace missing settings by inferred values. Return the settings, and a task that records the reasons.
+
+    The reasons are stored in the provenance of the task.
+    """
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}
     if buffer is not None:

@@ -34,7 +34,7 @@ def most_directions(train: FeatureSet) -> int:
 
 
 def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> None:
-    """Check that a set can be learned whose rows are as many as its anchors.
+    """Check the size of a set that is learned for the recipe "anchor". Every stored row must give one training row.
 
     Args:
         kind: name of the method, for messages.
@@ -43,8 +43,8 @@ def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> 
         train: training rows of the data.
 
     Raises:
-        InputError: there are fewer than 2 stored rows or more than training rows of the data, or the storage derives
-            several rows (views) from each stored row.
+        InputError: the number of stored rows is below 2 or above the number of training rows of the data, or the
+            storage derives several rows (views) from each stored row.
     """
     if not 2 <= num_stored <= len(train):
         raise InputError(
@@ -67,7 +67,8 @@ class LearningOutcome(Generic[L]):
     """The result of `learn_with_validation`.
 
     Attributes:
-        best: the learned tensors with the best validation score, or the last ones if validation rows cannot choose.
+        best: the learned tensors with the best validation score. If the validation split is too small for this choice,
+            the tensors after the last iteration.
         score: validation score of these tensors.
         records: loss of every iteration, and the validation scores that were computed.
         num_evaluated: number of evaluations on validation.
@@ -115,9 +116,10 @@ def learn_with_validation(
 def best_stack_weight(
     learned: LearnableHeads, start: Heads, validation: FeatureSet, further: Sequence[float] = ()
 ) -> float:
-    """Choose the weight with which learned heads are stacked on initial heads: the best of several on validation.
+    """Choose the weight of learned heads when their outputs are concatenated with those of initial heads.
 
-    `further` contains candidate weights in addition to the usual ones.
+    The weight with the best validation score is chosen. `further` contains candidate weights in addition to the default
+    candidates.
     """
     rows, heads = learned.solved()
     return max(

@@ -49,9 +49,10 @@ class Method(SetSettings):
 
     @property
     def expert_span(self) -> int | None:
-        """Number of epochs over which the change of an expert's heads is measured. None means all epochs.
+        """Number of expert epochs that a student must reproduce. None means all epochs of an expert.
 
-        The singular values of this change are stored with the expert.
+        The singular values of the change of an expert's heads over this number of epochs are stored with the expert.
+        The rank floor (a lower bound on the matching loss) is computed from them.
         """
         return 1
 

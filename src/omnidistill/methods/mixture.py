@@ -1,4 +1,4 @@
-"""A set whose rows are mixtures of real items, learned for encoders that are not known yet.
+"""A distilled set whose rows are mixtures of real items, learned for encoders that are not known yet.
 
     X_m = normalise(A F_m)        F_m: features of the items in modality m, A: one mixing matrix for all modalities
 
@@ -11,8 +11,9 @@ If you can encode all items with the new encoder, use ridge CCA on them instead:
 the items that a sparse mixture uses is better. Mixtures are useful if a set must stay the same while encoders change,
 and to explain its rows.
 
-The ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned are chosen on validation,
-with the encoder of the data and without augmentation.
+Validation chooses the ridge of the CCA that initialises A, the initial ridge of the regression in the recipe "anchor",
+and the iteration whose set is returned. It uses the features of the data unchanged, whereas learning changes them to
+imitate other encoders.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ from omnidistill.training.recipes.recipe import Recipe
 
 @methods.register("mixture")
 class MixtureMethod(Method):
-    """Rows that are mixtures of real items, so that the set can be used with other encoders of the same items."""
+    """Rows that are mixtures of real items.
+
+    The same mixtures of another encoder's features give a set for this encoder.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
@@ -147,7 +151,10 @@ class MixtureMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     def _initial(self, moments: Moments, task: Task) -> list[MixtureRows]:
-        """Return an initial mixing matrix for every pair of a ridge of CCA and a ridge of the regression."""
+        """Return the candidates for the initial mixing matrix, which contains the weights of the items in each row.
+
+        There is one candidate for each combination of a ridge of CCA and a ridge of the regression.
+        """
         items = None if self.items_per_row is None else (self.items_per_row, self.candidates * self.items_per_row)
         storages = RowStorage(bits=self.weight_bits), self.storage
         train = task.development.train
@@ -161,7 +168,11 @@ class MixtureMethod(Method):
         return score_alone_and_stacked(rows, task.start, task.development.validation, 0.0), rows
 
     def _as_set(self, rows: MixtureRows, task: Task) -> DistilledSet:
-        """Return the set with its mixture. The weight of stacked heads is chosen on validation unless it is set."""
+        """Return the set with its training recipe and its mixing matrix (the weights of the items in each row).
+
+        The recipe computes heads from the set, and can stack them on initial heads: the outputs of both are weighted
+        and concatenated. If the setting `weight` is None, validation chooses the weight of the computed heads.
+        """
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation)
         recipe = Anchor(ridges=tuple(float(ridge) for ridge in rows.ridges), weight=weight, keep_width=self.keep_width)
         latent = {f"rows/{name}": x.detach().cpu() for name, x in rows.mixed().items()}

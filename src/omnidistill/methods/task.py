@@ -24,7 +24,8 @@ class Task:
 
     Attributes:
         development: the splits that may be used for training and for choosing settings.
-        start: initial heads of students, {modality: d x p_m}, on the device where methods compute.
+        start: initial heads of students, {modality: embedding width x feature width}, on the device where methods
+            compute.
         seed: seed for all random streams.
         experts_config: how experts are trained.
         folder: folder for the log and the checkpoints. If it is None, neither is written. The caller saves the set.
@@ -32,7 +33,7 @@ class Task:
         provenance: record of how the set is produced, as far as it is known.
         initial_set: set from which the outer loop continues. If it is None, the loop starts from random real rows.
         resume: whether to resume from a checkpoint in the folder.
-        trackers: names of the trackers that also record the metrics.
+        trackers: names of experiment trackers, such as "wandb". They receive the metrics in addition to the log.
         progress: reports progress to the user.
     """
 
@@ -64,8 +65,8 @@ class Task:
 
         Args:
             settings: determines how the rows are stored and how students train on them.
-            tensors: latent tensors of the rows of each modality ("rows/NAME"), and tensors of the similarity
-                ("similarity/...").
+            tensors: the learned (latent) tensors from which rows are computed, "rows/NAME" for modality NAME, and the
+                tensors of the target similarity, "similarity/...".
             ids: ids of the real rows, if the rows are a selection of real rows.
         """
         train = self.development.train

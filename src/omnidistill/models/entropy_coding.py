@@ -1,11 +1,12 @@
 """Entropy coding of small integers by range coding (Martin, 1979), with integer frequency tables.
 
-    code     the compressed integers as uint8, padded with zeros to a size that depends only on their number and `bits`
+    code     the compressed integers as uint8, padded with zeros to a fixed size
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
-The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|. The counts are
-integers, so every machine computes the same probabilities. The CRC-32 shows whether the integers were decoded
-correctly. The integers form N rows of width p. The counts sum to N p, so N and the table determine p.
+The size of the code depends only on the number of integers and on `bits`, the average number of bits per integer that
+the caller allows. The model is symmetric: k and -k have the same probability, half of the relative frequency of |k|.
+The counts are integers, so every machine computes the same probabilities. The CRC-32 shows whether the integers were
+decoded correctly. The integers form N rows of width p. The counts sum to N p, so N and the table determine p.
 
 The range coder is from the package `constriction` (Bamler, 2022, arXiv 2201.01741). Decoding checks lengths, counts and
 checksum. It rejects a table whose counts sum to more than 2^24 + 64 B, where B is the size of the code in bytes.
@@ -44,11 +45,13 @@ def stream_bytes(num_numbers: int, bits: float) -> int:
 
 
 def encode(levels: Int[Tensor, "N p"], bits: float) -> tuple[UInt8[Tensor, " B"], Int32[Tensor, " t"]]:
-    """Encode integers. Return the code, padded with zeros to `stream_bytes` bytes, and the table, both on the CPU.
+    """Encode integers. Return the code and the frequency table that decoding needs, both on the CPU.
+
+    The code is padded with zeros to the size that `stream_bytes` returns.
 
     Args:
-        levels: the integers, in [-31, 31]. Their `ideal_bits` must not exceed `bits` times their number.
-        bits: average bits per number.
+        levels: the integers, in [-31, 31]. `ideal_bits(levels)` must not exceed `bits` times the number of integers.
+        bits: average number of bits per integer.
     """
     numbers = levels.detach().cpu().numpy().astype(np.int32).ravel()
     counts = np.bincount(np.abs(numbers), minlength=LARGEST + 1)

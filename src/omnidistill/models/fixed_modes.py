@@ -27,13 +27,14 @@ from omnidistill.models.spectrum import Spectrum, least_eigenvalue
 
 
 class FixedModes(Spectrum):
-    """A factorisation of Gram matrices with a fixed basis: `vectors` does not depend on the Gram matrix."""
+    """A factorisation of Gram matrices in which a fixed basis replaces the eigenvectors (attribute `vectors`)."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of a = u_k / sigma_k; see `Spectrum.weight_rates`.
+        """Return the factors gamma in the first-order change of the weights u_k / sigma_k; see `Spectrum.weight_rates`.
 
-        The basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 lambda_k), as for the SVD,
-        and all other factors are 0.
+        With these weights, v_k is the weighted sum of an instance's embeddings. `mode` is k, counted from 0. The basis
+        vector u_k is fixed, so only sigma_k changes. The factor gamma_k is -1 / (2 sigma_k^2), as for the SVD. All
+        other factors are 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()
@@ -41,14 +42,21 @@ class FixedModes(Spectrum):
 
 
 def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return one mode per modality: the basis is the identity matrix, and v_k is the embedding of modality k."""
+    """Return fixed modes instead of an SVD of the embeddings of each instance: one mode per modality.
+
+    The identity matrix replaces the left singular vectors. In place of the k-th right singular vector, mode k has the
+    embedding of modality k.
+
+    Args:
+        gram: inner products between the embeddings of each instance (M x M for M modalities).
+    """
     eigenvalues = gram.diagonal(dim1=-2, dim2=-1)
     basis = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return _modes(eigenvalues, basis)
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return the modes of mean pooling. The first mode has the direction of the mean of the embeddings."""
+    """Return a factorisation with a fixed basis instead of an SVD. The first mode is the normalised mean embedding."""
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num
     others = ((total - first) / (num - 1)).expand(*first.shape[:-1], num - 1)

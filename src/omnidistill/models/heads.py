@@ -39,9 +39,9 @@ def embed(
     """Return the unit embeddings z = y / ||y|| (N x d) with y = W x + b, for every modality that has a head.
 
     Args:
-        heads: {modality: d x p_m}.
-        features: {modality: N x p_m}.
-        bias: {modality: d}; None means zero.
+        heads: matrices W, {modality: embedding width d x feature width}.
+        features: rows x, {modality: N x feature width}.
+        bias: vectors b, {modality: d}; None means zero.
     """
     outputs = project(heads, features)
     if bias is not None:
@@ -163,11 +163,15 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
                 output = copy.deepcopy(modules[name]).eval()(zeros)
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"the module of '{name}' cannot process rows of shape (2, {p}) ({why})") from error
+            raise InputError(
+                f"the module of '{name}' cannot process rows of shape (2, {p}) ({why}); pass a module that accepts "
+                f"rows of width {p}"
+            ) from error
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
-                f"the module of '{name}' returns {shape} for rows of shape (2, {p}); expected shape (2, output width)"
+                f"the module of '{name}' returns {shape} for rows of shape (2, {p}); pass a module that returns a "
+                "tensor of shape (2, output width)"
             )
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:

@@ -2,12 +2,13 @@
 
 An instance has one unit embedding per modality, Z in R^{M x d}. Its Gram matrix G = Z Z^T = U diag(lambda) U^T is tiny
 (M x M). The singular values of Z are sigma = sqrt(lambda). The consensus direction, which the paper calls proxy (Lemma
-3), is v_1 = Z^T u_1 / sigma_1. Here it is written as v_1 = Z^T a with a = u_1 / sigma_1.
+3), is the first right singular vector v = Z^T u_1 / sigma_1. Here it is written as v = Z^T a with a = u_1 / sigma_1.
 
-An SVD determines v_1 only up to its sign, but the proxy similarity s_ij = v_i . v_j depends on the sign. Sign rule:
-flip v_1 so that sum_m u_1m >= 0. Then v_1 has a non-negative inner product with the mean of the modality embeddings. If
-all cosines are positive, v_1 is unique (Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2,
-so the sum vanishes. No rule can then be symmetric in the modalities, so the sign of the first entry decides.
+An SVD determines v only up to its sign, but the similarity of two instances, the inner product of their consensus
+directions, depends on the signs. Sign rule: flip v so that the entries of u_1 have a non-negative sum. Then v has a
+non-negative inner product with the mean of the modality embeddings. If all cosines are positive, v is unique
+(Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2, so the sum vanishes. No rule can then
+be symmetric in the modalities, so the sign of the first entry decides.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """
@@ -31,15 +32,22 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the coefficients a = u_k / sigma_k of the k-th right singular vector, v_k = sum_m a_m z_m."""
+        """Return the weights a_m of the embeddings z_m in the k-th right singular vector, v_k = sum_m a_m z_m.
+
+        The singular vectors are those of the matrix Z with the rows z_m. From Z = sum_k sigma_k u_k v_k^T follows
+        a = u_k / sigma_k. The argument `mode` is k, counted from 0.
+        """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of a = u_k / sigma_k if the Gram matrix G changes by dG.
+        """Return the factors gamma in the first-order change of the weights a = u_k / sigma_k (see `weights`).
+
+        If the Gram matrix G = U diag(lambda) U^T changes by dG, the weights change by
 
             da = U (gamma o (U^T dG u_k)) / sigma_k,  gamma_l = 1 / (lambda_k - lambda_l),  gamma_k = -1 / (2 lambda_k)
 
-        Here o is the elementwise product. gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
+        Here u_k is column k of U, sigma_k^2 = lambda_k, l is any index other than k, and o is the elementwise product.
+        gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
         """
         own = -0.5 / self.sigma[..., mode : mode + 1].square()
         before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]
@@ -70,12 +78,15 @@ def _inverse(gaps: Tensor) -> Tensor:
 
 
 class _Eigh(torch.autograd.Function):
-    """`torch.linalg.eigh` with descending eigenvalues, the sign rule, and finite gradients at repeated eigenvalues.
+    """`torch.linalg.eigh` with descending eigenvalues, fixed signs, and finite gradients at repeated eigenvalues.
 
-        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j),   o: elementwise product
+    The sign of each eigenvector is chosen such that the sum of its entries is not negative. If a symmetric matrix
+    G = U diag(lambda) U^T changes by dG, its eigenvectors change by
 
-    If two eigenvalues j and k coincide, the functions in this module do not depend on the choice of eigenvectors. The
-    incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
+        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j) for j != k,   F_kk = 0
+
+    where o is the elementwise product. If the eigenvalues j and k coincide, the functions in this module do not depend
+    on the choice of eigenvectors. The incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
 
     A common alternative to 1 / gap is gap / (gap^2 + eps^2). Its slope at gap 0 is 1 / eps^2. On the diagonal of F,
     where the gap is always 0, this large slope would dominate the second derivative.

@@ -65,10 +65,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of a run, and the numbers of queries that improve or worsen.
+    """The cases (retrieval examples) of a run, and the numbers of queries whose rank changes by training on the set.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or does not change.
+        rose, fell, stayed: numbers of queries, over all directions, for which the rank with the heads trained on the
+            set is better than, worse than or equal to the rank with the initial heads.
         cases: the selected queries.
     """
 

@@ -96,7 +96,10 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def _losses(
     scores: RunScores, metrics: Sequence[MetricsRecord]
 ) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield (title, curves, rank floor) for every chart of a loss. The rank floor, a lower bound, may be None."""
+    """Yield (title, curves, rank floor) for every chart of a loss.
+
+    The rank floor is a lower bound on the matching loss; None for a chart that shows no such bound.
+    """
     total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
     task = {"task": terms.pop(TASK)} if TASK in terms else {}
     name = "Outer loss" if scores.matching_loss is None else "Matching loss"

@@ -83,7 +83,9 @@ class ComparisonCells:
         return Cell(text, best, difference is not None and difference.low <= 0 <= difference.high)
 
     def by_group(self, build: Callable[[ComparisonRow], list[str | Cell]]) -> tuple[Block, ...]:
-        """Return one block of table rows per group. With budgets, the label of a method contains its number of rows.
+        """Return one block of table rows per group. A group consists of the table rows with the same size or budget.
+
+        With budgets in bytes, the label of a method contains the number of rows of its set.
 
         Args:
             build: function that returns the cells after the label of a row.
@@ -105,9 +107,9 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per group and recall level. Baselines come first.
+        """Return a table with one column per group (a size or budget) and recall level. Baselines come first.
 
-        The values of a row that has no group are repeated for every group.
+        A baseline that does not depend on the size has no group. Its values are repeated for every group.
 
         Args:
             cell: function that returns the cell for a row and a recall level.

@@ -130,18 +130,24 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained or {}).get(level)
 
     def gain_of_best(self, level: str) -> Interval | None:
-        """Return the gain relative to the best heads on all data rows, at a recall level; None if it is undefined."""
+        """Return the gain retained at a recall level, relative to the best heads trained on all rows of the data.
+
+        Return None if it is undefined.
+        """
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the best method in the group at a recall level.
+        """Return the difference to the best method with the same size or budget, at a recall level such as "R@1".
 
         Return None for the best method itself and for baselines.
         """
         return (self.difference_to_best or {}).get(level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row in the format of comparison.json; `seconds` contains only the stages that the row has."""
+        """Return the row in the format of comparison.json.
+
+        The key "seconds" contains the time of each stage, such as "distill"; stages without a time are omitted.
+        """
         seconds = None if self.seconds is None else self.seconds.model_dump(mode="json", exclude_none=True)
         tree = self.model_dump(mode="json")
         if self.gain_retained_best is None:
@@ -189,7 +195,7 @@ class Comparison(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether any row has a gain of best (the gain retained relative to the best heads trained on all rows)."""
+        """Whether any row states its gain retained relative to the best heads trained on all rows."""
         return any(row.gain_retained_best is not None for row in self.rows)
 
     @property

@@ -34,9 +34,9 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    The columns of different groups are merged: each cell shows the value of each group on a line of its own. The table
-    therefore fits into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns
-    of individual directions.
+    The columns of different sizes (or budgets) are merged: each cell shows one line per size. The table therefore fits
+    into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns of individual
+    directions.
 
     Args:
         comparison: the comparison.
@@ -115,10 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return how columns of the table are merged for a terminal.
+    """Return how the columns of a table are merged to fit into a terminal, as (line labels, merged columns).
 
-    The result is the names of the merged groups (an empty list if no groups are merged), and the merged columns. Each
-    merged column is (name, indices). Its cells show the table columns with these indices, one below the other.
+    A merged column is (heading, indices). Its cells have one line for each column with these indices. Label i describes
+    line i of all cells. There are no labels if the headings of the merged columns already describe the lines.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

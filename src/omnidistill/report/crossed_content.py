@@ -1,4 +1,4 @@
-"""The content of a crossed table: recall, improvement and gain retained of every set with every recipe and model.
+"""The content of a crossed table: scores for every combination of distilled set, training recipe and model.
 
 For a cell with recall r,
 
@@ -34,12 +34,14 @@ class CrossedCell(JsonContent):
         column: name of the column.
         model: name of the model.
         recall: mean recall over directions; None if the cell failed.
-        improvement: see the module docstring; None if there are no random rows of the same size.
-        gain_retained: see the module docstring.
+        improvement: recall minus the recall after training on random rows; None if there are no random rows of the same
+            size.
+        gain_retained: (recall - zero) / (full - zero), where `zero` is the recall before training, and `full` the
+            recall after training on all rows.
         any_start: whether all linear heads of the same width have this result, because the recipe ignores their
             initial weights.
         seconds: time to choose settings and train.
-        settings: settings that validation chose, or the recipe.
+        settings: the settings that validation chose or, if it chose none, the recipe that was used.
         error: why the cell failed; None if it did not.
     """
 
@@ -58,7 +60,13 @@ class CrossedCell(JsonContent):
 
 
 class CrossedReference(JsonContent):
-    """Recall of a model before training (`zero`) and after training on all rows (`full`); None if training failed."""
+    """Recall of one model without distilled sets, with which the cells of this model are compared.
+
+    Attributes:
+        model: name of the model.
+        zero: recall before training; None if it could not be computed.
+        full: recall after training on all rows with InfoNCE; None if it could not be computed.
+    """
 
     model: str
     zero: Values | None
@@ -66,7 +74,10 @@ class CrossedReference(JsonContent):
 
 
 class CrossedSet(JsonContent):
-    """A set: number of stored rows, size in bytes, and seconds to distil it; None if distillation failed."""
+    """A distilled set: number of stored rows, size in bytes, and seconds to distil it.
+
+    If distillation failed, all three are None.
+    """
 
     name: str
     rows: int | None
@@ -75,19 +86,21 @@ class CrossedSet(JsonContent):
 
 
 class CrossedContent(JsonContent):
-    """The content of a crossed table.
+    """The content of a crossed table: the recall for combinations of distilled set, training recipe and model.
+
+    A model consists of linear heads, or of one network per modality.
 
     Attributes:
         name: name of the files.
         command: the command that computed the table.
         versions: versions of the packages that were used.
-        heads: fingerprint of the pre-trained heads.
+        heads: fingerprint of the pre-trained heads that the sets are distilled for.
         data: the dataset.
-        seed: the seed.
+        seed: seed for all random numbers.
         levels: names of the recall metrics, such as "R@1".
-        sets: the sets.
+        sets: the distilled sets.
         references: recall of each model before training and after training on all rows.
-        cells: the cells of all tables.
+        cells: the entries of the table, one per combination of set, recipe and model.
         protocol: sentences about how the numbers were obtained.
     """
 

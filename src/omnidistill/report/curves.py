@@ -115,9 +115,10 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def _columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Reduce a segment to at most 320 points. Return these points, and the outline of the band around them.
+    """Return the points to draw for a segment of a curve, and the outline of the range that the segment covers.
 
-    If the segment is not reduced, the outline is empty.
+    A segment of more than 320 points is reduced to 160 points, each the median of consecutive points. A shorter segment
+    is returned unchanged, with an empty outline.
     """
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []

@@ -50,7 +50,7 @@ class Trace:
 
     Attributes:
         nearest: the training items nearest to the row.
-        move: difference to the initial row; None if the row has no known initial real row.
+        move: difference between the row and the real row that initialised it; None if the real row is not known.
     """
 
     nearest: tuple[Neighbour, ...]
@@ -59,13 +59,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Instance:
-    """Description of a synthetic row.
+    """Description of a synthetic row by real items.
 
     Attributes:
-        index: number of the row.
+        index: number of the synthetic row.
         start: id of the real row that initialised the synthetic row; None if unknown.
-        traces: {modality: nearest training items, and difference to the initial row}.
-        start_group: group of the initial real row; None if unknown.
+        traces: for each modality, the training items that are nearest to the synthetic row, and the difference between
+            the synthetic row and the real row that initialised it.
+        start_group: group of the real row that initialised the synthetic row; None if unknown.
     """
 
     index: int
@@ -80,9 +81,10 @@ class Instance:
 
     @property
     def stays(self) -> bool:
-        """Whether the nearest item of every modality belongs to the group of the initial row. False if it is unknown.
+        """Whether the nearest items of all modalities belong to the group of the initial row.
 
-        The items of a group may be identical in a modality, so the id of the nearest one means nothing.
+        The initial row is the real row that initialised the synthetic row. If it is unknown, the result is False.
+        Groups are compared instead of ids, because the items of a group may be identical in a modality.
         """
         return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
             self.start_group

@@ -44,7 +44,10 @@ def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledC
 
 
 def covered(scores: RunScores) -> str:
-    """Return what the confidence intervals of distilled sets cover, such as "queries only (one set)", or ""."""
+    """Return what the confidence intervals of distilled sets cover, such as "queries only (one set)".
+
+    Return "" if this is not recorded.
+    """
     sets = _by_coverage(coverages(scores)[0])
     return _listed(sets, "set") if sets else ""
 
@@ -57,7 +60,10 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return what the intervals of most rows cover, then any other coverage with the labels of its rows, as text."""
+    """Describe what the intervals of table rows cover.
+
+    The text starts with the coverage that most rows have. Each other coverage follows, with the labels of its rows.
+    """
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])
 

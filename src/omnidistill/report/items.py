@@ -85,7 +85,11 @@ class EmojiItems:
     """Items of the bundled emoji dataset, with Noto drawings as pictures and without sounds."""
 
     def caption(self, name: str, modality: str) -> str:
-        """Return the caption: for an image, the spoken name and the variant; otherwise the text or the spoken name."""
+        """Return the caption of an emoji.
+
+        For audio, it is the spoken name of the emoji; for text, the encoded text. For an image, it is the spoken name
+        with the drawing style, such as "noto", in brackets.
+        """
         texts = self._captions
         if modality != "image":
             return texts[modality][name]

@@ -1,6 +1,7 @@
 """The table of a comparison as text, in one of five layouts.
 
-A group is a size or, if the comparison has budgets, a budget. The layouts are:
+The sets of a comparison are grouped by their number of rows or, if the comparison has budgets in bytes, by budget. The
+layouts are:
 
 * retrieval: recall, gain retained, difference to the best method, and cost; one block of rows per group
 * variants: mean recall over directions; one row per method and one column per group
@@ -8,8 +9,9 @@ A group is a size or, if the comparison has budgets, a budget. The layouts are:
 * directions: recall in every direction; one block of rows per group
 * curve: gain retained; one row per method and one column per group
 
-Gain retained is relative to heads trained with InfoNCE on all rows. If the baseline `best` is included, the layout
-"retrieval" also shows the gain retained relative to the best heads trained on all rows.
+Gain retained is the gain over the initial heads, divided by the gain of heads trained with InfoNCE on all rows. If the
+baseline `best` is included, the layout "retrieval" also shows the gain retained relative to the best heads trained on
+all rows.
 
 In each group, the best recall of the methods is bold, and so are recalls of other methods that round to the same
 number. Baselines are never bold. A dagger after the mean recall of a method means that the interval of the paired

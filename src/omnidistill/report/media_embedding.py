@@ -29,10 +29,11 @@ class EmbeddedMedia:
         self._by_uri: dict[str, int] = {}
 
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
-        """Return the index in `uris` of the medium with this key. On first use, `factory` creates the medium.
+        """Return the index of a medium in the attribute `uris`, the list of embedded media.
 
-        The result is None if there is no medium, if its file cannot be used, or if it does not fit into the budget.
-        After the first medium that does not fit, no further media are created.
+        If `key` is new, `factory` creates the medium, which is then embedded. The result is None if `factory` is
+        None, if the file of the medium cannot be used, or if the medium would exceed the allowed total size. After the
+        first medium that would exceed it, no further media are created.
         """
         if key not in self._by_key:
             self._by_key[key] = None if factory is None else self._embed(factory)

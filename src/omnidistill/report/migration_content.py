@@ -1,6 +1,7 @@
-"""The content of a migration report: test recall of a migration kit and of other maps between two embedding spaces.
+"""The content of a migration report: test recall of maps between an old and a new embedding space.
 
-Every row has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
+The maps are those of a migration kit (a few paired rows from which maps are computed) and of baselines. Every row of
+the table has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
 are defined in `evaluation.migration_scores`. All values are fractions.
 """
 
@@ -19,16 +20,18 @@ TaskRecall = Mapping[str, Mapping[Level, float]]
 
 
 class MigrationRow(JsonContent):
-    """One row of the table in a migration report: a map between two embedding spaces.
+    """One row of the table in a migration report: a map from old to new embeddings, and usually a map back.
 
     Attributes:
-        name: the kit, or the name of a baseline.
-        bytes: size of the files; None if it is not defined.
-        size: number of rows or rank; None for dense maps.
+        name: "kit" for the maps of the migration kit, otherwise the name of a baseline.
+        bytes: size of the files that store the maps; None if it is not defined.
+        size: number of paired rows from which the maps are computed, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.
-        recall: {direction: recall of each task}. One-way maps have no reverse direction.
-        validation: mean recall on the validation pairs, by which settings were chosen. If the maps depend on random
-            draws, it is averaged over the draws.
+        recall: {direction: {search task: recall on the test pairs}}. The directions are "forward" (old to new) and
+            "reverse" (new to old), if there is a map back. `evaluation.migration_scores` defines the tasks.
+        validation: mean recall on the validation pairs, by which settings were chosen.
+
+    If maps are computed from several random samples of pairs, recall is averaged over the samples.
     """
 
     name: str
@@ -46,8 +49,9 @@ class MigrationContent(JsonContent):
         old, new: names of the old and the new embeddings.
         widths: widths of the old and the new embeddings.
         pairs: number of pairs that were used, by split.
-        split_by: "row", "group" or "set".
-        storage: how the kit stores its rows.
+        split_by: how pairs were assigned to splits: at random by "row" or by "group", or "set" for the splits of the
+            packed dataset.
+        storage: how the migration kit (see the module docstring) stores its rows.
         ridges: ridges of the forward and the reverse map of the kit.
         training_bytes: size in bytes of all training pairs in float32.
         seed: the seed.

@@ -86,7 +86,10 @@ def migration_notes(content: MigrationContent) -> list[str]:
 
 
 def summary_lines(content: MigrationContent) -> list[str]:
-    """Return the recall@1 of the migration kit and of ridge regression on all pairs, one line per direction."""
+    """Return the recall@1 of the report's migration kit and of ridge regression on all pairs, one line per direction.
+
+    A migration kit contains a few paired rows, from which maps between an old and a new embedding space are computed.
+    """
     first = content.levels[0]
     ridge = next((row for row in content.rows if row.name == "ridge, all pairs"), None)
     lines = []

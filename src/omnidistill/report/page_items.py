@@ -88,11 +88,15 @@ class Media:
 
 
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
-    """Return each instance (description of a synthetic row) as a list [number, initial item or -1, agrees, traces].
+    """Return one list per instance (description of a synthetic row): [number, initial item, agrees, traces].
 
-    `agrees` is 1 if the nearest items of all modalities belong to the same group, and 0 otherwise. There is one trace
-    per modality, [modality, move, item, cosine, item, cosine, ...], which lists the nearest items. The move is
-    [cosine, distance] to the initial row, or None. Items are given by their numbers on the page.
+        initial item    the item from which the row was initialised; -1 if there is none
+        agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
+        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...], with the nearest
+                        items and their cosine similarities to the row
+        move            [cosine similarity, distance] between the row and its initial row; None if there is none
+
+    An item is given by its number on the page.
     """
     return [
         [

@@ -41,17 +41,17 @@ class PaperRow(JsonContent):
 
 
 class PaperSection(JsonContent):
-    """A section of the page: one table of the HoPA paper, computed on one dataset.
+    """A section of the report page: one table of the HoPA paper, computed on one dataset.
 
     Attributes:
         number: number of the table, or "figure-2".
         benchmark: short name of the dataset, such as "msrvtt".
         title: title with the dataset, such as "Table 5 on MSR-VTT: pairs, anchors and the proxy".
-        comparison: path of the comparison without suffix, relative to the folder of the page.
+        comparison: path of the comparison's files without suffix, relative to the folder of the page.
         data: the dataset.
         levels: recall levels, as in the paper.
-        directions: all directions ("query->gallery").
-        rows: the rows.
+        directions: all retrieval directions ("query->gallery").
+        rows: the rows of the table, with our numbers and those that the paper prints.
         notes: sentences about how the numbers were obtained.
     """
 
@@ -67,7 +67,7 @@ class PaperSection(JsonContent):
 
 
 class PaperContent(JsonContent):
-    """All tables.
+    """The content of the report page of the command `paper`: tables of the HoPA paper, computed on the user's features.
 
     Attributes:
         command: the command that computed the tables.

@@ -1,4 +1,4 @@
-"""The content of render.json: the rendered media of a set, and how close their features are to the set's rows."""
+"""The content of render.json: the media rendered from a distilled set, and how close their features are to its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTML page with the rendered media of a set, next to the nearest real items; self-contained, without scripts.
+"""An HTML page with media rendered from a distilled set, next to the nearest real items; self-contained, no scripts.
 
 Pictures and sounds are embedded. Texts from the data are escaped, and a content security policy allows only the page's
 own style and embedded media.
@@ -24,7 +24,16 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True)
 class _Cell:
-    """One medium on the page: its caption, or data URIs of pictures and sounds (rendered first, then nearest real)."""
+    """One rendered medium on the page, next to the nearest real medium.
+
+    Attributes:
+        modality: modality of the medium.
+        cosine: cosine similarity between the features of the rendered medium and the row, as text.
+        pictures: data URIs of the pictures: rendered, then nearest real; empty if there are none.
+        sounds: data URIs of the sounds: rendered, then nearest real; empty if there are none.
+        caption: the rendered text; empty for other media.
+        nearest: (caption, cosine similarity) of each of the nearest real items.
+    """
 
     modality: str
     cosine: str

@@ -194,8 +194,8 @@ def to_csv(scores: RunScores) -> str:
 def combine(runs: Sequence[RunScores]) -> RunScores:
     """Combine several runs on the same data: return the scores of the first run, with added rows from the other runs.
 
-    Each further run adds up to two rows: its distilled set, and heads trained on all rows with the objective of the
-    run. A row is not added if an earlier run has the same row.
+    Each further run adds at most three rows: its distilled set, the same set trained without initial heads, and heads
+    trained on all rows with the objective of the run. A row is not added if an earlier run has the same row.
 
     Args:
         runs: one or more evaluated runs.
@@ -273,7 +273,10 @@ def _is_same_row(left: RowScores, right: RowScores) -> bool:
 
 
 def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> None:
-    """Check that two runs have the same data, and equal recall for the initial heads and for the row `full`."""
+    """Check that two runs have the same data and the same baselines.
+
+    Both runs must have the same recall for the initial heads, and the same recall for the heads trained on all rows.
+    """
     for field in ("name", "widths", "rows"):
         left, right = getattr(first.data, field), getattr(other.data, field)
         if left != right:

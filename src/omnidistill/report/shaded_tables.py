@@ -49,7 +49,10 @@ def render_tables(title: str, tables: Sequence[tuple[TableOfTexts, Sequence[int]
 
 
 def _shaded(table: TableOfTexts, columns: Sequence[int]) -> list[tuple[str, list[tuple[str, int | None]]]]:
-    """Return (name, cells) of every row. A cell is a text and its shade; the shade is None for cells without one."""
+    """Return (name, cells) of every row. A cell is a pair (text, shade).
+
+    The shade is None if the column of the cell is not in `columns`, or if the text does not start with a number.
+    """
     values = {column: [_first(row[column]) for row in table.rows] for column in columns}
 
     def shade(column: int, text: str) -> int | None:

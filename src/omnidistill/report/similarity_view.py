@@ -1,4 +1,4 @@
-"""Summary of a set's similarity matrix.
+"""Summary of the target similarities between the rows of a distilled set.
 
 It consists of a sentence and, if off-diagonal entries are learned, a heat map and the largest of these entries.
 """
@@ -33,7 +33,7 @@ class SimilarityView:
 
 
 def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the summary of a set's similarity matrix. The summary numbers the rows of the set from `first`."""
+    """Return the summary of a set's similarity matrix, in which the rows of the set are numbered from `first`."""
     kind = distilled.spec.similarity.kind
     if kind == "identity":
         return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")

@@ -1,4 +1,4 @@
-"""The content of a transfer table, which compares ways to use a set with new encoders by the recall of trained heads.
+"""The content of a transfer table, which compares ways to use a distilled set with new encoders by recall.
 
 For a row of the table with recall r,
 
@@ -25,10 +25,12 @@ class TransferRow(JsonContent):
         name: name of the row: a way to use the set, a baseline, or direct distillation.
         recall: mean recall over directions, with its interval.
         directions: recall in each direction, averaged over sets or runs.
-        improvement: see the module docstring; None for random rows.
-        share: see the module docstring; None for random rows.
+        improvement: recall minus the recall of random rows; None for random rows.
+        share: improvement, divided by the improvement of direct distillation (a set distilled with the new encoder);
+            None for random rows.
         coverage: the sources of variation that the intervals cover.
-        bytes: size of the files that a user of the new encoder needs, without items; None for initial heads.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None for
+            initial heads.
         needs: which items must be encoded by the new encoder.
         seconds: mean time per set or run.
         settings: for every set or run, the settings that were chosen on validation.
@@ -76,7 +78,7 @@ class TransferContent(JsonContent):
         method: method of the runs.
         size: number of rows of the set.
         seeds: seeds of the runs.
-        recipe: the training recipe of all rows, "anchor" or "sgd".
+        recipe: how heads are trained for all rows of the tables, "anchor" or "sgd".
         targets: one table per new encoder.
     """
 

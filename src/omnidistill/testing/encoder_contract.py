@@ -22,8 +22,9 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
       copy of the encoder.
     - A pickled encoder contains no weights, even after the weights are loaded.
     - `encode` returns finite float32 features of shape (items, views, width) on the CPU, without gradient. Repeated
-      calls return bitwise the same features. In a larger batch, the relative error of the features is at most 1e-3.
-      Different items have different features. Here, views is the number of feature rows per item.
+      calls return bitwise the same features. Features of an item in a batch differ from those of the item alone by a
+      relative error of at most 1e-3. Different items have different features. Here, views is the number of feature rows
+      per item.
     - `prepare` and `encode` do not use torch's global random state.
     - If the encoder has a head, it is a d x width matrix of finite numbers, where d is the embedding width.
     - The fingerprint is a non-empty dict from str to str. A pickled copy has the same fingerprint.

@@ -63,7 +63,10 @@ _NO_UPDATE = "the expert's head equals the initial head, so there is no update t
 
 
 def _floors(singular_values: Float[Tensor, " k"]) -> Float[Tensor, " k+1"]:
-    """Return the rank floor for every rank from 0 to k. The first value is exactly 1, and the last is exactly 0."""
+    """Return the rank floor, a lower bound on the matching loss, for student updates of every rank from 0 to k.
+
+    The first value is exactly 1, and the last is exactly 0.
+    """
     values = singular_values.double().sort().values
     largest = values[-1] if len(values) else 0.0
     if largest == 0:

@@ -58,7 +58,11 @@ def test_only_the_towers_asked_for_are_written(checkpoint: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("key", "shape", "message"),
     [
-        ("modality_heads.imu.3.weight", None, r"'modality_heads\.imu\.3\.weight' is missing; imagebind needs"),
+        (
+            "modality_heads.imu.3.weight",
+            None,
+            r"'modality_heads\.imu\.3\.weight' of shape .* is missing; pass",
+        ),
         (
             "modality_trunks.text.blocks.1.norm_1.bias",
             (5,),

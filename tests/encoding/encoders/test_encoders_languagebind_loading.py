@@ -69,7 +69,7 @@ def test_position_ids_of_older_releases_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"visual_projection.weight": None}, r"'visual_projection\.weight' is missing; languagebind needs it"),
+        ({"visual_projection.weight": None}, r"'visual_projection\.weight' is missing; pass the complete files"),
         ({"vision_model.pre_layrnorm.bias": torch.zeros(3)}, r"pre_layrnorm\.bias' has dtype float32 and shape \(3,\)"),
         ({"vision_model.other": torch.zeros(3)}, r"'vision_model\.other' is not a weight of languagebind"),
         ({"vision_model.embeddings.patch_embedding.weight": torch.zeros(16, 3, 2, 14, 14)}, r"V1\.5 models"),

@@ -306,7 +306,7 @@ def test_baselines_at_a_budget_have_its_float32_rows_and_its_bytes(data: Feature
         (("hopa",), {"bytes": ["120%"]}, ("budget '120%'", "use a smaller budget")),
         (("hopa",), {"bytes": ["1%"]}, ("budget '1%'", "at least 2 rows", "bytes with means and manifest")),
         (("hopa",), {"bytes": ["50%", "5376"]}, ("bytes 50%, 5376", "remove one")),
-        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "numbers of rows in its paper", "instead of 'bytes'")),
+        ((PUBLISHED,), {"bytes": ["50%"]}, (PUBLISHED, "only for certain numbers of rows", "instead of 'bytes'")),
         (
             ("apm",),
             {"bytes": ["50%"], "settings": ("distill.rho=1.0",)},

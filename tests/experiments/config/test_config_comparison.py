@@ -274,7 +274,8 @@ def test_a_table_is_its_settings() -> None:
     with pytest.raises(ValidationError, match=r"distill\.size=5: in a comparison, set 'distill\.size' with sizes"):
         comparison("distill={size=5}")
     with pytest.raises(
-        InputError, match=r"hopa-didemo-\{size\}: has settings only for the numbers of rows in its paper; pass 'sizes'"
+        InputError,
+        match=r"hopa-didemo-\{size\}: its paper gives settings only for certain numbers of rows; pass",
     ):
         entry_config(entry("paper/hopa-didemo-{size}"), None, 0, comparison(), "1%")
     with pytest.raises(InputError, match=r"method hopa: .*'distill\.rho'"):

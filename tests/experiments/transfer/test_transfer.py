@@ -218,7 +218,7 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', but the set of the run has"),
+        (lambda data: data.only(["a", "b"]), "planted: has no modality 'c', which the set of the run needs"),
         (
             lambda data: without_rows(data, set(training_ids(data)[:2])),
             "planted: lacks 2 of the 64 training items of the run (train-0, train-1); add them, or continue",
@@ -231,7 +231,7 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "is grouped with other items than in the data of the run"),
+        (other_groups, "planted: the groups differ from those of the run; item "),
         (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )

@@ -220,7 +220,7 @@ def test_all_students_are_the_same_stacked_heads() -> None:
 
 
 def test_it_has_no_mini_batches() -> None:
-    with pytest.raises(InputError, match=r"recipe 'anchor' has no mini-batches.*use rows\(\)"):
+    with pytest.raises(InputError, match=r"recipe 'anchor' has no mini-batches.*call rows\(\) of the synthetic set"):
         RECIPE.batches(NUM_ROWS, 0)
 
 

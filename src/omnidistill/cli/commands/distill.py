@@ -51,8 +51,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--add",
         metavar="NEW",
-        help="instead of SET: distil new data and add them to the synthetic set of the run that --from names, whose "
-        "own data are not needed",
+        help="new dataset to distil, given instead of SET. The result is merged with the synthetic set of the run that "
+        "--from names; the data of that run are not needed",
     )
     parser.add_argument(
         "--resume",
@@ -108,7 +108,7 @@ def _source(options: argparse.Namespace) -> str | Path:
     """Return the data to distil: SET, or the new data that `--add` names.
 
     Raises:
-        InputError: there are no data or two of them, or `--add` is given without `--from`.
+        InputError: neither SET nor `--add` is given, both are given, or `--add` is given without `--from`.
     """
     from omnidistill.core.errors import InputError
 
@@ -117,7 +117,7 @@ def _source(options: argparse.Namespace) -> str | Path:
     if options.add is None:
         return set_of(options.set)
     if options.initial_set is None:
-        raise InputError(f"--add {options.add}: pass the run to which the data are added with --from RUN")
+        raise InputError(f"--add {options.add}: --from is missing; use --from RUN to name the run to add the data to")
     return set_of(options.add)
 
 

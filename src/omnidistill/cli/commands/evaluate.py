@@ -32,7 +32,7 @@ def add(group: CommandGroup) -> None:
         "--heads",
         type=Path,
         metavar="FILE|DIR",
-        help="projection heads from which the training on the set starts (default: the heads that were used for "
+        help="projection heads from which training on the synthetic set starts (default: the heads that were used for "
         "distillation)",
     )
     parser.add_argument(
@@ -45,7 +45,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--membership",
         action="store_true",
-        help="also measure how well attacks that have the set tell its training rows from test rows",
+        help="also run membership inference attacks, which use the synthetic set to tell training rows from test rows, "
+        "and print their AUC",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)

@@ -19,7 +19,7 @@ def add(group: CommandGroup) -> None:
         less_memory="use a smaller heads.width or heads.batch_size",
         examples=("omnidistill heads SET -o HEADS", "omnidistill heads SET --heads given.safetensors -o HEADS"),
     )
-    add_set(parser, "HEADS")
+    add_set(parser, "HEADS", heads="existing projection heads to import instead of pre-training new ones")
     add_force(parser, "existing heads")
     add_device(parser)
     add_json(parser)

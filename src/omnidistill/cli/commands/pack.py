@@ -67,9 +67,9 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop duplicates across splits: first rows outside the test split that equal a test row in any modality, "
-        "then rows of the splits 'heads' and 'train' that equal a validation row in any modality. Pass MODALITIES "
-        "(image,audio) to compare only these modalities",
+        help="drop rows that occur in several splits: rows equal to a test row are dropped from all other splits, and "
+        "rows equal to a validation row are dropped from the splits 'heads' and 'train'. Two rows are equal if they "
+        "are identical in any modality; pass MODALITIES (image,audio) to compare only these modalities",
     )
     add_preprocessing(parser)
     parser.add_argument(

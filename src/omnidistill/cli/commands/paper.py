@@ -67,7 +67,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resume an interrupted computation in the output folder, or add tables to it",
+        help="resume an interrupted computation in the output folder, or add tables to the folder",
     )
     add_device(parser)
     add_json(parser)

@@ -26,9 +26,9 @@ def add(group: CommandGroup) -> None:
         run,
         "use a synthetic set with another encoder, and compare ways to do so",
         description="Train projection heads for a new encoder on a synthetic set that was distilled with another "
-        "encoder. There are three ways to move the set to the new encoder: mixtures of items, nearest items, and a map "
-        "between the encoders. The table compares them with random rows, with a set distilled on the new encoder, and "
-        "with training on all rows.",
+        "encoder. The set is moved to the new encoder in three ways: as mixtures of items, as nearest items, and by a "
+        "map between the encoders. A table compares these three ways with random rows, with a set distilled on the new "
+        "encoder, and with training on all rows.",
         main_options=("--to", "--options", "--missing", "--rendered"),
         examples=(
             "omnidistill transfer RUN --to SET2 -o DIR",
@@ -42,7 +42,8 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="SET2",
-        help="features of the same items by another encoder: a dataset folder or name; can be repeated",
+        help="dataset (folder or name) with the features that the new encoder computed for the same items; can be "
+        "repeated",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
@@ -54,14 +55,16 @@ def add(group: CommandGroup) -> None:
         "--options",
         type=names,
         metavar="A,B",
-        help="ways to move the set to the new encoder: mixture, nearest, map (default: all)",
+        help="comma-separated ways to move the set to the new encoder: mixture (rows become mixtures of items), "
+        "nearest (rows become the nearest items) or map (ridge regression between the encoders); default: all",
     )
     parser.add_argument(
         "--rendered",
         type=Path,
         metavar="DIR",
-        help="folder with features, by the new encoder, of media that 'omnidistill render' made from the set: one file "
-        "MODALITY.npy per modality. The table then has a row for them",
+        help="folder with one file MODALITY.npy per modality: the new encoder's features of the media that "
+        "'omnidistill render' created from the synthetic set. The output table then has one more row, 'rendered', for "
+        "heads trained on these features",
     )
     parser.add_argument(
         "--recipe",
@@ -87,7 +90,7 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compute the table, and print it."""
+    """Compare ways to use a set with another encoder, and print the table of their recall."""
     from omnidistill.api import TransferSettings, transfer
     from omnidistill.experiments.transfer.transfer_settings import load_transfer
 

@@ -19,11 +19,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A finished unit of work.
+    """A finished unit of work: a unit for which the engine has called the task (a function).
 
     Attributes:
-        number: index of the unit in the sequence passed to `run`.
-        result: function that returns the task's return value, or raises the exception that the task raised.
+        number: index of the unit in the sequence passed to `Engine.run`.
+        result: function that returns what the task returned for this unit, or raises the exception that the task
+            raised.
     """
 
     number: int
@@ -39,10 +40,10 @@ class Engine(Protocol):
 
     @property
     def here(self) -> bool:
-        """Whether the engine processes the units in this process, in order.
+        """Whether the engine processes the units of work in this process, in order.
 
-        If True, the task may be a closure and may report progress. If False, the task must be picklable. Each worker
-        process then unpickles the task once and calls it for all its units.
+        If True, the task (the function that processes a unit) may be a closure and may report progress. If False, it
+        must be picklable. Each worker process then unpickles it once and calls it for all its units.
         """
         ...
 

@@ -27,7 +27,7 @@ class EngineFactory(Protocol):
 
         Args:
             address: text after the colon in `--engine NAME:ADDRESS`; None if there is no colon.
-            device: device that the units compute on: "cpu", "cuda" or "cuda:N".
+            device: device on which the engine computes the units of work: "cpu", "cuda" or "cuda:N".
 
         Raises:
             InputError: the engine cannot use the address or the device.
@@ -47,7 +47,7 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
 
     Args:
         text: name of the engine, with or without an address.
-        device: device that the units compute on.
+        device: device on which the engine's tasks compute.
 
     Returns:
         The engine. It connects to its workers when it is entered as a context manager.

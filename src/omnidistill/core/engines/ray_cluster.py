@@ -1,4 +1,4 @@
-"""The Ray engine: every unit becomes a task on a Ray cluster, which runs it where enough CPUs and GPUs are free.
+"""The Ray engine: each unit of work becomes a task of a Ray cluster, which runs it where CPUs and GPUs are free.
 
 A task uses the same number of threads as this process, because the rounding of a matrix product depends on this number.
 A task reserves one CPU per thread. It runs in the working directory of this process, so that relative paths keep their
@@ -36,12 +36,14 @@ _SECONDS_TO_END = 30.0  # time that interrupted units have to save their state
 
 
 class WorkerDiedError(OmnidistillError):
-    """A unit was given to several worker processes, and each of them died."""
+    """A unit of work was given to several worker processes, and each of them died."""
 
 
 @engines.register("ray")
 def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
-    """Process units as tasks on a Ray cluster: `ray` on this machine, `ray:ADDRESS` or `ray://HOST:PORT` elsewhere.
+    """Return an engine that processes units of work as tasks on a Ray cluster.
+
+    `ray` starts a cluster on this machine. `ray:ADDRESS` and `ray://HOST:PORT` use an existing cluster.
 
     Raises:
         InputError: the device is one particular GPU, such as "cuda:1". Ray assigns the GPUs.
@@ -57,7 +59,7 @@ def ray_engine(address: str | None = None, device: str = "cpu") -> RayEngine:
 
 
 class RayEngine:
-    """Processes units as tasks on a Ray cluster.
+    """Processes units of work as tasks on a Ray cluster.
 
     If this process is already connected to a Ray cluster, the engine uses that cluster.
 
@@ -97,7 +99,7 @@ class RayEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Yield units as they finish; see `Engine.run`.
+        """Yield units of work as they finish; see `Engine.run`.
 
         `Done.result` raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit fails,
         the units that wait for it raise the same exception.
@@ -184,9 +186,12 @@ class RayEngine:
 
 @dataclass(frozen=True)
 class _Context:
-    """Working directory and number of threads that worker processes copy from this process.
+    """What a worker process needs to know before it processes a unit of work.
 
-    `token` identifies the task (the function that processes a unit), so that a worker loads it only once.
+    Attributes:
+        token: identifies the task (the function that processes a unit), so that a worker loads it only once.
+        folder: working directory of the main process; the worker changes to it.
+        num_threads: number of torch threads of the main process; the worker uses the same number.
     """
 
     token: str
@@ -215,7 +220,7 @@ def _work(context: _Context, stored_task: Sequence[Any], unit: Any, *_: Any) -> 
 
 
 def _end(ray: Any, pending: Sequence[Any]) -> None:
-    """Interrupt running units as Ctrl-C would, so that they save their state. Then kill those still running."""
+    """Interrupt running tasks as Ctrl-C would, so that they save their state. Then kill those still running."""
     if not pending:
         return
     for force in (False, True):

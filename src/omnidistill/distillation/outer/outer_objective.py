@@ -1,7 +1,7 @@
 """Interface of outer objectives, the losses that the outer loop minimises to learn synthetic rows.
 
-The settings are a component (`OuterObjective`). Its `bind` takes data, initial heads and experts, and returns an
-`Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
+An `OuterObjective` contains the settings of an objective. Its method `bind` takes data, initial heads and experts, and
+returns an `Outer`. In each iteration, the `Outer` draws an episode (initial heads and a target) and computes the loss.
 """
 
 from __future__ import annotations
@@ -44,7 +44,12 @@ class Outer(Protocol):
         ...
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return the terms of the loss; their sum is minimised."""
+        """Return the terms of the loss of a trained student. The outer loop minimises their sum.
+
+        Args:
+            endpoint: the trained student. It computes its heads, their outputs, and their distances to other heads.
+            episode: the initial heads of the student, and the target of the loss, drawn by the method `episode`.
+        """
         ...
 
 

@@ -29,7 +29,10 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line from an expert's initial heads to its final heads (see the module docstring)."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw an expert and two epochs. Return the points for these epochs on the expert's straight line."""
+        """Draw an expert and two epochs. Return two points on the line between the expert's first and last heads.
+
+        The points replace the expert's heads after the two epochs; see the module docstring.
+        """
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
         pace = self._pace(expert)
@@ -39,7 +42,7 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None: this bound on the loss needs singular values, which are not stored for the straight line."""
+        """Return None: a lower bound on the loss needs singular values, which are not stored for straight lines."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
         """Return, for every head and epoch t, the fraction b_t of the expert's path length that lies before epoch t."""

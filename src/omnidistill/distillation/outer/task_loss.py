@@ -85,16 +85,23 @@ class WithTask:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of all loss terms: the terms of the other objective, then the task loss."""
+        """Names of all loss terms: those of the objective to which the task loss is added, then the task loss."""
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the inputs of an iteration: those of the other objective, and indices of rows for the task loss."""
+        """Return the inputs of an iteration for both parts of the loss.
+
+        The first part is the outer objective in the attribute `other`; its inputs are initial heads and a target. The
+        second part is the loss of the student on real rows; its inputs are the indices of these rows.
+        """
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return all loss terms: the terms of the other objective, then the weighted task loss."""
+        """Return the terms of the outer objective in the attribute `other`, followed by the weighted task loss.
+
+        The task loss is the InfoNCE loss of the student on real rows.
+        """
         target, rows = episode.target
         others = self.other.loss(endpoint, Episode(episode.start, target))
         return torch.cat([others, self.weight * self.task.on(endpoint, rows).unsqueeze(0)])

@@ -56,7 +56,11 @@ class TrajectoryMatching:
         return self.buffer.modalities
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the next expert's heads after a random epoch, and their difference from the heads to match."""
+        """Return the heads from which the student starts, and the target that it must match.
+
+        The student starts from the heads of the next expert after a random epoch. The target consists of the heads of
+        this expert after a later epoch, stored as their difference from the former.
+        """
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)
         difference = {name: start[name] - goal[name] for name in start}
@@ -68,10 +72,11 @@ class TrajectoryMatching:
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound on the loss of each modality for any set of `rank` rows, averaged over start epochs.
+        """Return a lower bound on the loss of each modality for any set of `rank` rows; None if it is not known.
 
-        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). None is
-        returned if the expert buffer stores singular values for changes over a different number of epochs.
+        The bound is averaged over the epochs from which the student can start. It follows from the singular values of
+        the changes in the first expert's heads over `num_expert_epochs` epochs (Eckart-Young). It is not known if the
+        expert buffer stores the singular values for another number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None

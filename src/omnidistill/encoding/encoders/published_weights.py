@@ -31,8 +31,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # unpicklers raise many types of exceptions for damaged data
         why = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: cannot be read as a PyTorch state dict ({why}); it is damaged or contains objects other than "
-            "tensors"
+            f"{path}: cannot be read as a PyTorch state dict ({why}); download the file again, or pass a file that "
+            "contains only tensors"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
         raise InputError(f"{path}: contains a {type(state).__name__}; expected a state dict that maps names to tensors")
@@ -54,15 +54,21 @@ def check_weights(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
     for key, reference in expected.items():
         tensor = tensors.get(key)
         if tensor is None:
-            raise InputError(f"{path}: key {key!r} is missing; {model} needs it with shape {tuple(reference.shape)}")
+            raise InputError(
+                f"{path}: key {key!r} of shape {tuple(reference.shape)} is missing; pass the published weights of "
+                f"{model}"
+            )
         if tensor.shape != reference.shape or not tensor.is_floating_point():
             raise InputError(
-                f"{path}: key {key!r} has dtype {_kind(tensor)} and shape {tuple(tensor.shape)}; "
-                f"{model} needs floating-point values of shape {tuple(reference.shape)}"
+                f"{path}: key {key!r} has dtype {_kind(tensor)} and shape {tuple(tensor.shape)}, expected "
+                f"floating-point values of shape {tuple(reference.shape)}; pass the published weights of {model}"
             )
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(f"{path}: key {unknown[0]!r} is not a weight of {model}{nearest(unknown[0], expected)}")
+        raise InputError(
+            f"{path}: key {unknown[0]!r} is not a weight of {model}; pass the published weights of this model"
+            f"{nearest(unknown[0], expected)}"
+        )
 
 
 def file_sha256(path: Path) -> str:

@@ -81,7 +81,8 @@ def stored_tower(folder: Path, model: str, modality: str, size: type[Size], veri
     if stored != (model, modality):
         raise InputError(
             f"{folder / modality}: contains weights for model {stored[0]!r}, modality {stored[1]!r}; "
-            f"expected model {model!r}, modality {modality!r}"
+            f"expected model {model!r}, modality {modality!r}; pass the folder that 'omnidistill convert' wrote for "
+            "this model"
         )
     try:
         return StoredTower(artifact.tensors, size(**artifact.meta["size"]), artifact.files[0].sha256)

@@ -103,7 +103,10 @@ class FrameEncoder:
         return self.image_encoder.features(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 
     def canvas(self, seconds: float) -> PixelCanvas | None:
-        """Return the pixels of all frames as a canvas; None if the image encoder cannot be inverted."""
+        """Return a `Canvas`: the pixels of all frames, which are optimised when the encoder is inverted.
+
+        Return None if the image encoder cannot be inverted.
+        """
         pixels = canvas_of(self.image_encoder, seconds)
         if not isinstance(pixels, PixelCanvas):
             return None

@@ -96,12 +96,12 @@ class WhisperBase(Lazy):
         return load_tower(self.folder / "model.bin")
 
     def features(self, batch: Float[Tensor, "n 80 times"]) -> Float[Tensor, "n 1 width"]:
-        """Return the features in float32, with gradients. Those of `encode` differ by the rounding of its numbers."""
+        """Return the features in float32, with gradients. They differ from those of `encode` by rounding errors."""
         mean: Tensor = self.tower(batch).mean(1, keepdim=True)
         return mean
 
     def canvas(self, seconds: float) -> SoundCanvas:
-        """Return the log-mel spectrogram as a canvas."""
+        """Return a `Canvas`: the log-mel spectrogram, which is optimised when the encoder is inverted."""
         how = Spectrogram(
             rate=_RATE,
             hop=_HOP,

@@ -56,7 +56,11 @@ class EncodedSet:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return counts of rows, shards and truncated items, the failed items, the widths and the splits, as JSON."""
+        """Return a summary of the encoding as JSON.
+
+        It contains the output folder, the number of rows, the failed items, the numbers of truncated items and of
+        shards, the feature widths, and the number of rows per split.
+        """
         return {
             "output": str(self.folder),
             "rows": self.encoded.rows,
@@ -114,7 +118,7 @@ def encode(
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
     if (out / "manifest.json").exists() and not has_encoding(out):
-        raise InputError(f"{out}: contains another artifact; choose another folder")
+        raise InputError(f"{out}: contains output of another command, not of 'encode'; choose another folder")
     with engine_in_use(engine, job.device) as used:
         encoded = encode_shards(
             job.manifest,

@@ -1,9 +1,9 @@
 """Join shards into raw features or into a FeatureSet.
 
-The FeatureSet and the pretrained projections of the encoders are written to the folder that contains the shards. A
-shard is open only while its rows are being read, so the set may be larger than memory.
+The FeatureSet and the pretrained projections of the encoders are written to the folder OUT that contains the shards. A
+shard is open only while its rows are being read, so the FeatureSet may be larger than memory.
 
-    OUT/manifest.json, tensors-....safetensors    the FeatureSet; commands then accept OUT as SET
+    OUT/manifest.json, tensors-....safetensors    the FeatureSet; other commands then accept OUT as a dataset
     OUT/heads                                     the projection of each encoder that has one
 """
 
@@ -63,7 +63,7 @@ def join(out: Path) -> RawFeatures:
 
 
 def open_rows(out: Path) -> RawRows:
-    """Return the same features as `join`, but read rows from the shards only when they are needed.
+    """Return the features that `encode` wrote to `out`, like `join`, but read rows only when they are needed.
 
     Raises:
         InputError: the encoding is not finished, or a shard is damaged.

@@ -28,7 +28,10 @@ from omnidistill.encoding.encoders.encoder import Encoder, Item, Kind
 
 @runtime_checkable
 class Canvas(Protocol):
-    """The values that are optimised for one medium, a tensor of a fixed shape."""
+    """Describes the tensor that is optimised when an encoder is inverted, such as the pixels of a picture.
+
+    A canvas converts this tensor to the encoder's input and to a file.
+    """
 
     @property
     def kind(self) -> Kind:
@@ -77,21 +80,27 @@ class Invertible(Protocol):
     def features(self, batch: Tensor) -> Float[Tensor, "n views width"]:
         """Return the same features as `encode`, but with gradients and on the encoder's device.
 
-        Views that are copies of other views may be omitted.
+        Views are parts of an item with separate features, such as the frames of a video. A view that is a copy of
+        another view may be omitted.
         """
         ...
 
     def canvas(self, seconds: float) -> Canvas | None:
-        """Return the canvas of the encoder; None if the encoder cannot be inverted.
+        """Return the canvas, which describes the values that are optimised when the encoder is inverted.
+
+        Return None if the encoder cannot be inverted.
 
         Args:
-            seconds: length of sounds in seconds; other media ignore it.
+            seconds: length of sounds in seconds; not used for other media.
         """
         ...
 
 
 def canvas_of(encoder: Encoder, seconds: float) -> Canvas | None:
-    """Return the canvas of an encoder; None if the encoder cannot be inverted."""
+    """Return the canvas of an encoder, which describes the values that are optimised when the encoder is inverted.
+
+    Return None if the encoder cannot be inverted.
+    """
     return encoder.canvas(seconds) if isinstance(encoder, Invertible) else None
 
 
@@ -130,7 +139,7 @@ class PixelCanvas:
         return (standardised * deviation + mean).clamp(0, 1)
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return grey pixels with faint noise, because features of zero length would have no direction."""
+        """Return grey pixels with faint noise. Without noise, features could be zero and would have no direction."""
         noise = torch.randn(self.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
         return (0.5 + 0.01 * noise).clamp(0, 1)
 

@@ -6,8 +6,9 @@ For every target x (a row with p values), the values v of the medium, such as pi
 
 f is the encoder, P is the preprocessing of the features, and `shift` is a random cyclic translation. TV is the mean
 squared difference of neighbouring values in the plane of the last two axes. The optimiser is Adam. With the
-parametrisation "fourier", it acts on the coefficients of the Fourier transform of the plane, divided by 1 / frequency,
-so low frequencies change faster than high ones. All targets are independent of each other; batches only save time.
+parametrisation "fourier", it acts on the Fourier coefficients of the plane, each multiplied by its frequency. Low
+frequencies of the medium therefore change faster than high ones. All targets are independent of each other; batches
+only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.
@@ -107,7 +108,11 @@ def invert(
 
 
 def batches(count: int, canvas: Canvas, settings: InversionSettings) -> list[slice]:
-    """Return slices that divide `count` media into batches of `settings.batch_size`; every frame of a video counts."""
+    """Return slices that divide `count` media into batches.
+
+    A batch contains `settings.batch_size` pictures or sounds. For videos, this number limits the frames in a batch, but
+    every batch contains at least one video.
+    """
     pictures = canvas.shape[0] if canvas.kind == "video" else 1
     size = max(1, settings.batch_size // pictures)
     return [slice(first, first + size) for first in range(0, count, size)]
@@ -159,7 +164,7 @@ def _shifted(values: Tensor, canvas: Canvas, jitter: int, generator: torch.Gener
 
 
 class _Plane:
-    """Optimisation of the values themselves."""
+    """Parametrisation in which the optimiser changes the values of a medium, such as pixels, directly."""
 
     def parameters(self, values: Tensor) -> Tensor:
         return values.clone()
@@ -169,7 +174,11 @@ class _Plane:
 
 
 class _Fourier(_Plane):
-    """Optimisation of the Fourier coefficients of the plane, divided by 1 / frequency."""
+    """Parametrisation in which the optimiser changes the Fourier coefficients of a medium instead of its values.
+
+    The Fourier transform is over the last two axes. The parameters are the coefficients, each multiplied by its
+    frequency (up to a constant factor). Steps of the optimiser therefore change low frequencies faster than high ones.
+    """
 
     def __init__(self, shape: torch.Size) -> None:
         self.size = shape[-2:]

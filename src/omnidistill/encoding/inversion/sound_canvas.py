@@ -1,4 +1,7 @@
-"""The canvas of encoders that read log-mel spectrograms. Griffin-Lim computes a sound from a spectrogram."""
+"""The canvas for encoders of log-mel spectrograms: the spectrogram that is optimised when the encoder is inverted.
+
+Griffin-Lim computes a sound from the spectrogram.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ _Matches = tuple[list[tuple[_Clip, str]], tuple[str, ...], tuple[str, ...]]  # c
 
 
 class _Files:
-    """Index of all files in a folder and its subfolders, by file name. Videos can also be found without suffix."""
+    """Index of all files in a folder and its subfolders, by name. The name of a video may be given without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

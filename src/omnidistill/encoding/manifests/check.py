@@ -61,7 +61,7 @@ class Checked:
     Attributes:
         manifest: manifest of the usable items.
         total: number of checked items.
-        problems: all modalities of items that cannot be used.
+        problems: one entry for each modality of an item that is missing or cannot be used.
         duplicates: pairs of usable items in different splits that are identical in one modality.
     """
 

@@ -135,7 +135,7 @@ def read_manifest(
         path: a .csv, .jsonl or .parquet file.
         root: folder to which the paths are relative; None uses the folder that contains the manifest.
         addresses: whether URLs (http:// and https://) are allowed instead of paths.
-        other_columns: whether the table may have columns that are not of a manifest. They are ignored.
+        other_columns: whether the table may have columns that do not belong to a manifest. They are ignored.
 
     Raises:
         InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message

@@ -87,10 +87,10 @@ def check_file(path: Path) -> None:
 
 
 def check_cost(path: Path, num_pixels: int) -> None:
-    """Check that decoding pictures of so many pixels does not take much more memory than the file has bytes.
+    """Check that decoding `num_pixels` pixels does not take too much memory, compared with the size of the file.
 
     Raises:
-        MediaError: it takes too much; see `check_expansion`.
+        MediaError: decoding takes too much memory; see `check_expansion` for the limit.
     """
     try:
         check_expansion(path, _BYTES_PER_PIXEL * num_pixels, "reduce the number of pixels")

@@ -43,7 +43,8 @@ class Setting:
         start: initial heads, {modality: d x p_m}, on the device of the data. Baselines compute on this device.
         evaluate: the evaluation protocol.
         seed: seed for all random streams.
-        allowance: limits for a sized baseline; None if the baseline is not sized.
+        allowance: how much the baseline may store. It is needed only if the baseline depends on the size of the
+            compared sets (`Baseline.sized`).
         fitted: results of the other baselines that this one requires (`Baseline.needs`).
     """
 

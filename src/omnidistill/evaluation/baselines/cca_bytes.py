@@ -1,4 +1,4 @@
-"""Ridge CCA heads with the largest rank that takes no more bytes than a set: in float32, in 4 bits, or entropy-coded.
+"""Ridge CCA heads in float32, in 4 bits or entropy-coded; the largest rank with no more bytes than a synthetic set.
 
 A set of N rows stores N x p_m values per modality, as many as heads of rank N. Storing heads is therefore the simplest
 alternative to storing a set. The ridge and the row pairing (see `ridge_cca`) are those whose rounded heads have the
@@ -25,7 +25,7 @@ from omnidistill.training.experts.epochs import stack_runs
 
 @baselines.register("cca-bytes")
 class CcaBytes(Baseline):
-    """Ridge CCA heads in float32, with the largest rank that takes no more bytes than a set."""
+    """Ridge CCA heads in float32, with the largest rank that takes no more bytes than a synthetic set."""
 
     sized: ClassVar[bool] = True
     uses_bytes: ClassVar[bool] = True
@@ -60,7 +60,7 @@ class CcaBytes(Baseline):
 
 @baselines.register("cca-bytes-4-bit")
 class CcaBytes4Bit(CcaBytes):
-    """Ridge CCA heads in 4 bits, with the largest rank that takes no more bytes than a set."""
+    """Ridge CCA heads in 4 bits, with the largest rank that takes no more bytes than a synthetic set."""
 
     storage: AnyStorage = RowStorage(bits=4)
     """How the rows of the head matrices are stored."""
@@ -68,7 +68,7 @@ class CcaBytes4Bit(CcaBytes):
 
 @baselines.register("cca-bytes-coded")
 class CcaBytesCoded(CcaBytes):
-    """Entropy-coded ridge CCA heads, with the largest rank that takes no more bytes than a set."""
+    """Entropy-coded ridge CCA heads, with the largest rank that takes no more bytes than a synthetic set."""
 
     storage: AnyStorage = CodedStorage()
     """How the rows of the head matrices are stored."""

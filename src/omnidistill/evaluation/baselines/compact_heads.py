@@ -58,7 +58,8 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
         raise InputError(
-            "storage.views: a baseline stores projection heads, which have no views; set storage.views = 1"
+            "storage.views: views are rows that are derived from a stored row, but this baseline stores projection "
+            "heads instead of rows; set storage.views = 1"
         )
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)

@@ -13,8 +13,8 @@ learning rate, whereas the method "anchor" uses a single learning rate.
 V_m starts as the ridge CCA head in its canonical basis, scaled so that its entries have a root mean square of 1. The
 scale of a head does not change cosine similarities, and the learning rates of the method suit this scale. In J_m, the
 outputs of both heads are divided by their mean length. The method measures this length on the synthetic rows, and this
-baseline on a fixed sample of training rows. The heads have no biases, but if the features are not centred, the size in
-bytes includes biases.
+baseline on a fixed sample of training rows. The heads are learned without biases. If the features are not centred, the
+size in bytes nevertheless includes one bias vector per head, as for the baselines that store CCA heads.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DirectMatrices(LearnableHeads):
         latent: the heads before rounding, one matrix (rank x feature width) per modality.
         logit: logit of the weight of these heads when they are stacked on initial heads.
         storage: how the heads are rounded and stored.
-        rows: training rows on which the mean output length of the heads is measured before they are stacked.
+        rows: training rows. Before heads are stacked, each is divided by the mean length of its outputs on these rows.
     """
 
     latent: dict[str, Tensor]
@@ -78,8 +78,9 @@ class DirectMatrices(LearnableHeads):
             rank: output width of the heads.
             ridge: regularisation of CCA.
             storage: how the heads are rounded and stored.
-            rows: training rows on which the mean output length of the heads is measured before they are stacked. The
-                heads are created on the device of these rows.
+            rows: training rows on which the mean output length of the heads is measured. The outputs are divided by
+                this length before they are concatenated with the outputs of the initial heads. The heads are created on
+                the device of the rows.
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}
@@ -88,7 +89,7 @@ class DirectMatrices(LearnableHeads):
 
     @property
     def weight(self) -> Float[Tensor, ""]:
-        """Weight in [0, 1] of the heads when they are stacked on initial heads."""
+        """Weight in [0, 1] of the learned heads when their outputs are concatenated with those of initial heads."""
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:
@@ -96,7 +97,10 @@ class DirectMatrices(LearnableHeads):
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows on which the mean output length of the heads is measured, and the rounded heads."""
+        """Return (training rows, heads), where the heads are rounded as they will be stored.
+
+        Before the heads are stacked on initial heads, their outputs are divided by their mean length on these rows.
+        """
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:

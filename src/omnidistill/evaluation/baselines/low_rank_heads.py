@@ -1,8 +1,8 @@
 """Baseline: heads W_0 + U V^T, trained on all rows by InfoNCE with Adam.
 
 W_0 is an initial head. Training on N synthetic rows by SGD changes it by a matrix of rank at most N. This baseline
-trains an update U V^T of the same rank directly on all rows. It is omitted if N is not less than every dimension of the
-heads, because N then no longer limits the rank of every update.
+trains an update U V^T of the same rank directly on all rows. It requires that N is less than the smallest dimension of
+the heads. Otherwise N would not limit the rank of every update, and the baseline is omitted.
 
 Shapes: R runs, r rank (equal to N), d embedding width, p_m feature width, b rows of a mini-batch.
 """
@@ -43,7 +43,10 @@ class LowRank(Baseline):
     """Candidate learning rates of Adam; chosen on validation."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the rank of the update is at least 2 and less than every dimension of the initial heads."""
+        """Return whether the number of rows of a set, to which the rank is limited, is suitable as a rank.
+
+        It must be at least 2 and less than every dimension of the initial heads.
+        """
         assert setting.allowance is not None
         return (
             LEAST_ROWS
@@ -92,7 +95,7 @@ class LowRankHeads:
         }
 
     def heads(self) -> StackedHeads:
-        """Return the current heads W_0 + U V^T of all runs."""
+        """Return the current heads of all runs: the initial heads W_0 plus the learned low-rank update U V^T."""
         return {name: matrix + self.left[name] @ self.right[name].mT for name, matrix in self.start.items()}
 
     def epochs(

@@ -49,7 +49,11 @@ class RandomRows(Baseline):
         return setting.allowance.rows >= LEAST_ROWS
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose the step size and number of steps on two random samples of rows; train each run on a new sample."""
+        """Train heads on random real rows. Every run uses its own random sample of rows.
+
+        The step size and the number of steps are the same in all runs. They are chosen on validation with two further
+        samples, which no run uses.
+        """
         assert setting.allowance is not None
         started_at, streams, evaluate = time.monotonic(), Streams(setting.seed), setting.evaluate
         train_rows, start, size = setting.data.train, setting.start, setting.allowance.rows

@@ -67,7 +67,10 @@ class RealRowsAnchor(Baseline):
         return setting.allowance.rows >= LEAST_ROWS
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Choose the ridge with two samples of rows, then compute the heads of each run from a new sample."""
+        """Choose the ridge on validation, then compute the heads of each run from a new random sample of rows.
+
+        For the choice, every candidate ridge is scored with the same two samples of rows.
+        """
         started_at, train, evaluate = time.monotonic(), setting.data.train, setting.evaluate
         tuning = self._samples(setting, f"{self.kind}/tune", _TUNING_SAMPLES)
         scores = {ridge: mean_score(_solved(tuning, ridge), setting.data.validation) for ridge in self.ridges}

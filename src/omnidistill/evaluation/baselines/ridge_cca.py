@@ -43,7 +43,10 @@ class RidgeCca(Baseline):
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Compute heads for every candidate ridge and row pairing; return those with the best validation score."""
+        """Compute CCA heads for every candidate setting, and return those with the best validation score.
+
+        A setting is a ridge, and a way to pair the rows of two modalities (by row number or by group).
+        """
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}
         rank = min(next(iter(setting.start.values())).shape[0], *widths.values())
@@ -66,6 +69,9 @@ def cca_candidates(
     train: FeatureSet, rank: int, ridges: Sequence[float]
 ) -> Iterator[tuple[Heads, dict[str, Float[Tensor, " _"]], dict[str, Json]]]:
     """Yield ridge CCA heads (rank x p_m), their biases (rank) and their settings, for every row pairing and ridge.
+
+    There are two row pairings. To compute the cross-covariances, a row of one modality is paired either with all rows
+    of its group in the other modality, or only with the same row.
 
     Args:
         train: all training rows.

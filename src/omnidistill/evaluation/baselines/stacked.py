@@ -1,18 +1,16 @@
 """Heads of another baseline stacked on the initial heads: an embedding is the concatenation of both outputs.
 
-    J_m = [ sqrt(a) / s_m V_m ; sqrt(1 - a) / r_m W_m ]        (k + d) x p_m
-    s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||     over the training rows
+    J_m x + c_m = [ sqrt(a) / s_m (V_m x + b_m) ; sqrt(1 - a) / r_m W_m x ]        k + d outputs
+    s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||                         over the training rows
 
-J_m is the stacked head of modality m. V_m (k x p_m) and b_m (k) are the head and bias of the other baseline. W_m
-(d x p_m) is the initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on validation. The outputs
-of both parts are divided by their mean length before they are weighted. The similarity of two items with features x and
-y is
+J_m and c_m are the stacked head of modality m and its bias. V_m (k x p_m) and b_m (k) are the head and bias of the
+other baseline. W_m (d x p_m) is the initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on
+validation. The outputs of both parts are divided by their mean length before they are weighted. The similarity of two
+items with features x and y is
 
-    <J_m x, J_n y> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
+    <J_m x + c_m, J_n y + c_n> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
 
-where the left side omits the bias of J_m. With a = 0, items are ranked as by the initial heads; with a = 1, they are
-ranked as by the other baseline. The mean lengths s_m and r_m are constants, so J_m is an ordinary linear head with a
-bias.
+With a = 0, items are ranked as by the initial heads; with a = 1, they are ranked as by the other baseline.
 
 For each NAME in `STACKED`, there is a baseline NAME-stacked.
 
@@ -44,7 +42,10 @@ Bias = Mapping[str, Float[Tensor, " _"]] | None
 
 
 class Stacked(Baseline):
-    """Heads of another baseline stacked on the initial heads, with a weight chosen on validation."""
+    """Heads of another baseline stacked on the initial heads: the outputs of both are weighted and concatenated.
+
+    The weight is chosen on validation.
+    """
 
     upper: ClassVar[str]
     """Name of the baseline whose trained heads are stacked on the initial heads."""
@@ -54,11 +55,14 @@ class Stacked(Baseline):
     use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline whose heads are stacked applies to these inputs."""
+        """Return whether `upper`, the baseline whose heads are stacked on the initial heads, applies to the inputs."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Stack the heads with each weight, and return the stacked heads with the highest validation score."""
+        """Stack the heads of the baseline `upper` on the initial heads, i.e. concatenate the outputs of both.
+
+        Of the candidate weights for the heads of `upper`, use the one with the highest validation score.
+        """
         started_at, upper, start = time.monotonic(), setting.fitted[self.upper], setting.start
         features, validation = setting.data.train.features, setting.data.validation
         lower = _scaled(start, mean_output_norms(start, features))

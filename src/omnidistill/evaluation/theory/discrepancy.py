@@ -10,13 +10,14 @@ with rows h_m. This module computes the discrepancy Delta, the constant C_J and 
 
     Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
     C_J = max over instances of both batches of ||J_i||
-    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    as reconstructed
+    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    reconstructed, see below
 
 In terms of the modes A_k of an instance (see `modes`), G = sum_k c_k A_k + R with a rest R, and omega_k = |c_k| (see
 `mode_gradients`). The distance between the k-th modes of two paired instances is eps_k = ||A_k - A'_k||, where a prime
-marks the synthetic instance. The reconstruction leaves open whether omega_k belongs to the real or to the synthetic
-instance, so the module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same
-coefficients c_k and the same Jacobian. In general, three more terms are needed (own derivation):
+marks the synthetic instance. Our source for the paper lacks its equations, so eq. 10 is reconstructed from the text
+(docs/guides/theory.md). The text does not say whether omega_k belongs to the real or to the synthetic instance, so the
+module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same coefficients c_k and the
+same Jacobian. In general, three more terms are needed (own derivation):
 
     J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
@@ -53,7 +54,7 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of instances at given heads: features, embeddings, modes, and gradients of the objective."""
+    """A batch of instances at given heads: features, embeddings, their singular vectors (modes), and loss gradients."""
 
     features: Mapping[str, Float[Tensor, "b _"]]
     embeddings: Float[Tensor, "b M d"]
@@ -69,7 +70,10 @@ class Batch:
         features: Mapping[str, Float[Tensor, "b _"]],
         targets: Float[Tensor, "b b"],
     ) -> Batch:
-        """Compute the embeddings, modes and gradients of a batch from its features and target similarities."""
+        """Compute the embeddings of a batch, their modes (singular values and vectors), and the gradients of the loss.
+
+        Everything is computed from the features and target similarities of the batch.
+        """
         outputs = stack(project(heads, features))
         unit, norms = normalise(outputs)
         embeddings = unit.transpose(0, 1).contiguous()
@@ -84,25 +88,30 @@ class Batch:
         )
 
     def jacobian_norm(self) -> float:
-        """Return the largest norm ||J_i|| over the instances of the batch; the module docstring defines J_i."""
+        """Return the largest spectral norm ||J_i|| over the instances i of the batch.
+
+        J_i is the Jacobian of the embeddings of instance i with respect to the heads. Its norm is the largest ratio
+        ||x_m|| / ||y_m|| over modalities m, where x_m are the features and y_m the head outputs.
+        """
         lengths = torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in self.features.values()], dim=-1)
         return float((lengths / self.norms).max())
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The discrepancy Delta between two gradients, and the terms of its bounds.
+    """The discrepancy Delta (distance) between the gradients of a real and a synthetic batch, and terms of its bounds.
 
-    The module docstring defines all symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
+    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
+    docstring defines the other symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
 
     Attributes:
         delta: the discrepancy Delta.
-        jacobian_norm: C_J of this pair of batches.
-        by_mode: (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        by_mode_real: the same terms, but with the omega_k of the real instances.
-        coefficients: (1/b) sum_i ||c - c'||_2.
-        rest: (1/b) sum_i ||R - R'||_F.
-        jacobian: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
+        jacobian_norm: the constant C_J of the two batches.
+        by_mode: effect of different modes: (1/b) sum_i omega'_k eps_k for every mode k.
+        by_mode_real: the same, but with omega_k of the real instances.
+        coefficients: effect of different coefficients of the gradients: (1/b) sum_i ||c - c'||_2.
+        rest: effect of the parts R of the gradients outside the modes: (1/b) sum_i ||R - R'||_F.
+        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
     """
 
     delta: float
@@ -154,7 +163,12 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the last term of the complete bound on Delta: the mean over instances of ||(J_i - J'_i)^T G'_i||."""
+    """Return the mean over instances i of ||(J_i - J'_i)^T G'_i||, where a prime marks the synthetic instance.
+
+    J_i is the Jacobian of the embeddings of instance i with respect to the heads, and G_i the gradient with respect to
+    these embeddings. The result is the last term of the complete bound on the discrepancy between the gradients of the
+    two batches.
+    """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total
     pulled = [pull_back(gradient, batch.embeddings, batch.norms.unsqueeze(-1)).unbind(1) for batch in (real, synthetic)]

@@ -6,9 +6,9 @@ leading eigenvector of G. Then
     Lemma 2 (eq. 5)   min over rank X <= 1 of ||G - X||_F = ||G - sigma_1^2 u_1 u_1^T||_F = sqrt(sum_{k >= 2} sigma_k^4)
     Lemma 3           v_1 = Z^T u_1 / sigma_1:   ||v_1|| = 1,   Z v_1 = sigma_1 u_1,   v_1 is the right singular vector
 
-The statements are reconstructions: Lemma 2 is the theorem of Eckart and Young for G. The two sides are computed in
-different ways. `models.spectrum` computes u_1 and the eigenvalues from G, and an SVD of Z gives sigma_k and the right
-singular vector.
+Our source for the paper lacks its equations, so both statements are reconstructed from the text
+(docs/guides/theory.md). Lemma 2 is the theorem of Eckart and Young for G. The two sides are computed in different ways.
+`models.spectrum` computes u_1 and the eigenvalues from G, and an SVD of Z gives sigma_k and the right singular vector.
 
 The rounding error of a singular vector is inversely proportional to the gap between the first two eigenvalues (Davis
 and Kahan). The difference of the singular vectors is therefore multiplied by the relative gap
@@ -28,7 +28,15 @@ from omnidistill.models.spectrum import spectrum
 
 
 def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float[Tensor, " b"]:
-    """Return the absolute difference between the two sides of Lemma 2 of HoPA for each instance."""
+    """Return, for each instance, the absolute difference between the two sides of Lemma 2 of HoPA.
+
+    Lemma 2 is the theorem of Eckart and Young for the Gram matrix G of the embeddings: the distance between G and the
+    nearest rank-1 matrix is the root of the sum of squares of all eigenvalues of G but the first.
+
+    Args:
+        embeddings: unit embeddings, from which G and the distance are computed.
+        by_svd: singular values and vectors of the embeddings. The squared singular values are the eigenvalues.
+    """
     gram = embeddings @ embeddings.mT
     result = spectrum(gram)
     leading = result.vectors[..., :1] * result.sigma[..., :1].unsqueeze(-1)

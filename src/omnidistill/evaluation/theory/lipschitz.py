@@ -1,18 +1,21 @@
 """Local Lipschitz constants of the gradient, by power iteration (HoPA, arXiv 2604.10666, Lemma 1).
 
-Lemma 1 needs a constant L with ||g(theta) - g(theta')|| <= L ||theta - theta'||, where g is the gradient on real rows.
-On the segment between two heads, the smallest such constant is at most the largest spectral norm of the Hessian H on
-that segment (mean value inequality). H is never stored as a matrix. Let X (b x p) be the features, Y = X W^T the
-outputs and Delta = dL/dY. The product of H with a direction V (of the shape of W) and the power iteration are
+Lemma 1 needs a constant L with ||g(theta) - g(theta')|| <= L ||theta - theta'||, where theta are the heads and g is the
+gradient of the loss on real rows. On the segment between two heads, the smallest such constant is at most the largest
+spectral norm of the Hessian H on that segment (mean value inequality). H is never stored as a matrix.
 
-    H V = (D Delta [X V^T])^T X              D Delta [E] is the derivative of Delta in the direction E
-    v <- H v / ||H v||,  ||H|| ~ ||H v||     the estimate approaches ||H|| from below
+Consider one modality with features X (b x p), head W (d x p) and outputs Y = X W^T. Let Delta(Y) be the gradient of the
+loss with respect to Y, and let D Delta [E] be the derivative of Delta in the direction E. The product of H with a
+direction V (d x p), and the power iteration, are
 
-The map D Delta is symmetric, so a vector-Jacobian product of `Objective.gradient` computes it.
+    H V = (D Delta [X V^T])^T X
+    V <- H V / ||H V||,  ||H|| ~ ||H V|| if ||V|| = 1     the estimate approaches ||H|| from below
 
-Only directions in the row space of X change the outputs. With the QR decomposition X^T = Q R (Q: p x r), these are
-V = C Q^T. In the coordinates C, the features become R^T (b x r), so an iteration costs as much as for b rows of width
-r <= b (own derivation).
+The linear map D Delta is symmetric, so a vector-Jacobian product of `Objective.gradient` computes it.
+
+Only directions V with rows in the row space of X change the outputs. With the QR decomposition X^T = Q R (Q: p x r),
+these are V = C Q^T with C (d x r). In terms of C, the features become R^T (b x r), so an iteration costs as much as for
+b rows of width r <= b (own derivation). Several modalities are treated together in the same way.
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width.
 """

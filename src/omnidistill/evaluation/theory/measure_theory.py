@@ -1,7 +1,9 @@
-"""Measure the quantities in the theory of HoPA on two students, one trained on synthetic and one on real rows.
+"""Train two students, one on synthetic and one on real rows, and compare them with the theory of the HoPA paper.
 
-The result contains one record per step, the bounds on the distance between the students, and the modes of all rows. It
-also contains the size of the gradient in each mode, for several objectives.
+The paper (high-order proxy alignment, arXiv 2604.10666) bounds the distance between these students. The modes of a row
+are the singular values and vectors of the matrix of its embeddings, with one embedding per modality. The result
+contains one record per step, the distance between the students and its bounds, and the modes of all rows. It also
+contains the size of the gradient in each mode, for several objectives.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def measure_theory(
     generator: torch.Generator,
     on_step: Callable[[], None] = lambda: None,
 ) -> Measurements:
-    """Train the synthetic and the real student, and return all measurements.
+    """Train two students, one on synthetic and one on real rows, and return all measurements.
 
     Args:
         students: the two students before their first step.
@@ -72,7 +74,9 @@ def measure_theory(
 
 
 def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
-    """Return the bounds on the distance between the two students after 0 to T steps.
+    """Return the distance between a student on synthetic and a student on real rows, and upper bounds on it.
+
+    There is one distance, and one value of each bound, after 0, 1, ..., T steps.
 
     Args:
         steps: the measurements before each of the T steps.
@@ -100,9 +104,10 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return the size of the gradient in each mode, for the student's objective and for those in `REFERENCES`.
+    """Return the size of the gradient in each mode, for the student's objective and for the objectives in `REFERENCES`.
 
-    The gradients are computed on all synthetic rows as one batch.
+    A mode is a pair of singular vectors of the matrix of a row's embeddings. The gradient is taken with respect to the
+    embeddings, on all synthetic rows as one batch.
 
     Args:
         students: the students, with the synthetic rows and their targets.

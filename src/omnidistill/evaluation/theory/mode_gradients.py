@@ -1,25 +1,30 @@
 """The gradient of an objective, decomposed by mode (HoPA, arXiv 2604.10666, eq. 11, 14, 22-30).
 
-Let L be the objective on a batch of b instances, and Z_i the embeddings of instance i. The gradient for instance i is
-G_i = b dL/dZ_i; the factor b treats L as a mean over instances. With the modes A_k = u_k v_k^T of Z_i (see `modes`),
+Let L be the objective on a batch of b instances. Z_i (M x d) is the matrix of the embeddings of instance i, and
+Z_i = sum_k sigma_k u_k v_k^T is its singular value decomposition. Mode k is the matrix A_k = u_k v_k^T (see `modes`).
+The gradient for instance i is G_i = b dL/dZ_i; the factor b treats L as a mean over instances. It is decomposed as
 
     G_i = sum_k c_k A_k + R,   c_k = <G_i, A_k>_F = u_k^T G_i v_k,   <R, A_k>_F = 0        (A_k are orthonormal)
     omega_k = |c_k|                                                                        eq. 11
 
-An objective *excites* mode k if omega_k > 0.
+The coefficients c_k and the rest R differ between instances. An objective *excites* mode k if omega_k > 0.
 
-**HoPA, eq. 14.** The loss of HoPA has two terms. The term L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau)
-depends only on the singular values sigma_k, and dsigma_k = <A_k, dZ>. Therefore R = 0 and
+**HoPA, eq. 14.** The loss of HoPA is a weighted sum of two terms, L_mod and L_ins.
+
+L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau) depends only on the singular values. A change dZ_i changes
+them by dsigma_k = <A_k, dZ_i>. Therefore R = 0 and
 
     c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2
 
-With the softmax, the statement "omega_k = 0 for k >= 2" is therefore false. At sigma_k = 0, sigma_k has no derivative;
-the library sets c_k = 0 there. For the single-mode term L_mod = -sigma_1, c_1 = -1 and all other c_k are 0. The other
-term, L_ins, depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to
-R but not to c_k (own derivation).
+The paper says that HoPA excites only mode 1 (omega_k = 0 for k >= 2). With this L_mod, that is false. It is true for
+the variant L_mod = -(1/b) sum_i sigma_1, which has c_1 = -1, and c_k = 0 for k >= 2. At sigma_k = 0, sigma_k has no
+derivative; the library sets c_k = 0 there.
+
+L_ins depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to R but
+not to c_k (own derivation).
 
 **Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
-instance i, s_mn,ij = z_m,i . z_n,j and e_mn,ij = dL/ds_mn,ij. Then
+instance i, s_mn,ij = z_m,i . z_n,j and e_mn,ij = dL/ds_mn,ij. Entry m of the vector u_k is u_k,m. Then instance i has
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
         = b sigma_k sum_{m != n} u_k,m e_mn,ii u_k,n  +  the terms of the other instances j != i
@@ -45,7 +50,11 @@ _VANISHING = (8 * torch.finfo(torch.float64).eps) ** 0.5  # `models.spectrum` cl
 
 @dataclass(frozen=True)
 class ModeGradients:
-    """The gradient of every instance, decomposed as G_i = sum_k c_k A_k + R; see the module docstring."""
+    """The gradient of every instance i, decomposed by mode: G_i = sum_k c_k A_k + R.
+
+    G_i is the gradient with respect to the embeddings of the instance. The matrix A_k = u_k v_k^T is mode k of the
+    embeddings, where u_k and v_k are their singular vectors. R is the part of G_i that is orthogonal to all modes.
+    """
 
     total: Float[Tensor, "b M d"]  # G_i
     coefficients: Float[Tensor, "b K"]  # c_k, with sign
@@ -57,9 +66,10 @@ class ModeGradients:
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
-        """Return the share of each mode, and of the rest R, in the squared gradient norm sum_i ||G_i||^2.
+        """Return the share of each mode k in the squared norm of the gradient, and the share of the rest R.
 
-        The shares sum to 1, or are all 0 if the gradient is 0.
+        The gradient of instance i is G_i = sum_k c_k A_k + R, where the matrix A_k is mode k of its embeddings. The
+        squared norm is sum_i ||G_i||^2. The shares sum to 1, or are all 0 if the gradient is 0.
         """
         by_mode, rest = self.coefficients.square().sum(0), float(self.rest.square().sum())
         whole = float(by_mode.sum()) + rest
@@ -70,6 +80,8 @@ def mode_gradients(
     objective: Objective, embeddings: Float[Tensor, "b M d"], targets: Float[Tensor, "b b"], decomposed: Modes
 ) -> ModeGradients:
     """Return the gradient with respect to the embeddings, decomposed by mode.
+
+    The modes of an instance are the singular values and vectors of the matrix Z_i of its embeddings.
 
     Args:
         objective: the loss, as a function of embeddings (`Objective.embedding_loss`).
@@ -86,7 +98,10 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives."""
+    """Return the gradient's coefficients c_k, one per mode, that eq. 14 of HoPA predicts for the HoPA objective.
+
+    Return None for other objectives.
+    """
     if not isinstance(objective, Hopa):
         return None
     sigma, num_modalities = decomposed.sigma, decomposed.left.shape[-2]

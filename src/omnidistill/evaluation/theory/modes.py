@@ -35,15 +35,25 @@ class Modes:
     right: Float[Tensor, "b K d"]  # v_k in row k
 
     def shares(self, tau: float) -> Float[Tensor, "b K"]:
-        """Return the share p_k of each mode, softmax(sigma / tau). The shares of an instance sum to 1."""
+        """Return the share p_k of each mode k: entry k of softmax(sigma / tau), where sigma are the singular values.
+
+        The shares of an instance sum to 1.
+        """
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
-        """Return the Frobenius inner products of the gradient with each mode, <gradient, A_k> = u_k^T gradient v_k."""
+        """Return the coefficient c_k = u_k^T gradient v_k of the gradient in each mode k.
+
+        u_k and v_k are the k-th singular vectors of an instance's embeddings. With the mode A_k = u_k v_k^T, c_k is the
+        Frobenius inner product of the gradient and A_k.
+        """
         return ((self.left.mT @ gradient) * self.right).sum(-1)
 
     def combined(self, coefficients: Float[Tensor, "b K"]) -> Float[Tensor, "b M d"]:
-        """Return the matrix sum_k c_k A_k of each instance, for given coefficients c_k."""
+        """Return the matrix sum_k c_k u_k v_k^T of each instance, for given coefficients c_k.
+
+        u_k and v_k are the k-th singular vectors of the instance's embeddings.
+        """
         return (self.left * coefficients.unsqueeze(-2)) @ self.right
 
 
@@ -54,9 +64,9 @@ def modes(embeddings: Float[Tensor, "b M d"]) -> Modes:
 
 
 def mode_distances(first: Modes, second: Modes) -> Float[Tensor, "b K"]:
-    """Return the distance eps_k between the k-th modes of two instances, for every pair of instances and every k.
+    """Return the distance eps_k between mode k of instance i in `first` and mode k of instance i in `second` (b x K).
 
-    Instances are paired by position. The module docstring defines eps_k.
+    The module docstring defines eps_k.
     """
     signs = torch.where((first.left * second.left).sum(-2) < 0, -1.0, 1.0).to(first.sigma.dtype)
     turned = (first.left - signs.unsqueeze(-2) * second.left).square().sum(-2)

@@ -44,7 +44,10 @@ class Rows:
     targets: Targets
 
     def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
-        """Return the batch of the rows with these numbers, evaluated at the given heads."""
+        """Return a batch of the rows with these numbers.
+
+        The batch also contains the embeddings by the given heads, and the gradients of the objective at these heads.
+        """
         return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
 
     def taken(self, indices: Int[Tensor, " b"]) -> dict[str, Float[Tensor, "b _"]]:
@@ -75,7 +78,7 @@ class PairedStudents:
     tau: float
 
     def steps(self, generator: torch.Generator) -> Iterator[tuple[TheoryStep | None, Heads, Heads]]:
-        """Yield (measurements, heads of the synthetic student, heads of the real student) before every step.
+        """Yield (measurements, heads trained on synthetic rows, heads trained on real rows) before every step.
 
         After the last step, yield the final heads, with None instead of measurements.
 
@@ -97,6 +100,9 @@ class PairedStudents:
 
     def instances(self, heads: Heads, ids: Sequence[str]) -> list[InstanceModes]:
         """Return the modes of every synthetic row and of the real row that is paired with it.
+
+        The modes of a row are the singular values and vectors of the matrix of its embeddings, with one embedding per
+        modality.
 
         Args:
             heads: heads that embed both kinds of rows.
@@ -123,7 +129,10 @@ class PairedStudents:
     def _measured(
         self, number: int, indices: Int[Tensor, " b"], ours: Heads, theirs: Heads, generator: torch.Generator
     ) -> tuple[TheoryStep, Heads, Heads]:
-        """Return (measurements, gradient of the synthetic student, gradient of the real student) before a step."""
+        """Return the measurements before a step, and both gradients: on synthetic rows, then on real rows.
+
+        `ours` and `theirs` are the heads of the students that train on synthetic and on real rows.
+        """
         synthetic = self.synthetic.batch(self.objective, ours, indices)
         real = self.real.batch(self.objective, ours, indices)
         rows, targets = self.real.taken(indices), self.real.targets(indices)
@@ -168,8 +177,9 @@ class PairedStudents:
         )
 
     def _eq_14(self, batches: Sequence[Batch]) -> float | None:
-        """Return the largest difference between the measured coefficients c_k and those that eq. 14 of HoPA predicts.
+        """Return the largest error of eq. 14 of HoPA, which predicts the coefficient of the gradient in each mode.
 
+        The error is the difference between the measured and the predicted coefficient of one instance in one mode.
         Return None if the objective is not HoPA, because eq. 14 then does not apply.
         """
         violations = []

@@ -25,14 +25,17 @@ class SpectrumMeans(JsonContent):
 
 
 class Terms(JsonContent):
-    """The terms of the complete bound on the discrepancy Delta; the module `discrepancy` defines all symbols.
+    """The terms of the complete bound on Delta, the distance between the gradients of a real and a synthetic batch.
+
+    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
+    `discrepancy` defines the other symbols and the bound.
 
     Attributes:
-        modes: C_J (1/b) sum_i omega_k eps_k for every mode k, with the omega_k of the synthetic instances.
-        modes_real: the same terms with the omega_k of the real instances; not part of the complete bound.
-        coefficients: C_J (1/b) sum_i ||c - c'||.
-        rest: C_J (1/b) sum_i ||R - R'||.
-        jacobian: (1/b) sum_i ||(J - J')^T G'||.
+        modes: effect of different modes: C_J (1/b) sum_i omega'_k eps_k for every mode k.
+        modes_real: the same, but with omega_k of the real instances; not part of the complete bound.
+        coefficients: effect of different coefficients of the gradients: C_J (1/b) sum_i ||c - c'||.
+        rest: effect of the parts R of the gradients outside the modes: C_J (1/b) sum_i ||R - R'||.
+        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J - J')^T G'||.
     """
 
     modes: Sequence[float]
@@ -43,39 +46,52 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10 of HoPA, with the omega_k of synthetic or of real instances: the larger sum."""
+        """The right side of eq. 10 of HoPA, an upper bound on the distance between two gradients.
+
+        The bound contains omega_k, the size of the gradient in mode k. The paper does not say whether the gradient is
+        that on the synthetic or that on the real instances. Both values are computed, and the larger one is returned.
+        """
         return max(sum(self.modes), sum(self.modes_real))
 
     @property
     def total(self) -> float:
-        """The complete bound on the discrepancy Delta: the sum of its terms."""
+        """The complete bound on Delta, the distance between the gradients on real and on synthetic rows.
+
+        It is the sum of the terms. Unlike eq. 10 of HoPA, it always holds.
+        """
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
 
 class TheoryStep(JsonContent):
     """Measurements before one step of the two students.
 
-    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. The modules `discrepancy`
-    and `error_growth` define the symbols.
+    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. In each step, instance i
+    of the synthetic batch is paired with instance i of the real batch. The modes of an instance are the singular values
+    sigma_k and singular vectors of the matrix of its embeddings.
+
+    Symbols: theta are the heads of a student, g is the gradient of the loss with respect to the heads, and b is the
+    number of instances in a batch. The superscripts "real" and "syn" name the rows. omega_k is the size of the gradient
+    in mode k, and eps_k is the distance between the k-th modes of two paired instances. Lemmas, theorem and equations
+    are those of the HoPA paper; the modules `error_growth` and `discrepancy` state them.
 
     Attributes:
         step: number of steps that the students have already taken.
-        step_size: eta, the largest step size of this step.
-        distance: e = ||theta^real - theta^syn||, the left side of Lemma 1 and Theorem 1.
-        discrepancy: Delta = ||g^real - g^syn|| at the heads of the synthetic student.
+        step_size: largest step size over modalities (eta).
+        distance: distance between the students, e = ||theta^real - theta^syn||. Lemma 1 and Theorem 1 bound it.
+        discrepancy: Delta = ||g^real - g^syn||, both gradients at the heads of the synthetic student.
         lipschitz: L, the largest spectral norm of the Hessian on real rows, between the heads of the two students.
         secant: ||g^real(theta^real) - g^real(theta^syn)|| / e; Lemma 1 requires L >= secant. None if e = 0.
-        jacobian_norm: C_J of this step.
-        synthetic: spectrum of the synthetic batch at the heads of the synthetic student.
-        real: spectrum of the real batch at the same heads.
-        real_student: spectrum of the real batch at the heads of the real student.
-        omega, omega_real: mean of omega_k over the synthetic batch, and over the real batch.
+        jacobian_norm: C_J, the largest norm of the Jacobian of embeddings with respect to the heads, over both batches.
+        synthetic: singular values of the synthetic batch at the heads of the synthetic student.
+        real: singular values of the real batch at the same heads.
+        real_student: singular values of the real batch at the heads of the real student.
+        omega, omega_real: for every mode, mean of omega_k over the synthetic batch, and over the real batch.
         predicted: mean of the omega_k that eq. 14 predicts on the synthetic batch; None if the objective is not HoPA.
-        eps: mean of eps_k over the batch.
+        eps: for every mode, mean of eps_k over the pairs of instances.
         terms: terms of the complete bound on Delta, with the C_J of this step.
-        single_mode: C_J (1/b) sum_i eps_1, the right side of eq. 10 for L_mod = -sigma_1.
-        lemma_2, lemma_3, eq_14: largest difference between the two sides of each identity, over both batches. `eq_14`
-            is None if the objective is not HoPA.
+        single_mode: C_J (1/b) sum_i eps_1, the bound in eq. 10 if the loss is L_mod = -sigma_1.
+        lemma_2, lemma_3, eq_14: largest difference between the two sides of the equations in Lemma 2, Lemma 3 and eq.
+            14, over both batches. `eq_14` is None if the objective is not HoPA.
     """
 
     step: int
@@ -102,12 +118,16 @@ class TheoryStep(JsonContent):
 class InstanceModes(JsonContent):
     """Modes of a synthetic row and of the real row that is assigned to it. Each list has one entry per mode k.
 
+    The embeddings of a row, one per modality, form a matrix. Mode k consists of the k-th singular value sigma_k of this
+    matrix and of its k-th singular vectors u_k and v_k.
+
     Attributes:
         row: number of the synthetic row.
         real_id: id of the real row.
-        sigma, shares, omega: sigma_k, p_k and omega_k of the synthetic row.
-        real_sigma, real_shares: sigma_k and p_k of the real row.
-        eps: distance eps_k between the k-th modes of the two rows.
+        sigma, real_sigma: sigma_k of the synthetic row, and of the real row.
+        shares, real_shares: softmax(sigma / tau)_k of the synthetic row, and of the real row; tau is a temperature.
+        omega: size of the objective's gradient in mode k of the synthetic row.
+        eps: distance between the matrices u_k v_k^T of the two rows.
     """
 
     row: int
@@ -123,12 +143,15 @@ class InstanceModes(JsonContent):
 class Excitation(JsonContent):
     """The size of an objective's gradient in each mode, on the synthetic rows; see `mode_gradients`.
 
+    The embeddings of row i, one per modality, form a matrix. G_i is the gradient with respect to this matrix, times the
+    number of rows. Mode k of the row is A_k = u_k v_k^T, where u_k and v_k are the k-th singular vectors of the matrix.
+
     Attributes:
         objective: title of the objective.
         step: number of steps that the student has already taken.
-        omega: mean of omega_k over the instances.
-        energy: share of sum_i ||G_i||^2 in each mode.
-        rest: share of sum_i ||G_i||^2 outside all modes.
+        omega: for each mode k, the mean of |<G_i, A_k>| over the rows.
+        energy: for each mode, the share of the mode in the squared norm sum_i ||G_i||^2.
+        rest: the share outside all modes.
     """
 
     objective: str
@@ -141,17 +164,19 @@ class Excitation(JsonContent):
 class Bounds(JsonContent):
     """The distance between two students after 0, 1, ..., T training steps, and upper bounds on it.
 
-    One student is trained on synthetic rows, the other on real rows. The modules `error_growth` and `discrepancy`
-    define the symbols.
+    One student is trained on synthetic rows, the other on real rows. Lemma 1 and Theorem 1 are those of the HoPA paper
+    (see the module `error_growth`). Both use a Lipschitz constant of the gradient. Theorem 1 also uses the largest norm
+    of a Jacobian (see the module `discrepancy`). A bound that exceeds the range of float64 is None.
 
     Attributes:
-        distance: the measured distance e_t.
-        lemma_1: bound of Lemma 1 with the largest L of all steps, as in the paper.
-        lemma_1_local: bound of Lemma 1 with the L of each step.
-        theorem_1: bound of Theorem 1 with the largest L and C_J of all steps, as in the paper.
-        theorem_1_single: bound of Theorem 1 for the objective L_mod = -sigma_1 (eq. 13). Only mode 1 counts, with
-            omega_1 = 1.
-        theorem_1_complete: bound of Theorem 1 with the complete bound on Delta, and with the L and C_J of each step.
+        distance: the measured distance.
+        lemma_1: Lemma 1 with the largest Lipschitz constant of all steps, as in the paper.
+        lemma_1_local: Lemma 1 with the Lipschitz constant of each step.
+        theorem_1: Theorem 1 with the largest Lipschitz constant and the largest Jacobian norm of all steps, as in the
+            paper.
+        theorem_1_single: Theorem 1 for an objective that depends only on the first singular value of the embeddings
+            (eq. 13).
+        theorem_1_complete: Theorem 1 with the constants of each step, and with additional terms that the paper omits.
     """
 
     distance: Sequence[float]

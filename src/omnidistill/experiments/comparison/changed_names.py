@@ -25,26 +25,26 @@ _OTHER_CONTENT = ("paper-table-6", "paper-table-10")
 
 
 def note_changed_name(preset: str, progress: Progress) -> None:
-    """If version 0.1 used the name `preset` for a comparison with other contents, show the new name of the latter."""
+    """Show a note if `preset` meant another comparison in version 0.1. The note gives that comparison's new name."""
     if preset in _OTHER_CONTENT:
         progress.note(f"{preset} is the table of the paper; what 0.1 called {preset} is now {NEW_NAMES[preset][0]}")
 
 
 def require_same_table(path: Path, methods: Collection[str]) -> None:
-    """Check that a stored table is not a table of version 0.1 whose name now stands for another table.
+    """Check that a new table does not replace a table of version 0.1 with the same name but other content.
 
     Args:
-        path: the JSON file of the table; it may be missing.
+        path: the JSON file that the new table would replace; it may be missing.
         methods: names of the methods in the new table.
 
     Raises:
-        InputError: the new table would replace a table of version 0.1; the message gives its new name.
+        InputError: the file contains such a table of version 0.1. The message gives the present name of its comparison.
     """
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: this table was written by version 0.1, and its comparison is now called {new_name}; to keep it, "
-            "choose another folder or name"
+            f"{path}: the new table would replace a table of version 0.1, whose comparison is now called {new_name}; "
+            "to keep the old table, rename its file, or choose another folder for the new one"
         )
 
 

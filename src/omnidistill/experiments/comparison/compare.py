@@ -95,8 +95,8 @@ def compare(
             added to those of the preset or TOML file.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
-        benchmark: dataset whose published settings a table of the paper uses: "msrvtt" (default), "vggsound" or
-            "didemo". Tables 1 to 3 belong to one dataset each.
+        benchmark: for a preset that computes a table of the HoPA paper, the dataset whose published settings are used:
+            "msrvtt" (default), "vggsound" or "didemo". Tables 1 to 3 belong to one dataset each.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
         name: name of the comparison and its files; None uses the name of the preset or TOML file.

@@ -94,7 +94,7 @@ class BaselineCell:
     def needed(self) -> list[BaselineCell]:
         """The baselines from which this baseline is computed, with the same evaluation settings and seed.
 
-        Baselines that depend on the size also have the same size, budget and allowance.
+        Baselines that depend on the size also have the same size, budget, and allowance (limits on rows and bytes).
         """
         given = {baseline.kind: baseline for baseline in self.given}
         cells = [
@@ -123,7 +123,10 @@ class BaselineCell:
 
     @property
     def folder(self) -> str:
-        """Name of the result folder, unique to its baseline, size or budget, allowed bytes, seed and settings."""
+        """Name of the result folder.
+
+        The name is different for every combination of baseline, size (or budget), allowed bytes, seed and settings.
+        """
         limited = self.baseline.uses_bytes or bool(self.baseline.needs)
         allowed = f"-{self.allowance.bytes}B" if self.allowance and limited else ""
         # A baseline with default settings, or whose name contains its settings, is determined by its name.
@@ -134,7 +137,7 @@ class BaselineCell:
 
     @property
     def title(self) -> str:
-        """Name, size or budget, and seed, as shown in the progress display."""
+        """Title for the progress display: the name, then the size (or the budget), then the seed."""
         size = f"-b{self.budget}" if self.budget else f"-n{self.size}" if self.size else ""
         return f"{self.name}{size}-s{self.seed}"
 
@@ -148,9 +151,9 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     All inputs are checked. If a budget is too small for a method, the method has no cell with this budget.
 
     Raises:
-        InputError: a method is unknown or is given twice, no method has one of the settings, a size exceeds the number
-            of training rows, a budget is invalid, all budgets are too small for a method, or an objective does not
-            apply to the modalities.
+        InputError: a method is unknown or is given twice, a setting does not exist for any method, a size exceeds the
+            number of training rows, a budget is invalid, all budgets are too small for a method, or an objective does
+            not apply to the modalities.
     """
     rows = data.split_sizes.get("train", 0)
     for size in () if comparison.bytes else comparison.sizes:
@@ -226,8 +229,13 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    `others` are the other baselines in the table. If the baseline is computed from some of them, and they have
-    non-default settings, the entry records them.
+    The baseline may be computed from other baselines. The entry records those that have non-default settings.
+
+    Args:
+        baseline: the baseline.
+        evaluate: the evaluation settings.
+        seed: the seed.
+        others: the other baselines in the table.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
@@ -266,7 +274,8 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    If a method sets `each_anchor`, it has one entry per modality, in which this modality is the anchor.
+    If a method sets `each_anchor`, it has one entry per modality. The loss of this entry compares only pairs that
+    contain this modality (the anchor).
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

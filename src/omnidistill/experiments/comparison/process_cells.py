@@ -1,4 +1,7 @@
-"""Process the cells of a comparison whose results are missing, in this process or in parallel processes."""
+"""Compute the missing results of a comparison, in this process or in parallel processes.
+
+A *cell* is one result: of a method with one size and one seed, or of a baseline.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the comparison cells in `missing` in this process, one by one; return the error of each failed cell."""
+    """Compute the cells in `missing` one by one, in this process. Return the error of each failed cell.
+
+    A cell is a method with one size and one seed, or a baseline.
+    """
     remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
 
     def process(cell: AnyCell) -> None:
@@ -50,7 +56,10 @@ def run_on_workers(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Process the cells of a comparison in parallel in other processes, and return the error of each failed cell."""
+    """Compute cells of a comparison in parallel, in other processes. Return the error of each failed cell.
+
+    A cell is a method with one size and one seed, or a baseline.
+    """
     units, after = plan_units(context, store, cells)
     failures: dict[AnyCell, str] = {}
     with progress, closing(engine.run(runner, units, after=after)) as finished:

@@ -1,4 +1,4 @@
-"""The progress of a comparison: an estimate of the remaining time, and the name of the current cell."""
+"""The progress of a comparison: an estimate of the remaining time, and the name of the current method or baseline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from omnidistill.io.tracking import Progress
 class RemainingTime:
     """Estimates the remaining time of a comparison.
 
-    The estimate for a cell is the mean time of the finished cells of the same kind, that is, of the same method or
-    baseline. If there are none, it is the mean time of all finished cells.
+    A cell is one result to compute: a method with one size and one seed, or a baseline. The estimate for a cell is the
+    mean time of the finished cells of the same method or baseline. If there are none, it is the mean time of all
+    finished cells.
 
     Args:
         kinds: for every cell to process, its kind: the name of its method or baseline.
@@ -24,12 +25,12 @@ class RemainingTime:
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def record(self, kind: str, seconds: float) -> None:
-        """Record the time that a cell of this kind took."""
+        """Record the time that one result took. `kind` is the name of its method or baseline."""
         self._waiting[kind] -= 1
         self._seconds[kind].append(seconds)
 
     def estimate(self) -> str:
-        """Return a text such as "(about 12 min left)", or an empty string before the first cell is finished."""
+        """Return a text such as "(about 12 min left)", or an empty string before the first result is finished."""
         all_seconds = [seconds for known in self._seconds.values() for seconds in known]
         if not all_seconds:
             return ""
@@ -42,7 +43,10 @@ class RemainingTime:
 
 
 class LabelledProgress:
-    """A progress display that adds a label, such as the name of the current cell, to the name of every stage."""
+    """A progress display that shows a label before the name of the current stage of the work.
+
+    In a comparison, the label contains the name of the current method or baseline.
+    """
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label

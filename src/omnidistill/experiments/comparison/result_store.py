@@ -45,7 +45,10 @@ Stored = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 
 class ResultCosts(JsonContent):
-    """The costs of a stored result, which are checked when it is loaded; the module docstring explains them."""
+    """The costs of a stored result, such as seconds, bytes and peak memory.
+
+    They are checked when the result is loaded. The module docstring lists them.
+    """
 
     remedy: ClassVar[str] = "delete the folder of this result to compute it again"
 
@@ -79,7 +82,7 @@ class ResultStore(Protocol):
         ...
 
     def run_folder(self, cell: Cell) -> Path | None:
-        """Return the run folder of a cell; None if runs are not stored."""
+        """Return the run folder of a cell (method, size and seed); None if runs are not stored."""
         ...
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
@@ -122,7 +125,7 @@ class FolderStore:
         save_artifact(self.result_folder(cell), KIND, tensors, meta)
 
     def run_folder(self, cell: Cell) -> Path:
-        """Return the run folder of a cell."""
+        """Return the run folder of a cell (method, size and seed)."""
         return self._cell_folder(cell) / "run"
 
     def experts(self, data: FeatureSet, start: Heads, config: RunConfig, progress: Progress) -> ExpertBuffer:
@@ -134,18 +137,27 @@ class FolderStore:
         return self.folder / "experts" / hashlib.sha256(_experts_key(data, start, config).encode()).hexdigest()[:16]
 
     def result_folder(self, cell: AnyCell) -> Path:
-        """Return the folder of the result of a cell or baseline. Results of version 0.1 are not used."""
+        """Return the folder for the result of a cell (method, size and seed) or baseline.
+
+        Version 0.1 stored results in other folders, which are not used.
+        """
         folder = self._cell_folder(cell) if isinstance(cell, Cell) else self.folder / "baselines" / cell.folder
         return folder / "ranking"
 
     def _cell_folder(self, cell: Cell) -> Path:
-        """Return the existing folder of a run with the settings of the cell; if there is none, a new folder."""
+        """Return the folder of a cell (method, size and seed).
+
+        If a folder already contains a run with the same settings, that folder is returned.
+        """
         folder = self.folder / "cells" / cell.folder
         return folder if folder.exists() else self._earlier.get(_settings_key(cell.config), folder)
 
     @cached_property
     def _earlier(self) -> dict[str, Path]:
-        """{settings of a stored run: its folder}. It includes folders that earlier versions named differently."""
+        """The folder of every stored run, as {settings of the run: folder}.
+
+        Folders from earlier versions of omnidistill are included, although those versions named folders differently.
+        """
         folders = {}
         for state in sorted(self.folder.glob("cells/*/run/run.json")):
             with suppress(InputError):

@@ -84,7 +84,7 @@ def summarise(
 
 
 class _Row:
-    """One row of the table: the cells of a method for all seeds, or a baseline, with their results."""
+    """One row of the table, with its results: a method at one size (one run per seed), or a baseline."""
 
     def __init__(
         self,

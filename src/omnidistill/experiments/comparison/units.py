@@ -1,8 +1,9 @@
 """Split a comparison into units of work that several processes can run in parallel.
 
-If several cells need the same experts, a separate unit trains these experts, and the cells wait for that unit.
-Otherwise each process would train the experts again. Some baselines are computed from others and wait for them. For
-example, `equal-bytes` truncates the heads of `full`, and `best` is the best of several baselines.
+A *cell* is one method with one size and one seed. Each cell and each baseline is a unit. If several cells need the same
+experts, a separate unit trains these experts, and the cells wait for that unit. Otherwise each process would train the
+experts again. Some baselines are computed from others and wait for them. For example, `equal-bytes` truncates the heads
+of `full`, and `best` is the best of several baselines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from omnidistill.training.experts import ExpertsConfig
 
 @dataclass(frozen=True)
 class SharedExperts:
-    """A unit that trains experts shared by several cells.
+    """A unit of work that trains experts. Several runs of a comparison share these experts.
 
     Attributes:
         config: settings of a run (possibly for one pair of modalities) that uses the experts.
@@ -44,9 +45,10 @@ AnyUnit = AnyCell | SharedExperts
 
 @dataclass(frozen=True)
 class UnitRunner:
-    """Processes a unit of a comparison (a cell, a baseline or shared experts) when an engine calls it.
+    """Computes one unit of work of a comparison when an engine calls it.
 
-    The data and the heads are loaded only once per process.
+    A unit is a cell (one method, size and seed), a baseline, or the training of shared experts. The data and the heads
+    are loaded only once per process.
 
     Attributes:
         data: the data, or the name or folder from which another process loads them.
@@ -66,14 +68,14 @@ class UnitRunner:
 
     @cached_property
     def context(self) -> ComparisonContext:
-        """Data, initial heads and stored results, which all units share. They are loaded on first use."""
+        """Data, initial heads and stored results of the comparison. They are loaded on first use."""
         data = open_reference(self.data) if isinstance(self.data, str) else self.data
         data = data.only(self.modalities).to(self.device)
         start = load_or_create_heads(data, self.base, self.folder / "heads")
         return ComparisonContext(data, start, FolderStore(self.folder), start.meta)
 
     def __call__(self, unit: AnyUnit) -> None:
-        """Process a unit of a comparison. Exceptions are not caught."""
+        """Compute one unit: a cell (method, size and seed), a baseline or shared experts. Exceptions are not caught."""
         match unit:
             case Cell():
                 run_cell(self.context, unit, self.command, SilentProgress())

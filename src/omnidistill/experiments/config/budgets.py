@@ -24,8 +24,8 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     """Return the settings with the size budget replaced by the largest number of rows that fits the budget.
 
     Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
-    that fit, the rank is reduced to that number. If more rows than the method can use would fit, entropy-coded rows get
-    as many bits per number as fit.
+    that fit, the rank is reduced to that number. If the method cannot use all rows that fit, the remaining bytes are
+    used to store its rows with more bits per number; this requires entropy-coded rows.
 
     Raises:
         BudgetTooSmallError: fewer than 2 rows fit; the message states the smallest possible budget.

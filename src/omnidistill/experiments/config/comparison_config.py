@@ -128,7 +128,8 @@ def load_comparison(
         raise InputError(f"{where}: describes a crossed table; use the function 'crossed' instead of 'compare'")
     if tree.get("kind") == "transfer":
         raise InputError(
-            f"{where}: describes a transfer to other encoders; use 'omnidistill transfer RUN --to SET2 --preset {name}'"
+            f"{where}: describes a transfer to other encoders, which 'compare' cannot run; use 'omnidistill transfer "
+            f"RUN --to SET2 --preset {name}'"
         )
     given = {key: value for key, value in given.items() if value is not None}
     if isinstance(source, ComparisonConfig) and not given and not methods:
@@ -159,7 +160,10 @@ def load_comparison(
 
 
 def _resolve_benchmark(tree: dict[str, Any], where: str) -> None:
-    """Replace "{benchmark}" in the presets of all methods, and remove the key "benchmark"."""
+    """Replace the placeholder "{benchmark}" in the presets of all methods by the value of the key "benchmark".
+
+    The key is removed from the tree. If it is missing, its default value is used.
+    """
     benchmark, methods = tree.pop("benchmark", None), tree["methods"]
     if not isinstance(methods, list):
         return  # validation reports it
@@ -231,8 +235,8 @@ def entry_config(
     """
     if size is None and "{size}" in entry.preset:
         raise InputError(
-            f"method {entry.preset}: has settings only for the numbers of rows in its paper; pass 'sizes' instead of "
-            "'bytes'"
+            f"method {entry.preset}: its paper gives settings only for certain numbers of rows; pass 'sizes' instead "
+            "of 'bytes'"
         )
     name = entry.preset.replace("{size}", str(size))
     plain = load_config(preset=name)

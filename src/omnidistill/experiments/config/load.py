@@ -197,7 +197,8 @@ def _preset(name: str) -> Tree:
 def _extended(tree: Tree, where: str) -> Tree:
     """Return the settings tree, merged into the preset that it extends (if any).
 
-    Every component in the result is a table with the key `kind`.
+    In the result, every component (a part with several implementations, such as the storage of rows) is a table, whose
+    key `kind` names the implementation.
     """
     base = tree.pop("extends", None)
     if base is None:
@@ -208,9 +209,10 @@ def _extended(tree: Tree, where: str) -> Tree:
 
 
 def _kinds_first(pairs: Iterable[tuple[str, Any]], tree: Tree) -> list[tuple[str, Any]]:
-    """Sort settings: first those that select a component, then all others.
+    """Sort settings: first those that select an implementation, such as "distill.storage.kind", then all others.
 
-    A setting that selects a component precedes the settings that select components inside that component.
+    Among those that select an implementation, keys with fewer parts come first, because an outer choice determines
+    which inner settings exist.
     """
 
     def rank(pair: tuple[str, Any]) -> tuple[bool, int]:

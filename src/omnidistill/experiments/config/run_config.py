@@ -31,7 +31,7 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the key of the paper on one set per pair of modalities, if the run has such sets; else return ()."""
+        """Return the citation key for runs that distil one set per pair of modalities; () for all other runs."""
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -55,7 +55,11 @@ def submodel(model: Model, name: str, tree: Any) -> Model | None:
 
 
 def with_kinds(tree: Mapping[str, Any], model: Model) -> Tree:
-    """Return a copy of the settings tree in which every component is a table with the key `kind`."""
+    """Return a copy of the settings tree in which every component is a table with the key `kind`.
+
+    A component is a part with several implementations, such as the storage of rows; `kind` names the implementation. In
+    the tree, a component may also be given by this name alone: `storage = "coded"` becomes `storage.kind = "coded"`.
+    """
     filled = dict(tree)
     for name in model.model_fields:
         section, registry = filled.get(name), registry_of(model, name)
@@ -87,11 +91,14 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
 
 
 def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
-    """Return (dotted key, value, documentation) for every setting; a component is listed once per kind.
+    """Return (dotted key, value, documentation) for every setting.
+
+    A component, such as the storage of rows, has several implementations, called kinds. All of its kinds are listed.
 
     Args:
-        settings: a class of settings, whose defaults are the values; or settings, which have values of their own. The
-            selected kind of each of their components is listed first and marked; the other kinds have their defaults.
+        settings: a settings class, or an instance of one. For a class, the values are the defaults. For an instance,
+            they are its own values, and the selected kind of each component is marked and listed before the other
+            kinds, which have default values.
         prefix: text before every key.
     """
     model, has_values = (settings, False) if isinstance(settings, type) else (type(settings), True)

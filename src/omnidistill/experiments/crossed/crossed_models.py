@@ -61,8 +61,8 @@ class Model:
         matched = _NAME.fullmatch(name)
         if matched is None or name == "mlp-1":
             raise InputError(
-                f"{argument('models')}: unknown model '{name}'; use own, seed-K, width-D, random, random-D or mlp-L "
-                "(with numbers for K, D and L, and L at least 2), or linear or mlp for all models of this kind"
+                f"{argument('models')}: unknown model '{name}'; use 'linear' or 'mlp' for all models of this kind, or "
+                "name one: own, seed-K, width-D, random, random-D or mlp-L, where K, D and L are numbers and L >= 2"
             )
         kind = matched[1] or matched[2] or matched[4]
         return Model(name, kind, int(matched[3] or 0))  # type: ignore[arg-type]

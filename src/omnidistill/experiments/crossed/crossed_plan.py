@@ -32,14 +32,14 @@ ROBUSTNESS = {
 
 @dataclass(frozen=True)
 class Work:
-    """A work item: the recall of a model, or a set to distil.
+    """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: name of a set, or of a teacher (heads from which networks learn). `ALL_ROWS` means training on all
-            rows, and `INITIAL` means no training.
-        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" (no training)
-            for `INITIAL`. The recipe "set" distils the set.
-        model: the model.
+        source: what the model is trained on: the name of a set, `ALL_ROWS` (all training rows), the name of a teacher
+            (heads of a baseline that networks learn to reproduce), or `INITIAL` (the model is not trained).
+        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" for
+            `INITIAL`. "set" means that this work item distils the set, and trains no model.
+        model: the linear heads or networks to train.
         variant: name of a change to the set's own recipe, from `ROBUSTNESS`; "" for no change.
         share: share of the training groups that are mismatched, see `mismatch`.
     """
@@ -52,29 +52,30 @@ class Work:
 
     @property
     def title(self) -> str:
-        """Short description of the work item for the progress display."""
+        """Short description of the work item (a result to compute) for the progress display."""
         changes = [self.variant, f"{self.share:.0%} mismatched" if self.share else ""]
         return " ".join([self.source, "/", self.recipe, "/", self.model.name, *filter(None, changes)])
 
     @property
     def kind(self) -> str:
-        """Kind of the work item. Work items of one kind take about the same time."""
+        """Kind of the work item (a result to compute). Work items of the same kind take about the same time."""
         return f"{self.source if self.recipe == 'set' else ''} {self.recipe} {self.model.is_network}"
 
     @property
     def set_work(self) -> Work:
-        """The work item that distils the set on which this work item trains."""
+        """The work item (result to compute) that distils the set on which this work item trains a model."""
         return Work(self.source, "set", OWN, share=self.share)
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a table.
+    """A cell of a crossed table. Its *work items* are the results that must be computed for it.
 
     Attributes:
-        part: name of the table.
-        source, recipe: row of the cell, see `Work`.
-        column: column of the cell.
+        part: the table that contains the cell: "table", "robustness" or "mismatch".
+        source: name of the set, or other source, on which the model of the cell is trained (see `Work`).
+        recipe: how this model is trained (see `Work`).
+        column: name of the cell's column.
         model: the model.
         work: the work item whose recall the cell shows.
         control: the work item that trains on random rows of the same size instead of the set; None if there is none.
@@ -95,8 +96,10 @@ OWN = Model("own", "own")
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
     """Return all work items, in the order in which they run, and the cells that show their results.
 
-    Linear models come before networks, which take longest. In each of these two parts, matched pairs come before
-    mismatched pairs. The references (untrained models, and models trained on all rows) come before the sets.
+    A work item is one result to compute: a distilled set, or the recall of a model. Linear models come before networks,
+    which take longest. Within each of the two kinds, correctly paired training data come before data in which some
+    pairs are mismatched on purpose. The references (untrained models, and models trained on all rows) come before the
+    sets.
 
     Args:
         settings: settings of the crossed table.
@@ -128,10 +131,10 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
 
 
 def applies(recipe: str, model: Model) -> bool:
-    """Return whether the crossed table combines a recipe with a model.
+    """Return whether a model can be trained by a recipe, so that a crossed table has cells for this combination.
 
-    The recipe "anchor" applies to linear heads only, which it computes in closed form. "stacked" needs pre-trained
-    heads. "map" applies to networks only.
+    The recipe "anchor" computes linear heads in closed form, so it does not apply to networks. The recipe "stacked"
+    applies only to pre-trained heads, and the recipe "map" only to networks. All other recipes apply to all models.
     """
     if recipe == "anchor":
         return not model.is_network
@@ -141,9 +144,9 @@ def applies(recipe: str, model: Model) -> bool:
 
 
 def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
-    """Return the work items of a model before training, and after training on all rows.
+    """Return two work items (results to compute) for a model: without training, and with training on all rows.
 
-    For linear heads, the model before training is always the pre-trained heads of the table, cut to the width of the
+    For linear heads, "without training" means the pre-trained heads of the table. They are cut to the width of the
     model if they are wider.
     """
     zero = model if model.is_network else Model.any_start(min(model.width(own_width), own_width))
@@ -167,10 +170,12 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work item that trains on random rows instead of a distilled set, by the same recipe.
+    """Return the work item (result to compute) that trains on random rows instead of a distilled set.
 
-    The stored recipe of random rows is never "anchor". If the own recipe of the distilled set is "anchor", the work
-    item therefore uses the recipe "anchor" (for networks, "map") with a ridge that is chosen on validation.
+    Random rows use the same recipe as the distilled set, with one special case: the recipe "own", which is the recipe
+    stored with the set. If the distilled set stores "anchor", random rows use "anchor" (for networks, "map"), with a
+    ridge chosen on validation. None is returned if the table has no random rows of the same size, or if the set itself
+    consists of random rows.
     """
     random = settings.control(entry)
     if random is None:

@@ -16,7 +16,7 @@ class CrossedTable(SavedTables[CrossedContent]):
 
     Attributes:
         content: all measurements; the content of crossed.json.
-        failures: {title of a work item: error message} for all work items that failed.
+        failures: {title of a result: error message} for all results that could not be computed.
         folder: the folder of the table; None if nothing was stored.
     """
 

@@ -148,13 +148,17 @@ class CrossedSettings(Settings):
         return next(entry for entry in self.sets if entry.name == name)
 
     def teacher(self, name: str) -> TeacherEntry | None:
-        """Return the teacher with this name, or None if there is none."""
+        """Return the teacher (heads of a baseline that networks learn to reproduce) with this name, or None."""
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the entry for random rows with the same size as `entry`, with which `entry` is compared.
+        """Return the set of random real rows with which a set or a teacher of the crossed table is compared.
 
-        Return None if the table has no such random rows, or if `entry` itself stands for random rows.
+        Both have the same size. A teacher consists of heads from which networks learn. Return None if the table has no
+        set of random rows with this size, or if `entry` is this set.
+
+        Args:
+            entry: the settings of the set or teacher.
         """
         same = [each for each in self.sets if each.preset == CONTROL and each.size == entry.size]
         return same[0] if same and same[0] != entry else None
@@ -191,12 +195,15 @@ def load_crossed(
         source: complete settings, or a TOML file; None uses the preset of the package.
         sets: names of the sets to include, or of their presets. Sets of random rows with the same sizes are also
             included. None includes all sets.
-        recipes, models, parts, seed: values that replace those of `source`; None uses the values of `source`.
+        recipes, models: names of the recipes and models to include; None uses those of `source`.
+        parts: parts of the table to compute: any of "table" (all combinations), "robustness" (changed recipes) and
+            "mismatch" (mismatched training pairs); None uses those of `source`.
+        seed: seed for all random numbers; None uses that of `source`.
         settings: individual settings. Keys that start with "distill." or "experts." apply to every set that has such a
             setting. All other keys are settings of the table.
 
     Raises:
-        InputError: a set, recipe, model or setting is unknown or invalid.
+        InputError: a set, recipe, model, part or setting is unknown or invalid.
     """
     where, tree = _source(source)
     for name, values in (("recipes", recipes), ("models", models), ("parts", parts)):

@@ -1,4 +1,4 @@
-"""Summarise the results of work items as the content of a crossed table."""
+"""Turn the computed results into the content of a crossed table."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def summarise(
     command: str = "",
 ) -> CrossedContent:
     """Return the content of a crossed table.
+
+    A work item is one result that is computed for the table: a distilled set, or the recall of a model.
 
     Args:
         settings: settings of the table.

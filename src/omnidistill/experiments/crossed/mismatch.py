@@ -29,8 +29,8 @@ def mismatched(data: FeatureSet, share: float, seed: int) -> FeatureSet:
     """
     if data.pairing is not None:
         raise InputError(
-            "mismatched pairs: they are made by exchanging groups, but these data define positives by a matrix; pass "
-            "data with groups, or omit the part 'mismatch'"
+            "part 'mismatch': mismatched pairs are made from groups, but these data have a matrix of positives instead "
+            "of groups; pass data with groups, or omit this part"
         )
     rows_of: dict[str, list[int]] = {}
     for row, (group, split) in enumerate(zip(data.groups, data.splits, strict=True)):

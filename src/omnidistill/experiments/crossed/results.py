@@ -1,8 +1,8 @@
-"""The results of a crossed table, stored as one JSON file per work item (written atomically) or in memory.
+"""The results of a crossed table, stored as JSON files (written atomically) or in memory.
 
-The name of a file contains a digest of everything that determines the result: the work item, the settings of its set,
-the settings of the table that affect training, and the initial heads. Results with different settings are therefore
-stored in different files.
+Each file contains the result of one work item, which distils a set or trains a model. The name of a file contains a
+digest of everything that determines the result: the work item, the settings of its set, the settings of the table that
+affect training, and the initial heads. Results with different settings are therefore stored in different files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _USED: dict[str, tuple[str, ...]] = {
 
 
 class WorkResult(JsonContent):
-    """Result of a work item.
+    """Result of a work item, which distils a set or trains a model.
 
     Attributes:
         recall: {"R@K": recall in [0, 1]} on the test split; None if the work item distils a set.
@@ -52,7 +52,7 @@ class WorkResult(JsonContent):
 
 @dataclass(frozen=True)
 class Results:
-    """Stores the results of work items.
+    """Stores the results of work items. A work item distils a set or trains a model.
 
     Attributes:
         folder: folder of the table; None stores results in memory only.
@@ -68,7 +68,7 @@ class Results:
     _memory: dict[Work, WorkResult] = field(default_factory=dict)
 
     def get(self, work: Work) -> WorkResult | None:
-        """Return the stored result of a work item, or None if there is none.
+        """Return the stored result of a work item (a set to distil, or a model to train); None if there is none.
 
         Raises:
             InputError: the file is damaged.
@@ -79,13 +79,16 @@ class Results:
         return self._memory.get(work)
 
     def save(self, work: Work, result: WorkResult) -> None:
-        """Store the result of a work item."""
+        """Store the result of a work item (a set to distil, or a model to train)."""
         self._memory[work] = result
         if (path := self._path(work)) is not None:
             write_atomic(path, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
 
     def name(self, work: Work) -> str:
-        """Return the file name of a work item, with a digest of everything that determines the result."""
+        """Return the name of the file for the result of a work item (a set to distil, or a model to train).
+
+        It contains a digest of everything that determines the result.
+        """
         config = self.configs.get(work.source)
         key: dict[str, Json] = {
             "work": [work.source, work.recipe, work.model.name, work.variant, work.share],

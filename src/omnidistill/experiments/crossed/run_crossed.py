@@ -98,8 +98,8 @@ def crossed(
     separate = next((name for name, each in configs.items() if not each.joint), None)
     if separate is not None:
         raise InputError(
-            f"set '{separate}': its preset distils one synthetic set per pair of modalities, but a crossed table needs "
-            "one set for all modalities; omit it, or use another preset"
+            f"method '{separate}' distils one synthetic set per pair of modalities, but a crossed table needs one set "
+            "for all modalities; remove this method, or choose another preset for it"
         )
     works, cells = plan(chosen, configs)
     if not cells:

@@ -142,15 +142,19 @@ def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
 def by_anchors(
     distilled: DistilledSet, start: Heads, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Compute heads by ridge regression to anchors, with a ridge that is chosen on validation."""
+    """Compute heads by ridge regression to anchors (targets that all modalities share), and choose the ridge.
+
+    The ridge is chosen on validation.
+    """
     recipe, heads = _best_anchor(distilled, start, width, validation, settings)
     return outputs_of_heads(heads), {"ridge": recipe.ridges[0]}
 
 
 def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
-    """Stack the heads of "anchor" on the initial heads, and cut the stacked heads to the width of the initial heads.
+    """Return stacked heads: the outputs of heads from the recipe "anchor" and of the initial heads are concatenated.
 
-    The ridge of "anchor" and the weight of its heads in the stack are chosen on validation.
+    The stacked heads are then reduced to the width of the initial heads. The ridge of "anchor" and the weight of its
+    heads are chosen on validation.
     """
     width = len(next(iter(start.values())))
     recipe, _ = _best_anchor(distilled, start, None, validation, settings)
@@ -257,8 +261,9 @@ def _best_anchor(
 ) -> tuple[Anchor, Heads]:
     """Return the recipe "anchor" with the ridge that has the best validation score, and the heads that it computes.
 
-    Only sets that were distilled for this recipe have rows in a meaningful order. For all other sets,
-    `unordered_to_width` reduces the heads to random anchors, so that every row contributes.
+    The heads have one output per row of the set, and are reduced to the output width. If the set was distilled for this
+    recipe, its rows have a meaningful order, and the first outputs are kept. For all other sets, `unordered_to_width`
+    applies a random projection to the outputs, so that every row contributes.
 
     Args:
         distilled: the distilled set.

@@ -47,7 +47,9 @@ from omnidistill.training.recipes.anchor_regression import cut
 
 @dataclass
 class Worker:
-    """Computes work items of a crossed table, and stores the sets and initial models that they share.
+    """Computes work items of a crossed table. A work item distils a set, or trains a model and scores it.
+
+    Sets and initial models that several work items need are stored.
 
     Attributes:
         data: the data. Everything is computed on the device of the data.
@@ -71,7 +73,10 @@ class Worker:
     _data: dict[float, FeatureSet] = field(default_factory=dict)
 
     def measure(self, work: Work, progress: Progress) -> WorkResult:
-        """Compute a work item and return its result. The result contains no recall if the work item distils a set."""
+        """Distil a set, or train and score a model, as the work item requires. Return the result.
+
+        For a distilled set, the result contains no recall.
+        """
         started_at = time.monotonic()
         if work.recipe == "set":
             result = self.distilled(work, progress)
@@ -85,7 +90,10 @@ class Worker:
         return WorkResult(recall=mean, seconds=seconds, settings=chosen)
 
     def distilled(self, work: Work, progress: Progress) -> DistillResult:
-        """Return the set of a work item. The first call for a set distils it, or loads it if it is stored."""
+        """Return the set of a work item: the set to distil, or the set on which a model is trained.
+
+        The first call distils the set, or loads it if it is stored. Later calls return the same object.
+        """
         work = work.set_work
         if work not in self._sets:
             place = self._place("sets", self.results.name(work))

@@ -37,7 +37,7 @@ class Diagnosis:
     folder: Path | None = None
 
     def summary(self) -> str:
-        """Return a summary in plain words: which statements hold on these data, and how loose the bounds are."""
+        """Return a summary in plain words: which statements of HoPA's theory hold, and how loose its bounds are."""
         return summary_text(self.content)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""Assign a real training row to each synthetic row, to compare their modes (singular values and vectors).
+"""Assign a real training row to each synthetic row, to compare the modes of the two rows.
+
+A row has one embedding per modality. Its modes are the singular values and vectors of the matrix of these embeddings.
 
     initial   the real row from which the synthetic row was initialised
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The bounds of the theory hold for any assignment. If the two rows of a pair are similar, the distances eps_k between
-their modes k are small.
+The bounds of the theory hold for any assignment. They are tighter if the synthetic row and its real row are similar,
+because the distance between mode k of one row and mode k of the other row is then small for every k.
 
 Shapes: N synthetic rows, n training rows, p_m feature width.
 """
@@ -27,7 +29,7 @@ REAL_ROWS = ("initial", "nearest", "random")
 
 
 def check_real_rows(name: str) -> None:
-    """Raise InputError if `name` is not the name of an assignment."""
+    """Raise InputError unless `name` is one of `REAL_ROWS`, the ways to choose a real row for each synthetic row."""
     if name not in REAL_ROWS:
         raise InputError(
             f"{argument('real_rows', name)}: unknown choice of real rows; choose from "

@@ -30,7 +30,7 @@ class Stage:
     about: bool = False
 
     def line(self, width: int) -> str:
-        """Return the stage as one line, with a name column of this width."""
+        """Return a table line for this stage of a command: its name (padded to `width`), steps, duration and size."""
         unit = re.sub(r"s\b", "", self.unit, count=1) if self.steps == 1 else self.unit
         steps = f"{'about ' if self.about else ''}{self.steps:,} {unit}" if unit else ""
         return f"{self.name:{width}}  {steps:>28}  {_time(self.seconds):>8}  {_size(self.bytes):>9}"
@@ -63,7 +63,7 @@ class CostEstimate:
 
     @property
     def bytes(self) -> int:
-        """Size of the tensors that all stages leave on disk."""
+        """Size of the tensors that the command leaves on disk, in bytes."""
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:

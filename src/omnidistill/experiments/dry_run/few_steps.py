@@ -47,8 +47,8 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
 
     Returns:
         The last result, its duration in seconds, and the factor by which the complete search takes longer. If the last
-        search did not end before its limit, the complete search is assumed to take half as many epochs again, but at
-        least 30.
+        search did not end before its limit, the complete search is assumed to take 1.5 times as many epochs as this
+        limit, but at least 30 and at most `most`.
     """
     limit = min(least, most)
     while True:
@@ -64,7 +64,7 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
 
 @dataclass
 class Record:
-    """A recorded stage.
+    """The recorded times of one stage of a command, such as the training of experts.
 
     Attributes:
         label: name of the stage.
@@ -83,10 +83,10 @@ class Record:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs in the stage.
+        """Number of epochs in the stage, counted from the calls of `advance`.
 
-        A search calls `advance(0)` after each epoch and `advance(1)` after each step size, so only the calls with 0 are
-        counted. If there are none, every call counts as an epoch.
+        A search over step sizes calls `advance(0)` after each epoch, and `advance(1)` when it is done with a step size.
+        Only its calls of `advance(0)` are epochs. In all other stages, every call of `advance` is an epoch.
         """
         return sum(n == 0 for _, n in self.calls) or len(self.calls)
 
@@ -101,13 +101,13 @@ class Record:
 
 
 class Recorder(SilentProgress):
-    """Records stages and shows their progress on another display."""
+    """Records the times of all stages of a command, and shows the progress on the given display."""
 
     def __init__(self, shown: Progress) -> None:
         self.shown, self.stages = shown, list[Record]()
 
     def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage."""
+        """Start a stage of the command: record the time, and show the stage on the display."""
         self.shown.start(total, f"dry run: {label}", done)
         self.stages.append(Record(label, time.monotonic()))
 
@@ -117,5 +117,5 @@ class Recorder(SilentProgress):
         self.shown.advance(n, **fields)
 
     def stop(self) -> None:
-        """End the stage."""
+        """End the current stage of the command on the display."""
         self.shown.stop()

@@ -19,8 +19,8 @@ def start_workers(engine: Engine | str, device: str = "cpu", helpers: int = 0) -
     """Start the workers of an engine, measure how long this takes, and stop them.
 
     Returns:
-        The number of units of work that run at once, a list with the stage of starting the workers, and a list with a
-        note on parallel processes. Both lists are empty if the engine runs all units in this process.
+        Three values: the number of tasks that run at once, a list with the measured cost of starting the workers, and a
+        list with a note on parallel processes. Both lists are empty if the engine runs all tasks in this process.
 
     Raises:
         InputError: the engine does not exist or cannot be started.

@@ -50,8 +50,9 @@ class DryRunStore(MemoryStore):
 
     Attributes:
         shown: display that shows the progress to the user.
-        stages: estimated stages of the training of all experts.
-        spent: seconds that each training of a few experts took.
+        stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
+            choice is a stage of its own.
+        spent: seconds that the dry run itself spent, one number for each time that it trained a few experts.
     """
 
     shown: Progress = field(default_factory=SilentProgress)
@@ -89,7 +90,7 @@ class DryRunStore(MemoryStore):
 
 
 def method_stage(config: RunConfig, recorder: Recorder, seconds: float) -> Stage:
-    """Estimate the stage in which a method distils a set, from a run with few steps.
+    """Estimate the cost of distilling a set. The estimate extrapolates the measured cost of a run with few steps.
 
     Args:
         config: settings of the complete run.
@@ -122,7 +123,7 @@ def sets_stage(context: ComparisonContext, store: DryRunStore, cells: Sequence[C
 
 
 def baseline_stage(context: ComparisonContext, cell: BaselineCell) -> Stage:
-    """Estimate the stage that fits a baseline.
+    """Estimate the cost of fitting a baseline.
 
     The baseline is fitted with only one of the candidate step sizes and with two runs. The cost is then scaled to all
     step sizes and runs.

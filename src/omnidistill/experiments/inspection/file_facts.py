@@ -35,7 +35,8 @@ def table(path: Path) -> Finding:
         manifest = read_manifest(path)
     except InputError as error:
         raise InputError(
-            f"{error}; this table is neither a manifest nor a set written by 'omnidistill export'; pass one of these"
+            f"{path}: neither a valid manifest nor a set written by 'omnidistill export'; pass one of these, or "
+            f"correct the manifest ({error})"
         ) from error
     rows = manifest.rows
     facts: Facts = {
@@ -82,8 +83,9 @@ def _arrays(path: Path) -> tuple[dict[str, TensorFacts], str | None]:
 
 
 def dataset(path: Path, verify: bool) -> Finding:
-    """Describe an export in the format of the `datasets` library; for other folders in this format, list the columns.
+    """Describe a folder in the format of the Hugging Face `datasets` library.
 
+    If `omnidistill export` wrote the folder, return the facts about the exported set. Otherwise list only the columns.
     `verify` has no effect, because these folders have no checksums.
     """
     info = read_json(path / DATASET)
@@ -96,7 +98,7 @@ def dataset(path: Path, verify: bool) -> Finding:
 
 
 def _parquet(path: Path) -> Finding | None:
-    """Describe a Parquet export; return None if the table is not an export."""
+    """Describe a Parquet file that `omnidistill export` wrote; return None for any other Parquet file."""
     parquet = require("pyarrow.parquet", "parquet")
     regular_file(path, follow_links=True)
     try:
@@ -117,7 +119,11 @@ def _parquet(path: Path) -> Finding | None:
 
 
 def _exported(path: Path, text: str) -> Facts:
-    """Return the facts in the metadata of an export. Raises InputError if the text is not the metadata of an export."""
+    """Return the facts in the metadata (`text`) of a file that `omnidistill export` wrote.
+
+    Raises:
+        InputError: the text is not metadata of such a file.
+    """
     try:
         meta: Mapping[str, Any] = parse_json(text)
         return {

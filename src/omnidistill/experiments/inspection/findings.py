@@ -61,7 +61,7 @@ class Finding:
     parts: dict[str, Finding] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """Return the description as JSON values."""
+        """Return the description of the file or folder as JSON values."""
         return {
             "path": str(self.path),
             "kind": self.kind,

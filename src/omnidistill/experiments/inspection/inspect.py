@@ -63,7 +63,7 @@ def inspect(path: Path, verify: bool = False) -> Finding:
     if str(path) == "emoji" and not path.exists():
         return _bundled(verify)
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder; check the path")
     if path.name in _FOLDERS:
         return inspect(path.parent, verify)
     if path.name not in _RECORDS and (look_into := _FILES.get(path.suffix.lower())) is not None:

@@ -55,7 +55,8 @@ class Kit:
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
-        size: number of rows N.
+        size: number N of learned rows. A row is a pair of an old and a new vector. Both maps are computed from the rows
+            by ridge regression.
         storage: number format in which the rows are stored.
         stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.
@@ -73,23 +74,23 @@ class Kit:
 
     @staticmethod
     def load(folder: str | Path) -> Kit:
-        """Load a kit from its folder.
+        """Load a migration kit (maps between old and new embeddings) from its folder.
 
         Raises:
-            InputError: the folder is not a kit, or a file is damaged.
+            InputError: the folder contains no kit, or a file is damaged.
         """
         folder = Path(folder)
         return _from_artifact(load_artifact(folder, KIND), str(folder))
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write the kit to a folder.
+        """Write the migration kit (maps between old and new embeddings) to a folder.
 
         Args:
             folder: the folder, which is created if necessary.
             force: whether to replace a kit that is already in the folder.
 
         Raises:
-            InputError: the folder is not empty and `force` is False, or it contains something else than a kit.
+            InputError: the folder is not empty and `force` is False, or it contains anything other than a kit.
         """
         folder = Path(folder)
         require_new_folder(folder, force)
@@ -147,7 +148,7 @@ class Kit:
         return apply_to_file(self.map(reverse=reverse), rows, output)
 
     def rows(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the centred rows {"old": N x p, "new": N x q} that the kit stores, in float32."""
+        """Return the centred rows {"old": N x p, "new": N x q} from which the maps are computed, in float32."""
         return self._rows
 
     def map(self, *, reverse: bool = False) -> AffineMap:
@@ -169,7 +170,7 @@ class Kit:
 
     @property
     def bytes(self) -> int:
-        """Size of the kit's files in bytes."""
+        """Size in bytes of the files that store the maps (the migration kit)."""
         return artifact_bytes(KIND, self._tensors(), self._meta())
 
     def require_width(self, name: str, width: int, reverse: bool) -> None:
@@ -206,7 +207,7 @@ class Kit:
 
 
 def kit_of(learned: PairRows, means: Preprocessing) -> Kit:
-    """Return the kit that stores learned rows, on the CPU."""
+    """Return the migration kit (maps between old and new embeddings) that stores these learned rows, on the CPU."""
     latent = {name: x.detach().cpu() for name, x in learned.latent.items()}
     widths = {name: x.shape[1] for name, x in latent.items()}
     ridges = learned.ridges.detach().float().cpu()
@@ -217,21 +218,24 @@ def kit_of(learned: PairRows, means: Preprocessing) -> Kit:
 def planned_kit_bytes(
     widths: Mapping[str, int], size: int, storage: Storage, means: Preprocessing, unit: tuple[bool, bool]
 ) -> int:
-    """Return the size in bytes of a kit's files, computed before its rows exist."""
+    """Return the size in bytes of the files of a migration kit, which stores maps between old and new embeddings.
+
+    The size is computed before the rows of the kit exist.
+    """
     ridges = torch.empty(2, device="meta")
     tensors = kit_tensors(storage.empty(widths, size), means, ridges)
     return artifact_bytes(KIND, tensors, _kit_meta(widths, size, storage, means, unit))
 
 
 def kit_tensors(stored: Mapping[str, Tensor], means: Preprocessing, ridges: Tensor) -> dict[str, Tensor]:
-    """Return the tensors of the artifact of a kit."""
+    """Return the tensors that the files of a migration kit (maps between old and new embeddings) contain, by name."""
     return {**{f"{_ROWS}{name}": x for name, x in stored.items()}, **means.to_tensors(), _RIDGES: ridges}
 
 
 def _kit_meta(
     widths: Mapping[str, int], size: int, storage: Storage, means: Preprocessing, unit: tuple[bool, bool]
 ) -> dict[str, Any]:
-    """Return the metadata of the artifact of a kit."""
+    """Return the metadata of a migration kit (maps between old and new embeddings), as stored in its manifest."""
     return {
         "schema": SCHEMA,
         "widths": dict(widths),

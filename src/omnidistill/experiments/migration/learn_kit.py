@@ -1,6 +1,7 @@
 """Learn the rows of a migration kit, and find how many rows fit a size limit.
 
-The rows start in closed form, as mixtures of training pairs (`shared_rows` in `training.closed_form.pair_maps`). They
+A kit consists of N pairs of rows, from which ridge regression computes maps between old and new embeddings. The initial
+rows are mixtures of training pairs, computed by ridge CCA (`shared_rows` in `training.closed_form.pair_maps`). They
 are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
 initial ridges of the maps, and the iteration whose rows are returned.
 
@@ -31,10 +32,9 @@ _UNIT_TOLERANCE = 1e-2  # float16 vectors of length 1 differ from it by less
 
 
 def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
-    """Return the means of the old and the new embeddings, as stored in the kit, and a `Frame` object.
+    """Return the means of the old and the new embeddings as a preprocessing step, and a `Frame` with the same means.
 
-    The `Frame` contains the same means, and whether all training vectors of the old and of the new embeddings have
-    length 1.
+    The `Frame` also records whether all old training vectors have length 1, and whether all new ones do.
 
     Raises:
         InputError: all old or all new training vectors are equal.
@@ -58,11 +58,13 @@ def size_for(
     num_train: int,
     whole: int,
 ) -> int:
-    """Return the number of rows: `size`, or the largest number with which the files of the kit fit into `bytes`.
+    """Return the number of rows of a migration kit (maps between old and new embeddings).
+
+    This is `size` if it is given, otherwise the largest number with which the files of the kit fit into `bytes`.
 
     Args:
-        size: number of rows; None if `bytes` is given.
-        bytes: size of all files, such as "1%" (of `whole`) or "200kB".
+        size: number of rows; None if `bytes` determines it.
+        bytes: largest size of all files, such as "200kB" or "1%" (of `whole`); None means "1%".
         widths: widths of the old and the new embeddings.
         storage: how the rows are stored.
         means: means of the old and the new embeddings.
@@ -71,8 +73,8 @@ def size_for(
         whole: size in bytes of all training pairs in float32.
 
     Raises:
-        InputError: not exactly one of `size` and `bytes` is given, the number of rows is outside its range, or the
-            bytes are too few.
+        InputError: both `size` and `bytes` are given, the number of rows is too small or too large, or `bytes` is too
+            small.
     """
     most = min(num_train, *widths.values())
     if size is not None and bytes is not None:
@@ -104,7 +106,9 @@ def size_for(
 def learn_rows(
     problem: MapProblem, size: int, settings: MigrationSettings, on_step: Callable[[float | None], None]
 ) -> tuple[PairRows, float]:
-    """Learn the rows of a migration kit. Return the rows with the best validation score, and this score.
+    """Learn the rows of a migration kit, from which maps between old and new embeddings are computed.
+
+    Return the rows with the best validation score, and this score.
 
     Args:
         problem: training and validation pairs.
@@ -134,5 +138,5 @@ def learn_rows(
 
 
 def learning_settings(settings: MigrationSettings) -> PairLearningSettings:
-    """Return the settings of the optimiser that learns the rows of a kit."""
+    """Return the settings of the optimiser that learns the rows of a migration kit (see `learn_rows`)."""
     return PairLearningSettings(settings.iterations, settings.learning_rate, settings.batch_size, settings.tau)

@@ -1,4 +1,4 @@
-"""Learn a map between the embeddings of two encoders (a migration kit), and compare it with others on test pairs."""
+"""Learn a migration kit (maps between the embeddings of two encoders), and compare these maps with other maps."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _baselines(
     learned: bool,
     progress: Progress,
 ) -> Iterator[MapCandidate]:
-    """Yield the other maps between the two embedding spaces, with which the report compares the kit."""
+    """Yield the baselines with which the report compares the kit: other maps between old and new embeddings."""
     progress.start(1, "maps of all pairs")
     fitted = AllPairs(problem)
     yield fitted.ridge()
@@ -137,13 +137,16 @@ def _baselines(
 
 
 def _storages(storage: Storage) -> dict[str, Storage]:
-    """Return the number formats in which low-rank maps are stored: float32, 4 bits, and the format of the kit."""
+    """Return the number formats in which low-rank maps are stored: float32, 4 bits, and the given format."""
     known: dict[str, Storage] = {"float32": RowStorage(), "4 bits": RowStorage(bits=4)}
     return known if storage in known.values() else {**known, storage.title: storage}
 
 
 def _row(candidate: MapCandidate, problem: MapProblem, test: Pairs) -> MigrationRow:
-    """Return the row of the report for a map. Recall is measured on the test pairs, as a mean over random draws."""
+    """Return the row of the report for maps between the embedding spaces, with their recall on the test pairs.
+
+    If the maps were computed from several random samples of training pairs, recall is averaged over the samples.
+    """
     count = len(candidate.draws)
     recall: dict[str, TaskRecall] = {}
     for direction in candidate.draws[0]:

@@ -1,6 +1,6 @@
-"""The result of `migrate`: the kit, its report, and the files in which they are saved.
+"""The result of `migrate`: the kit (maps between old and new embeddings), its report, and the files of both.
 
-KIT/                       the kit; all files that a receiver needs
+KIT/                           the kit: all files that are needed to map embeddings
 KIT-report.md, .json, .html    the report
 """
 
@@ -25,7 +25,7 @@ class Migration:
     """The result of `migrate`.
 
     Attributes:
-        kit: the kit.
+        kit: maps embeddings of the old encoder to the new encoder, and back.
         content: the content of the report.
         folder: folder of the kit; None if nothing was stored.
     """
@@ -47,7 +47,7 @@ class Migration:
         return render_migration(self.content)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Migration:
-        """Write the kit and the report, and return the result with this folder.
+        """Write the kit (maps between old and new embeddings) and the report, and return the result with this folder.
 
         Args:
             folder: folder of the kit. The report is written next to it.
@@ -78,7 +78,7 @@ def report_file(folder: Path, suffix: str) -> Path:
 
 
 def require_output(folder: Path, force: bool) -> None:
-    """Check that the kit and its report can be written.
+    """Check that `migrate` can write its kit (maps between old and new embeddings) and its report.
 
     Raises:
         InputError: the folder is not empty or the report exists, and `force` is False.

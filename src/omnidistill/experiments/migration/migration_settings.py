@@ -1,4 +1,4 @@
-"""The settings of `migrate`: how a kit is learned and stored."""
+"""The settings of `migrate`: how a migration kit (maps between old and new embeddings) is learned and stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnidistill.models.storages.coded import CodedStorage
 
 
 class MigrationSettings(Settings):
-    """How a migration kit is learned and stored."""
+    """How a migration kit (maps between the embeddings of two encoders) is learned and stored."""
 
     storage: AnyStorage = CodedStorage(bits=3.0)
     """How the rows of the kit are stored."""

@@ -1,4 +1,4 @@
-"""The result of `paper`: the tables next to the printed numbers."""
+"""The result of `paper`: our tables, next to the numbers that the HoPA paper prints."""
 
 from __future__ import annotations
 

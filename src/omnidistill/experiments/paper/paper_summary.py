@@ -1,4 +1,4 @@
-"""Turn comparisons into the tables of the paper, with the printed numbers next to ours."""
+"""Turn comparisons into the tables of the HoPA paper, with our numbers next to those that the paper prints."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ _GAIN_NOTE = (
 
 
 def section_of(planned: PlannedTable, comparison: Comparison, cells: Sequence[Cell], data: FeatureSet) -> PaperSection:
-    """Return a table of the paper.
+    """Return a table of the HoPA paper, with our numbers next to those that the paper prints.
 
     Args:
-        planned: table and dataset.
+        planned: the table and the dataset.
         comparison: the finished comparison.
-        cells: the cells of the comparison, whose settings contain the number of iterations.
+        cells: the runs of the comparison, one per method, size and seed. Their settings contain the number of
+            iterations.
         data: the dataset.
     """
     iterations = {
@@ -68,7 +69,7 @@ def section_of(planned: PlannedTable, comparison: Comparison, cells: Sequence[Ce
 
 
 def content_of(sections: Iterable[PaperSection], command: str) -> PaperContent:
-    """Return the content of the page, with the sections in the order of the paper."""
+    """Return the content of the page of the command `paper`, with the tables in the order of the HoPA paper."""
     numbers, names = list(TABLES), list(BENCHMARKS)
     ordered = sorted(sections, key=lambda each: (numbers.index(each.number), names.index(each.benchmark)))
     used = [name for name in names if any(section.benchmark == name for section in ordered)]
@@ -93,7 +94,7 @@ def _row(planned: PlannedTable, row: ComparisonRow, label: str, iterations: int 
 
 
 def _main_table(benchmark: str) -> str:
-    """Return the number of the table that compares methods on a dataset."""
+    """Return the number of the table in the HoPA paper that compares methods on this dataset."""
     return next(table.number for table in TABLES.values() if table.benchmark == benchmark)
 
 

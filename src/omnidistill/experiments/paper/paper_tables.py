@@ -12,10 +12,10 @@ from omnidistill.experiments.config.benchmark_layouts import BENCHMARKS, Benchma
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table or figure of the paper.
+    """A table or figure of the HoPA paper.
 
     Attributes:
-        number: its number in the paper; "figure-2" for the figure.
+        number: number of the table in the paper; "figure-2" for the figure.
         title: what it shows.
         benchmark: name of its dataset; None if the table is computed on every given dataset.
     """
@@ -70,7 +70,7 @@ class PlannedTable:
 
 
 def plan_tables(requested: Sequence[str] | None, given: Collection[str]) -> list[PlannedTable]:
-    """Return the tables to compute, in the order of the paper, with one entry per table and dataset.
+    """Return the tables of the HoPA paper to compute, in the order of the paper. Each entry is a table on one dataset.
 
     Args:
         requested: numbers of tables; None requests all tables of the given datasets.

@@ -22,7 +22,7 @@ Percentages = Mapping[Level, float]
 
 
 class PrintedNumber(JsonContent):
-    """A row of a table as printed.
+    """The numbers that the HoPA paper prints in one row of a table.
 
     Attributes:
         table: number of the table.
@@ -54,7 +54,7 @@ def printed_numbers() -> tuple[PrintedNumber, ...]:
 
 
 def printed(table: str, benchmark: str, row: str, size: int | None) -> PrintedNumber | None:
-    """Return the printed numbers of a row; None if none are known."""
+    """Return the numbers that the HoPA paper prints in a row of a table; None if it prints none."""
     for each in printed_numbers():
         if (each.table, each.row) == (table, row) and each.benchmark in (benchmark, None) and each.size in (size, None):
             return each
@@ -62,14 +62,15 @@ def printed(table: str, benchmark: str, row: str, size: int | None) -> PrintedNu
 
 
 def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
-    """Return {recall level: gain retained}, computed from printed recall.
+    """Return {recall level: gain retained}, computed from the recall that the HoPA paper prints.
 
     Args:
         recall: printed recall of a row, in %.
         benchmark: name of the dataset.
 
     Returns:
-        The gain as a fraction, without the levels for which the paper does not print `zero` or `full`.
+        The gain as a fraction. Levels are omitted if the paper does not print both reference values for them (`zero`
+        and `full` in the module docstring).
     """
     zero, full = printed_references(benchmark)
     levels = [level for level in recall if level in zero and level in full]
@@ -77,13 +78,17 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
 
 
 def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
-    """Return the recalls `zero` and `full` that the paper reports for a dataset; the module docstring defines both."""
+    """Return two recalls that the HoPA paper prints for a dataset, with which its gain retained is computed.
+
+    The first is the recall of the initial heads or, if the paper does not print it, the recall after training on random
+    rows. The second is the recall after training on all rows.
+    """
     named = {each.row: each.recall for each in printed_numbers() if each.benchmark == benchmark}
     return named.get("zero-shot", named["random"]), named["full"]
 
 
 def reference_note(benchmark: str) -> str:
-    """Return a sentence that names the printed rows from which the gain of the paper is computed."""
+    """Return a sentence that names the rows of the HoPA paper from which its gain retained is computed."""
     title = BENCHMARKS[benchmark].title
     rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}
     zero = rows.get("zero-shot", rows["random"])

@@ -47,7 +47,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Job:
-    """A table to compute: its comparison and cells, and the data."""
+    """A table to compute: its comparison, the planned runs (one per method, size and seed), and the data."""
 
     planned: PlannedTable
     comparison: ComparisonConfig
@@ -177,8 +177,8 @@ def _jobs(
     """Yield every table to compute, with its settings and data.
 
     Raises:
-        InputError: a setting is invalid, or a table cannot be computed from the data. If no method has one of the
-            settings, the error is raised only after the last table.
+        InputError: a setting is invalid, or a table cannot be computed from the data. If a setting does not exist for
+            any method, the error is raised only after the last table.
     """
     used: set[str] = set()
     known: set[str] = set()

@@ -147,7 +147,7 @@ class _Job:
     def optimised(
         self, name: str, encoder: Encoder, folder: Path, settings: InversionSettings, seed: int, advance: object
     ) -> RenderedModality:
-        """Optimise media of one modality through its encoder."""
+        """Optimise media of one modality so that the encoder maps them close to the rows of the set."""
         rows = self._nearest_rows(name)
         return render_modality(
             encoder,
@@ -214,9 +214,9 @@ def _with_media(train: FeatureSet, manifest: Manifest, names: Sequence[str]) -> 
     places = [place for place, item in enumerate(train.ids) if item in complete]
     if not places:
         raise InputError(
-            f"{argument('media')}: the manifest contains no training item of the data with media of all modalities to "
-            f"render (manifest ids look like {manifest.rows[0].id!r}, data ids like {train.ids[0]!r}); pass the "
-            "manifest from which the features were encoded"
+            f"{argument('media')}: the manifest must contain at least one training item with media of all modalities "
+            f"to render, but contains none (manifest ids look like {manifest.rows[0].id!r}, data ids like "
+            f"{train.ids[0]!r}); pass the manifest from which the features were encoded"
         )
     return train.select(places)
 

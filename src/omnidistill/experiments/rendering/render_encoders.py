@@ -1,4 +1,4 @@
-"""Find the encoder of each modality of a set, and check that it computes the features of the data."""
+"""Open the encoders for rendering a distilled set, and check that they reproduce the features stored in the data."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def open_encoders(
         reference = requested.get(name) or _recorded(data, name)
         if reference is None:
             raise InputError(
-                f"modality {name!r}: the data do not record an encoder that can be opened without weights from the "
-                f"user; pass the encoder as {_example(name)}"
+                f"modality {name!r}: the data record no encoder whose weights are part of a Python package; pass the "
+                f"encoder as {_example(name)}"
             )
         opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
     return opened
 
 
 def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Manifest) -> None:
-    """Recompute the features of a few training items, and check that the encoder is the one of the data.
+    """Check that an encoder is the one that computed the data, by encoding a few training items again.
 
     Raises:
         InputError: the recomputed features differ from those of the data.
@@ -73,7 +73,7 @@ def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Ma
         raise InputError(
             f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a cosine similarity of only "
             f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder of the data as "
-            f"{_example(name)}, and the manifest from which they were encoded"
+            f"{_example(name)}, and the manifest from which the data were encoded"
         )
 
 

@@ -1,4 +1,7 @@
-"""Render one modality of a set: optimise media, write them to files, and compute the features of the files."""
+"""Render one modality of a distilled set: optimise images, videos or sounds whose features match the rows.
+
+The media are written to files, and the features of the files are computed.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class RenderedModality:
 
 
 def require_canvas(encoder: Encoder, name: str, seconds: float) -> Canvas:
-    """Return the canvas of an encoder.
+    """Return the canvas of an encoder: the values that rendering optimises, such as the pixels of an image.
 
     Raises:
         InputError: the encoder has no gradients with respect to its input.
@@ -53,13 +56,14 @@ def render_modality(
     generator: torch.Generator,
     advance: Callable[[], object],
 ) -> RenderedModality:
-    """Optimise one medium per row of the set, write it to `folder`, and compute the features of the file.
+    """Optimise one medium per distilled row, write it to a file in `folder`, and compute the features of the file.
 
     Args:
         encoder: the encoder of the modality.
         name: name of the modality.
-        targets: the rows of the set to render.
-        starts: the nearest real item of every row.
+        targets: the distilled rows to render.
+        starts: the nearest real item of every row. The optimisation starts from its medium, or from a blank one
+            (setting `start`).
         nearest: several nearest real items of every row, for the report.
         preprocess: maps features of the encoder to the space of the rows.
         folder: output folder; files get paths such as media/image/row-0000.png.

@@ -35,7 +35,7 @@ NAME = "render"
 
 @dataclass(frozen=True, repr=False)
 class Rendered:
-    """The result of `render`: the rendered media of a set.
+    """The result of `render`: the rendered media of a distilled set.
 
     Attributes:
         content: cosine similarities, nearest items and settings; the content of render.json.

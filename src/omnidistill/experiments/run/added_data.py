@@ -1,8 +1,8 @@
-"""Add new data to a set: the new data are distilled, and the result is merged with the earlier set.
+"""Add new data to a distilled set: the new data are distilled, and the result is merged with the earlier set.
 
-The data of the earlier set are not needed. The new features are centred by the means of the earlier set, so that both
-sets are about the same space. A run stores a copy of the earlier set in RUN/earlier, and does not depend on the folder
-that it came from.
+The data of the earlier set are not needed. The new features are centred by the means of the earlier set, so that the
+rows of both sets lie in the same feature space. A run stores a copy of the earlier set in RUN/earlier, and does not
+depend on the folder from which the earlier set was loaded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ def config_of(earlier: DistilledSet) -> RunConfig | None:
 
 
 def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, int]) -> None:
-    """Check that the set of a run can be merged with the earlier set, before the run begins.
+    """Check, before a run starts, that its set can be merged with `earlier`, the set to which the run adds data.
 
     Raises:
-        InputError: the run has one set per pair of modalities, or sets with another recipe or objective.
+        InputError: the run distils one set per pair of modalities, or its recipe or objective differs from that of
+            `earlier`.
     """
     where = argument("add_to")
     if not config.joint:
-        raise InputError(f"{where}: works only with 'joint = true', that is, one set for all modalities")
+        raise InputError(
+            f"{where}: data can only be added to a set that covers all modalities, but 'joint = false' distils one set "
+            "per pair of modalities; use 'joint = true'"
+        )
     spec = config.distill.spec(widths)
     if (spec.recipe.kind, spec.objective) != (earlier.recipe.kind, earlier.objective):
         raise InputError(
@@ -49,7 +53,10 @@ def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, in
 
 
 def with_earlier(result: Distillation, earlier: DistilledSet) -> Distillation:
-    """Return the result with its set merged with the earlier set. The provenance is that of the new set."""
+    """Return the result of a run, with its set merged with `earlier`, the set to which the run added data.
+
+    The merged set has the provenance of the run, and the licences of both sets.
+    """
     merged = merged_set([earlier, result.distilled])
     own = result.distilled.provenance
     origin = {"method": earlier.provenance.method, "rows": heads_fingerprint(earlier.rows())}
@@ -60,10 +67,10 @@ def with_earlier(result: Distillation, earlier: DistilledSet) -> Distillation:
 
 
 def store_earlier(folder: Path, earlier: DistilledSet) -> None:
-    """Store the earlier set in a run folder.
+    """Store `earlier`, the set to which a run adds data, in the run folder.
 
     Raises:
-        InputError: the folder already contains a different earlier set.
+        InputError: the run in the folder adds data to a different set.
     """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():
@@ -73,7 +80,11 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
-    """Return data as a run used them: centred by the means of the earlier set, if the run has one."""
+    """Return the data in the form in which the run in a folder used them.
+
+    If the run added data to an existing set, the data are centred by the means of that set. Otherwise, the data are
+    returned unchanged.
+    """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():
         return data

@@ -59,7 +59,7 @@ def distill(
     progress: Progress | bool = True,
     command: str = "",
 ) -> DistillResult:
-    """Distil a set. Missing heads and experts are trained first.
+    """Distil data to a few synthetic rows (a set). If heads or experts are needed but not given, train them first.
 
     Args:
         data: a FeatureSet, the name of a registered dataset ("emoji"), or the Path of a packed dataset.
@@ -70,8 +70,8 @@ def distill(
         config: complete settings, or the Path of a TOML file, instead of a preset.
         settings: individual settings, as a dict {"distill.iterations": 500} or as strings "distill.iterations=500".
         seed: seed for every random stream.
-        heads: initial heads {modality: d x p_m}, or the Path of stored ones; None pre-trains them on the
-            `heads` split, or draws random ones if the data have no `heads` split.
+        heads: initial heads {modality: embedding width x feature width}, or the Path of stored ones; None pre-trains
+            them on the `heads` split, or draws random ones if the data have no `heads` split.
         experts: expert trajectories from `train_experts`, or the Path of stored ones.
         expert_source: function that returns the experts, so that several runs can share them.
         initial_set: set to continue from: a set, a result, or the Path of a set or run. Its modalities, widths and size
@@ -81,7 +81,8 @@ def distill(
             those of this set.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
-        trackers: names of trackers that also record the metrics; they need a folder.
+        trackers: names of experiment trackers, such as "wandb". They receive the metrics in addition to the log in the
+            run folder, so they need a folder.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the run.
@@ -206,7 +207,7 @@ def _checked_experts(
 
 
 def _check(data: FeatureSet, config: RunConfig, location: str | None) -> None:
-    """Check the size and the objectives before anything is written."""
+    """Check the number of synthetic rows, and the objectives of student and experts, before anything is written."""
     settings, rows = config.distill, len(data.development().train)
     if settings.num_stored > rows:
         of = f" in {location}" if location else ""

@@ -58,7 +58,7 @@ class DistillJob:
 
 @dataclass
 class _Stages:
-    """Records the seconds of each stage of a run, also in the run folder if there is one."""
+    """Records how many seconds each stage of a run takes. If the run has a folder, the times are also saved there."""
 
     run: Run | None
     seconds: dict[str, float] = field(default_factory=dict)

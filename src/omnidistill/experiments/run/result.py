@@ -27,7 +27,7 @@ class DistillResult:
     Attributes:
         config: the settings of the run. If a size budget was given, they contain the number of rows that fit in it.
         parts: one distillation of all modalities, or one distillation per pair of modalities.
-        start: initial heads of students, {modality: matrix of shape d x p_m}.
+        start: initial heads of students, {modality: matrix of shape embedding width x feature width}.
         fingerprint: fingerprint of the data.
         training_bytes: size in bytes of the training rows as float32.
         seconds: {name of a stage: its duration}, summed over the parts.
@@ -94,7 +94,7 @@ class DistillResult:
         return tuple(note for distilled in self.sets for note in distilled.provenance.notes)
 
     def train(self, start: Heads | None = None, seed: int = 0) -> Heads:
-        """Train heads on the set, and return them as {modality: matrix of shape d x p_m}.
+        """Train heads on the set, and return them as {modality: matrix of shape embedding width x feature width}.
 
         Args:
             start: initial heads; None uses the initial heads that the set was distilled for.
@@ -182,9 +182,9 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Each record of the log contains the loss for only one expert, along a part of its trajectory. The result is
-    therefore a mean over the last tenth of the records up to the one with the loss of the set. Record k + 1 contains
-    the loss of the set from iteration k, because the loss is computed before the rows are updated.
+    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
+    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
+    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [
@@ -199,7 +199,7 @@ def matching_loss(part: Distillation) -> float | None:
 
 
 def last_iteration(part: Distillation) -> int:
-    """Return the number of outer iterations that were run. After early stopping, it is less than the setting."""
+    """Return the number of outer iterations that were run; after early stopping, fewer than `distill.iterations`."""
     return max((record.iteration for record in part.records if record.iteration is not None), default=0)
 
 

@@ -74,7 +74,7 @@ class Run:
         return tuple(open_run(folder) for folder in self._pair_folders()) or (self,)
 
     def heads(self, data: FeatureSet) -> Heads:
-        """Return the initial heads of students, {modality: d x p_m}.
+        """Return the initial heads from which students are trained, {modality: embedding width x feature width}.
 
         Raises:
             InputError: the heads are missing or damaged.
@@ -82,9 +82,9 @@ class Run:
         place = self.folder / "heads"
         if not place.is_dir():
             raise InputError(
-                f"{place}: the initial heads of this run are missing; restore this folder from a copy, or create it "
-                f"again: if the run trained its heads, 'omnidistill heads SET -o {shlex.quote(str(place))}' with the "
-                "settings and the seed of the run gives the same heads"
+                f"{place}: the initial heads of this run are missing; restore this folder from a copy. If the run "
+                "trained its heads itself, you can instead train the same heads again: run 'omnidistill heads SET -o "
+                f"{shlex.quote(str(place))}' with the settings and the seed of the run"
             )
         return load_heads(place, {name: data.widths[name] for name in self.modalities})[0]
 
@@ -200,7 +200,7 @@ class Run:
             folder.rmdir()
 
     def _pair_folders(self) -> list[Path]:
-        """Return the folders of the pairs; empty for a joint run."""
+        """Return the run folder of each pair of modalities; empty if the run has one set for all modalities."""
         if self.config.joint:
             return []
         return [pair_folder(self.folder, pair) for pair in combinations(self.modalities, 2)]

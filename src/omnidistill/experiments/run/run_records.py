@@ -1,4 +1,7 @@
-"""Two small JSON files of a run folder: the time of each stage, and the rank floor. They are checked when read."""
+"""Two small JSON files of a run folder: the time of each stage of the run, and the rank floor.
+
+The rank floor is a lower bound on the matching loss. The files are checked when they are read.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class StageSeconds(JsonContent):
 
     @classmethod
     def read(cls, folder: Path) -> StageSeconds:
-        """Read the file in a run folder. A missing file contains no times.
+        """Read timings.json in a run folder: the seconds of each stage. Without this file, all times are None.
 
         Raises:
             InputError: the file is damaged.
@@ -39,8 +42,9 @@ class StageSeconds(JsonContent):
 class RankFloor(JsonContent):
     """Content of floor.json: the rank floor for each modality.
 
-    The rank floor is a lower bound on the matching loss of any set with as many rows as that of the run (Eckart-Young).
-    It is None if it cannot be computed from the expert trajectories.
+    The rank floor is a lower bound on the matching loss, i.e. on the distance between the heads of student and expert
+    (Eckart-Young theorem). It holds for every set that has as many rows as the set of the run. It is None if it cannot
+    be computed from the expert trajectories.
     """
 
     remedy: ClassVar[str] = "distil again"
@@ -49,7 +53,7 @@ class RankFloor(JsonContent):
 
     @classmethod
     def read(cls, folder: Path, modalities: Collection[str]) -> Mapping[str, float] | None:
-        """Return the rank floor in a run folder; None if the run has none.
+        """Read the rank floor of a run, a lower bound on its matching loss, from floor.json; None if the run has none.
 
         Args:
             folder: the run folder.

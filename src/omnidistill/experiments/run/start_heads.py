@@ -40,7 +40,7 @@ CHOSEN = "chosen.json"
 
 
 class InitialHeads(dict[str, Tensor]):
-    """Initial heads as a dict {modality: matrix of shape d x p_m}, with a record of their origin.
+    """Initial heads as a dict {modality: embedding width x feature width}, with a record of their origin.
 
     Args:
         matrices: the heads.
@@ -198,7 +198,7 @@ def pretrain_heads(
     device: str | torch.device = "auto",
     progress: Progress | bool = True,
 ) -> InitialHeads:
-    """Create initial heads: pre-train them with InfoNCE on the `heads` split, or draw random heads without this split.
+    """Create initial heads by pre-training with InfoNCE on the `heads` split. Without such a split, heads are random.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
@@ -227,11 +227,11 @@ def pretrain_heads(
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return one or more initial heads for experts, each with its step size and number of epochs.
+    """Return the initial heads from which experts start, with the step size and number of epochs of these experts.
 
-    The first element contains the run's own initial heads. Additional initial heads are pre-trained with other seeds;
-    the last `experts.random_starts` of them are random instead. They have the same embedding width. They are loaded
-    from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
+    The first element contains the run's own initial heads. All other elements contain heads of the same width. The last
+    `experts.random_starts` elements are random heads, and the remaining ones are pre-trained with other seeds. They are
+    loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
     If the step size or the number of epochs is not set, the value with the best validation score is chosen separately
     for each element. The candidates are those of the baseline `full` (`evaluate.learning_rates` and
@@ -254,7 +254,7 @@ def _settings_of_other(number: int, width: int, config: RunConfig, seed: int) ->
 
 
 class _Chosen(JsonContent):
-    """Content of chosen.json: how experts are trained, and the inputs of this choice."""
+    """Content of chosen.json: the step size and number of epochs chosen for experts, and the inputs of the choice."""
 
     remedy: ClassVar[str] = "delete this file to choose again"
 

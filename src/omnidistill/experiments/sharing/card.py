@@ -1,4 +1,4 @@
-"""The card of a shared set: a README.md file with the front matter that the Hub reads.
+"""The card of a shared distilled set: a README.md file with the front matter that the Hub reads.
 
 It describes the set, how to train on it, its scores, its licence and the reason for that licence, and how the set was
 created.

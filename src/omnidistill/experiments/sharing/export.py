@@ -1,4 +1,4 @@
-"""Export the rows of a set for other tools: as Parquet, as npz, or as a folder for the `datasets` library.
+"""Export the rows of a distilled set for other tools: as Parquet, as npz, or as a folder for the `datasets` library.
 
     id           synthetic/0000 ...
     MODALITY     p_m float32 numbers per row: the features of this modality, as used in training

@@ -1,4 +1,4 @@
-"""Push sets to the Hugging Face Hub, as dataset repositories OWNER/NAME, and pull them from it.
+"""Push distilled sets to the Hugging Face Hub, as dataset repositories OWNER/NAME, and pull them from it.
 
     README.md                                   the card
     manifest.json, tensors-....safetensors      the set, as on disk
@@ -73,10 +73,10 @@ class Pulled:
 def push(
     source: Path, name: str, *, licence: str | None = None, private: bool = False, dry_run: bool = False
 ) -> Pushed:
-    """Upload a set (or the set of a run, with heads and scores) to the dataset repository OWNER/NAME, in one commit.
+    """Upload a distilled set to the dataset repository OWNER/NAME, in one commit; from a run, also heads and scores.
 
     Args:
-        source: folder of a run or of a set.
+        source: folder of a run or of a distilled set.
         name: OWNER/NAME; the repository is created if it does not exist.
         licence: SPDX identifier of the licence to use for sources whose licence is not recorded.
         private: whether to create a private repository.
@@ -118,15 +118,16 @@ def push(
 
 
 def pull(reference: str, out: Path) -> Pulled:
-    """Download a set into a folder.
+    """Download a distilled set into a folder.
 
     Args:
         reference: OWNER/NAME or OWNER/NAME@REVISION.
         out: a folder that does not exist or is empty.
 
     Raises:
-        InputError: the set or the revision does not exist, or a file is damaged, has the wrong kind or lies outside the
-            folder. In each of these cases, `out` stays unchanged.
+        InputError: the set or the revision does not exist; a file is damaged or has the wrong kind; or the path of a
+            file in the repository leads outside `out`, such as "../file". In each of these cases, `out` stays
+            unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)
@@ -206,7 +207,10 @@ def _provenance(provenance: Mapping[str, Any], heads: Path | None) -> dict[str, 
 
 
 def _artifact(folder: Path, kind: str, prefix: str) -> dict[str, Path | bytes]:
-    """Return {path in the repository: file} for an artifact. Omit a provenance file that describes other tensors."""
+    """Return {path in the repository: file} for the files of an artifact (a manifest and its tensors).
+
+    A provenance file is included only if it belongs to these tensors.
+    """
     artifact = load_artifact(folder, kind, sidecars=(PROVENANCE,))
     names = [_MANIFEST, *artifact.sidecars, *(file.name for file in artifact.files)]
     return {f"{prefix}{name}": folder / name for name in names}

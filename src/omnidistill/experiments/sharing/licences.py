@@ -1,4 +1,4 @@
-"""Determine the licence of a set. The set has the strictest of the licences of its sources.
+"""Determine the licence of a distilled set, which is the strictest of the licences of its sources.
 
 From the least strict to the strictest:
 
@@ -44,7 +44,7 @@ _NOT_ON_HUB = {"Unicode-3.0", "0BSD"}
 
 @dataclass(frozen=True)
 class Licence:
-    """Licence of a set.
+    """Licence of a distilled set.
 
     Attributes:
         name: SPDX identifier. Several identifiers are joined by AND.
@@ -68,10 +68,10 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" contains the licences of the data, as a dict
-            {part: licence}, a list, or a single licence. If a part has the same name as an entry of the field
-            "encoders", its licence is that of the encoder's weights. An entry of "encoders" can also have a field
-            "licence".
+        provenance: provenance of the set, as JSON. Its field "licences" is a dict {name: licence}, a list, or a single
+            licence. A list or a single licence applies to the data. In a dict, a name that also occurs in the field
+            "encoders" stands for the weights of this encoder, and any other name for a part of the data. If "licences"
+            does not name an encoder, the licence is taken from the field "licence" of its entry in "encoders".
         said: SPDX identifier that the user states for all sources whose licence is not known.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Transfer: use a set with an encoder other than the one it was distilled with, and compare ways to do so."""
+"""Transfer: use a distilled set with an encoder other than the one it was distilled with, and compare ways to do so."""
 
 from omnidistill.experiments.transfer.run_transfer import transfer
 from omnidistill.experiments.transfer.transfer_result import Transfer

@@ -1,9 +1,9 @@
 """Train heads of other encoders on a set that was distilled with one encoder, and compare all ways to do so.
 
-FOLDER/sets/                      mixtures, and sets that were distilled with a new encoder (sets/NAME/)
+FOLDER/sets/                      sets distilled for the comparison: rows that mix real items, sets for new encoders
 FOLDER/transfer.json, .md, .html  the table
 
-This is the only part of the comparison that reads the test split. It scores every row once, after all choices.
+Only this module reads the test split for the comparison. It scores every row of the table once, after all choices.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ def transfer(
 
     Args:
         runs: a result of `distill`, a run, or the Path of its folder. If several runs with different seeds are given,
-            the intervals also cover the variation between sets.
+            the confidence intervals also cover the variation between sets.
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: the data of the runs; None loads them from the recorded location.
         settings: what to compare, with candidate values; or the name of a preset ("paper-table-4").
-        rendered: folder with features, by the new encoder, of media rendered from the set. Each file MODALITY.npy
-            contains one row per row of the set. Possible only with a single run and a single new encoder.
+        rendered: folder with the features of media that were rendered from the set. The new encoder computed the
+            features. Each file MODALITY.npy contains one row per row of the set. Possible only with a single run and a
+            single new encoder.
         missing: what to do if the new data lack training items of the run: "error", or "drop" to continue without them.
         folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in the
             subfolder "sets", and the next call reuses them.

@@ -22,13 +22,13 @@ def require_modalities(data: FeatureSet, modalities: Sequence[str]) -> FeatureSe
     for name in modalities:
         if name not in data.features:
             raise InputError(
-                f"{named(data)}: has no modality {name!r}, but the set of the run has; pass data that contain all "
+                f"{named(data)}: has no modality {name!r}, which the set of the run needs; pass data that contain all "
                 f"modalities of the set (found {', '.join(data.modalities)})"
             )
     if data.pairing is not None:
         raise InputError(
-            f"{named(data)}: a matrix defines which rows match (positives); transfer needs data in which groups define "
-            "this, so pack the features with groups"
+            f"{named(data)}: a matrix defines which rows match (positives), but transfer needs groups of matching "
+            "rows; pack the features with groups"
         )
     return data.only(modalities)
 
@@ -73,7 +73,8 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
         group, other = old.groups[row_old], new.groups[row_new]
         if names.setdefault(group, other) != other or others.setdefault(other, group) != group:
             raise InputError(
-                f"{named(new)}: item {old.ids[row_old]!r} is grouped with other items than in the data of the run "
-                f"(group {other!r} in the new data, {group!r} in those of the run); pass features of the same dataset"
+                f"{named(new)}: the groups differ from those of the run; item {old.ids[row_old]!r} is in group "
+                f"{other!r} of these data, but in group {group!r} of the run, and the two groups contain different "
+                "items; pass features of the same dataset"
             )
     return old.select(present), new.select(rows)

@@ -1,8 +1,11 @@
-"""Train heads for the new encoder on transferred sets by one recipe, whose settings are chosen on validation.
+"""Train heads for a new encoder on synthetic sets whose rows are in the feature space of this encoder.
 
-anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges of the set and
-           common ridges.
-sgd        SGD from the initial heads with the objective of the set. Step size and number of steps are chosen.
+The heads of all sets are trained by the same recipe. Validation chooses the settings of the recipe.
+
+anchor     ridge regression to anchors (targets that all modalities share). Validation chooses the ridges: those stored
+           in the set, or one of the ridges listed in the settings.
+sgd        SGD from initial heads, with the objective of the set. Validation chooses the step size and the number of
+           steps.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ def best_of_sets(
     """Train heads on every candidate set, and return the heads with the best validation score.
 
     Args:
-        sets: candidate sets in the space of the new encoder, by the setting that they were made with.
+        sets: {setting: candidate set that was made with this setting}, in the space of the new encoder.
         start: initial heads of the new encoder; only the recipe "sgd" uses them.
         validation: validation rows of the new encoder.
         kind: recipe, "anchor" or "sgd".

@@ -1,7 +1,9 @@
-"""The rows of a transfer table: every way to use the set with the new encoder, direct distillation, and baselines.
+"""The rows of a transfer table: ways to use a distilled set with a new encoder, direct distillation, and baselines.
 
-A way to use the set is called an *option*. A row of the table has *units*, which are trained heads. Options and direct
-distillation have one unit per run, baselines one per training run. This module uses only training and validation rows.
+A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. The
+distilled set comes from a finished run; several runs, such as runs with different seeds, can be compared at once. For
+options and direct distillation, a row of the table contains one result (trained heads) per run. For baselines, it
+contains the heads of all training repetitions. This module uses only training and validation rows.
 """
 
 from __future__ import annotations
@@ -36,15 +38,17 @@ INITIAL, RANDOM, MEANS, DIRECT = "initial heads", "random rows", "group means", 
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """A row of the table: trained heads, and what a user needs to train them.
+    """A row of the transfer table: trained heads for a new encoder, and what a user needs to train them.
 
     Attributes:
         name: name of the row.
-        units: trained heads, one unit per run; see the module docstring.
-        bytes: size of the files that a user of the new encoder needs, without items; None if heads are used unchanged.
+        units: trained heads, one element per distillation run. Most baselines have a single element, which contains the
+            heads of all training repetitions.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None if
+            heads are used unchanged.
         needs: which items must be encoded by the new encoder.
-        seconds: mean time per unit.
-        settings: for every unit, the settings that were chosen on validation.
+        seconds: mean time for one distillation run or training repetition.
+        settings: for every element of `units`, the settings that were chosen on validation.
     """
 
     name: str
@@ -65,8 +69,9 @@ class Target:
         start: initial heads of the new encoder.
         settings: what to compare.
         missing: what to do about training items that `data` lack: "error" or "drop".
-        rendered: folder with the features of rendered media, or None.
-        folder: folder in which directly distilled sets are stored; None keeps them in memory.
+        rendered: folder with the new encoder's features of media that were rendered from the sets; None if there are
+            none.
+        folder: folder for the sets that are distilled from features of the new encoder; None keeps them in memory.
         progress: advances by one after every row.
     """
 
@@ -105,7 +110,7 @@ class Target:
         return recipe_of(self.runs[0].result.set, self.settings)
 
     def _options(self) -> Iterator[TableRow]:
-        """Yield one row per option, with one unit per run."""
+        """Yield one table row per option (way to use a set with the new encoder), with heads for every run."""
         units: dict[str, list[Option]] = {}
         for run in self.runs:
             old, new = shared_training_rows(run.data.split("train"), self.data, self.missing)
@@ -118,7 +123,10 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Train heads for the same option of every run, and return the row with these heads."""
+        """Train heads on the best candidate set of each run, and return the table row with these heads.
+
+        The elements of `options` belong to the same table row, one element per run.
+        """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()
         for option in options:
@@ -130,7 +138,10 @@ class Target:
         return TableRow(name, units, options[0].bytes, options[0].needs, seconds / len(units), settings)
 
     def _direct(self, items: str) -> TableRow:
-        """Distil new sets from features of the new encoder, with the settings of every run, and return their row."""
+        """Return the table row "distilled directly", with heads trained on sets that are distilled for the new encoder.
+
+        For each run, one set is distilled from features of the new encoder, with the settings of the run.
+        """
         options = []
         for run in self.runs:
             result = distill(
@@ -159,7 +170,7 @@ class Target:
         return TableRow(name, [fitted], num_bytes, needs, fitted.seconds / fitted.num_runs, [dict(fitted.settings)])
 
     def _cca_on_items(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row whose heads are computed by CCA on only the items that the mixture of each run uses."""
+        """Return a row with CCA heads. For each run, CCA uses only the items whose mixtures form the set."""
         development, evaluate, units = self.data.development(), self.settings.evaluate, []
         location = {each: row for row, each in enumerate(development.train.ids)}
         for run, option in zip(self.runs, options, strict=True):

@@ -1,4 +1,7 @@
-"""The settings of `transfer`: which ways to use a set with a new encoder to compare, and candidate values."""
+"""Settings of `transfer`, which compares ways to use a distilled set with a new encoder.
+
+The settings select the ways to compare, and list the values that are tried on validation.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Ridges = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class TransferSettings(Settings):
-    """Which ways to use a set with a new encoder `transfer` compares, and candidate values of their settings."""
+    """Settings of `transfer`: the compared ways to use a set with a new encoder, and their candidate values."""
 
     kind: Literal["transfer"] = "transfer"
     """Marks a TOML file as the settings of `transfer`, not of another comparison."""

@@ -1,4 +1,4 @@
-"""Ways ("options") to use a set with another encoder. Each option gives sets in the feature space of that encoder.
+"""Ways ("options") to use a distilled set with another encoder. Each gives sets in the feature space of that encoder.
 
     mixture     rows A F_m: mixtures of items, with one mixing matrix A and the features F_m of the new encoder
     nearest     the nearest item of each row, per modality or jointly for all modalities
@@ -42,8 +42,8 @@ class Option:
 
     Attributes:
         name: name of the row of the table.
-        sets: candidate sets in the space of the new encoder, by the setting that they were made with.
-        bytes: size of the files that a user of the new encoder needs, without items.
+        sets: {setting: candidate set that was made with this setting}, in the space of the new encoder.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted.
         needs: which items must be encoded by the new encoder.
         seconds: time to compute the sets.
         items: ids of the items that a mixture uses. Empty if it uses all training items, and for other options.
@@ -59,12 +59,14 @@ class Option:
 
 @dataclass(frozen=True, eq=False)
 class SourceRun:
-    """A run, the data from which its set was distilled, and a set of mixtures of the same size.
+    """A run whose set is transferred to another encoder, together with the data of the run.
+
+    The property `learned_mixture` is a second set of the same size, whose rows are mixtures of real items.
 
     Attributes:
         result: the result of the run.
-        data: the data of the run.
-        folder: folder in which the set of mixtures is stored; None keeps it in memory.
+        data: the data from which the set of the run was distilled.
+        folder: folder in which the second set is stored; None keeps it in memory.
     """
 
     result: DistillResult
@@ -107,13 +109,13 @@ class Source:
 
     @property
     def stored_rows(self) -> dict[str, Float[Tensor, "N _"]]:
-        """The stored rows of the set, without the additional training rows (views) that the storage derives."""
+        """The stored rows of the set, without their sign views (copies with flipped signs, which are not stored)."""
         distilled = self.run.result.set
         return {name: x[: distilled.size] for name, x in distilled.rows().items()}
 
 
 def options_of(source: Source, settings: TransferSettings, rendered: Path | None) -> Iterator[Option]:
-    """Yield the requested options, with their sets.
+    """Yield the requested options (ways to use a set with the new encoder), each with its sets.
 
     Args:
         source: the run and the data of both encoders.
@@ -132,10 +134,10 @@ def options_of(source: Source, settings: TransferSettings, rendered: Path | None
 
 
 def _mixtures(source: Source, settings: TransferSettings) -> Iterator[Option]:
-    """Yield the option "mixture" in one or two variants.
+    """Yield the option "mixture": a set whose rows are mixtures of items, computed from the new encoder's features.
 
-    If the run's set consists of mixtures, they are used. Otherwise there are two variants: learn mixtures from the data
-    of the run, and fit mixtures to the rows of its set.
+    If the rows of the run's own set are mixtures, that set is used. Otherwise there are two variants: mixtures that are
+    learned from the data of the run, and mixtures that are fitted to the rows of its set.
     """
     started_at = time.monotonic()
     if source.run.result.set.mixture is not None:

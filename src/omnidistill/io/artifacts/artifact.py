@@ -71,8 +71,8 @@ def save_artifact(
         tensors: {name: tensor}.
         meta: JSON values; NaN and Inf are not allowed.
         sidecars: {file name: JSON object}. Sidecars are written before the manifest.
-        padding: number of spaces after the manifest, which is then written on one line. None writes an indented
-            manifest without extra spaces.
+        padding: number of spaces to write after the manifest, which then takes one line. If None, the manifest is
+            indented, and no spaces follow.
 
     Raises:
         InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or
@@ -237,7 +237,10 @@ def _tensors_named(folder: Path, kind: str) -> str | None:
 
 
 def _clear_tensors(folder: Path, keep: str | None) -> None:
-    """Delete tensor files that manifest.json does not list: replaced files, and files that a killed writer left."""
+    """Delete all tensor files in a folder except `keep`, the one that manifest.json lists.
+
+    The others were replaced, or were left by a killed writer.
+    """
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(TENSORS, name) and name != keep:

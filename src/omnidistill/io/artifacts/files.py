@@ -107,7 +107,7 @@ def is_temp(path: Path) -> bool:
 def temp_folder(target: Path) -> Iterator[Path]:
     """Yield a new path for a temporary folder next to `target`. At the end, delete what is there.
 
-    If this process is killed, the next writer deletes the folder. Such folders of killed writers are deleted first.
+    At the start, delete the temporary folders that killed processes left next to `target`.
     """
     clear_temps(target.parent, subfolders=False)
     temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")
@@ -120,7 +120,7 @@ def temp_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the `with` block. If it fails, remove the empty new folders."""
+    """Create `folder` and its parents before the `with` block. If the block fails, remove the new folders if empty."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:
@@ -178,7 +178,7 @@ def check(path: Path, record: FileRecord, verify: bool) -> None:
 
 
 def create_again(folder: Path) -> str:
-    """Return the remedy for a damaged artifact. The command that wrote it recreates what is missing."""
+    """Return the last part of an error message about a damaged artifact: how the user can create it again."""
     return f"delete the folder {folder} and create it again"
 
 

@@ -84,5 +84,8 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the keys that lead to a field in the file. Override this if the file is nested differently."""
+        """Return the keys that lead to a field in the file.
+
+        Override this method if the nesting of the file differs from that of the class.
+        """
         return [str(part) for part in parts]

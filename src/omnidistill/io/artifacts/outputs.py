@@ -16,7 +16,7 @@ from omnidistill.io.artifacts.files import TENSORS, clear_temps, is_temp, write_
 
 
 def require_new(path: Path, force: bool) -> None:
-    """Check that an output file can be written without replacing anything, or replaces a file with `force`.
+    """Check that writing an output file replaces no existing file. With `force`, a regular file may be replaced.
 
     Raises:
         InputError: the path exists and `force` is False, or it is not a regular file.

@@ -175,7 +175,7 @@ def _can_be_stored(tensor: Tensor | Pieces) -> bool:
 
 
 def _mapped(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file as views of one mapping. The header must already be validated."""
+    """Return the tensors of a file as views of one memory map. The header must already be validated."""
     data = map_file(path)
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])

@@ -40,7 +40,7 @@ class Progress(Protocol):
         """Show a line of text immediately. The line stays visible."""
 
     def stop(self) -> None:
-        """End the current stage."""
+        """Stop showing the current stage of the run."""
 
     def __enter__(self) -> Progress: ...
 

@@ -34,7 +34,7 @@ class Tracker(Protocol):
     """Last step that the tool already has, for example from an interrupted process; -1 if it has no step."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the values {name: number} of a step. Steps never decrease, and exceed the initial `last_step`."""
+        """Show the values {name: number} of a step. Steps never decrease, and the first is later than `last_step`."""
 
     def close(self) -> None:
         """Write or send all values, then close the tool."""

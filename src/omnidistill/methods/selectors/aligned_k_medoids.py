@@ -1,8 +1,8 @@
 """k-medoids among the rows whose modalities agree most. PDS (arXiv 2602.19756) filters rows in this way.
 
-First, the fraction `dropped` of the rows with the lowest agreement is excluded, but at least `size` rows remain. Then
-k-medoids selects rows that are spread evenly over the groups. A group therefore occurs more than once only if there are
-fewer remaining groups than selected rows.
+First, all rows are sorted by the agreement of their modalities, and the fraction `dropped` at the lower end is
+excluded, but at least `size` rows remain. Then k-medoids selects rows that are spread evenly over the groups. A group
+therefore occurs more than once only if there are fewer remaining groups than selected rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
 
-S is the set of selected rows, and s(i, j) is the similarity of two rows, which is at least `floor`. The function
-F(S) - n floor is monotone and submodular. The greedy algorithm therefore reaches at least 1 - 1/e times the maximum of
-this function (Nemhauser et al. 1978).
+S is the set of selected rows, i runs over all n rows, and s(i, j) is the similarity of rows i and j. Let s_0 be a lower
+bound on all similarities (`floor`). The function F(S) - n s_0 is monotone and submodular. The greedy algorithm
+therefore reaches at least 1 - 1/e times the maximum of this function (Nemhauser et al. 1978).
 
 The gain of a row never increases during the selection, so its previous gain is an upper bound on the current gain. Only
 rows whose bound exceeds the best known gain are evaluated again.
@@ -30,10 +30,11 @@ _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return the indices of rows that cover all rows, selected greedily and spread evenly over the groups.
+    """Return the indices of rows that cover all rows, spread evenly over the groups.
 
-    If the gains of several rows differ only by rounding (two mutually nearest rows often have the same gain), the row
-    with the highest total similarity to all rows is selected.
+    The coverage is the sum, over all rows, of the similarity to the most similar selected row. Rows are selected
+    greedily: the next row is the one that increases the coverage most. If several rows increase it equally up to
+    rounding, the one with the highest total similarity to all rows is selected.
 
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 
@@ -62,7 +63,10 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """Return a mask of the allowed rows that increase coverage most. New values are stored in `bounds`."""
+    """Return a mask of the allowed rows that increase coverage most.
+
+    `bounds` contains an upper bound on the increase for each row. Increases that are computed here replace the bounds.
+    """
     stale = allowed.clone()
     while True:
         known = bounds.masked_fill(~allowed | stale, -torch.inf)

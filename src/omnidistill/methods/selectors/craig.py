@@ -1,11 +1,16 @@
 """CRAIG (Mirzasoleiman et al. 2020): rows whose gradients represent the gradients of all rows.
 
-    min_S sum_i min_{j in S} || g_i - g_j ||,        g_i = contribution of row i to the gradient of the initial heads
-    <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>        g_im = delta_im x_im^T is never computed
+    min_S sum_i min_{j in S} || g_i - g_j ||
 
-S is the set of selected rows, x_im the features of row i in modality m, and delta_im the gradient of the loss with
-respect to the output of head m for this row. The problem is facility location with the similarity -||g_i - g_j||; it is
-solved greedily.
+S is the set of selected rows, and i runs over all rows. g_i is the contribution of row i to the gradient of the loss
+with respect to the heads, taken at the initial heads. The problem is facility location with the similarity
+-||g_i - g_j||; it is solved greedily.
+
+The part of g_i that belongs to the head of modality m is the matrix delta_im x_im^T. Here x_im are the features of row
+i in modality m, and delta_im is the gradient of the loss with respect to the head output for this row. Distances need
+only inner products, so these matrices are never computed:
+
+    <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ _ITERATIONS = 100
 
 
 def k_means(points: Float[Tensor, "n D"], num_clusters: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-    """Return the cluster (0 to k-1) of every point; no cluster is empty. Requires 1 <= k <= n."""
+    """Return the number of each point's cluster, from 0 to `num_clusters` - 1. No cluster is empty.
+
+    `num_clusters` must be at least 1 and at most the number of points.
+    """
     centres = points[_seeds(points, num_clusters, generator)]
     labels = torch.full((len(points),), -1, device=points.device)
     for _ in range(_ITERATIONS):
@@ -66,7 +69,10 @@ def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fill_empty(labels: Tensor, distances: Tensor, num_clusters: int) -> Tensor:
-    """Move one point into each empty cluster: the point farthest from its centre, of all clusters with two or more."""
+    """Move one point into each empty cluster: the point that is farthest from its centre.
+
+    A point that is alone in its cluster is never moved.
+    """
     counts = labels.bincount(minlength=num_clusters)
     for empty in (counts == 0).nonzero()[:, 0].tolist():
         point = int(distances.masked_fill(counts[labels] < 2, -1).argmax())

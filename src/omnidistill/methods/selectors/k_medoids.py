@@ -42,7 +42,11 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """Return one row per cluster: the allowed row nearest to its mean (see `k_medoids`). No cluster may be empty."""
+    """Return one row per cluster: the allowed row of the cluster that is nearest to the mean of the cluster.
+
+    `k_medoids` explains which rows are allowed, so that the selection is spread evenly over the groups. No cluster may
+    be empty.
+    """
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []
     for cluster in labels.bincount(minlength=num_clusters).argsort(descending=True, stable=True).tolist():

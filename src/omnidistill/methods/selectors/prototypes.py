@@ -24,7 +24,7 @@ from omnidistill.models.heads import Heads
 def prototypes(
     train: FeatureSet, start: Heads, size: int, generator: torch.Generator
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the mean features {modality: size x p_m} of k-means clusters in the space of joint embeddings.
+    """Return the mean features {modality: size x feature width} of k-means clusters in the space of joint embeddings.
 
     Raises:
         InputError: the size is below 1 or above the number of rows, or the heads do not fit the features.
@@ -35,7 +35,7 @@ def prototypes(
 
 
 def group_means(train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the mean features {modality: size x p_m} of distinct random groups.
+    """Return the mean features {modality: size x feature width} of distinct random groups.
 
     Raises:
         InputError: the size is below 1 or above the number of groups.

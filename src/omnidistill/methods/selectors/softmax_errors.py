@@ -1,13 +1,17 @@
 """Prediction errors of InfoNCE over all rows: softmax minus target, in both directions of every pair of modalities.
 
-For a pair (m, n) of modalities, with c_ij = <z_im, z_jn> and T_ij = 1 / |group| within a group, else 0:
+For a pair (m, m') of modalities,
 
-    forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries from m, items from n
-    backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries from n, items from m
-    dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)                L = `objectives.infonce` with groups as targets
+    forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries from m, items from m'
+    backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries from m', items from m
+    dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)
 
-Let delta_im = dL/dy_im be the gradient with respect to the output y_im of head m for row i. Row i then contributes
-g_im = delta_im x_im^T to the gradient of head m, and the contributions of all rows sum to dL/dW_m.
+Here z_im is the unit embedding of row i in modality m, c_ij = <z_im, z_jm'> is a cosine similarity, and tau is the
+temperature. The target T_ij is 1 / |group| if rows i and j are in the same group, and 0 otherwise. L is the loss
+`objectives.infonce` with these targets.
+
+Let x_im be the features of row i, and y_im = W_m x_im the output of head m. With delta_im = dL/dy_im, row i contributes
+delta_im x_im^T to the gradient of head m. The contributions of all rows sum to dL/dW_m.
 
 Shapes: n rows, M modalities, d embedding width, b rows per chunk.
 """
@@ -73,5 +77,8 @@ def squared_lengths(train: FeatureSet) -> Float[Tensor, "n M"]:
 
 
 def _weights(queries: Tensor, items: Tensor) -> Tensor:
-    """Return exp((c - 1) / tau) for cosines c in [-1, 1], so values are at most about 1. `TAU` avoids underflow."""
+    """Return exp((c - 1) / tau) for cosines c in [-1, 1], so values are at most about 1.
+
+    The temperature tau (`TAU`) is large enough that no value underflows to 0.
+    """
     return ((queries @ items.mT - 1) / TAU).exp()

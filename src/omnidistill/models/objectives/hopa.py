@@ -4,17 +4,20 @@
     L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
     L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
 
-Here, wBCE is weighted binary cross-entropy. The unit embeddings of instance i form a matrix Z (M x d). Its singular
-values are sigma^(i), and its consensus direction is v_i (see `models.spectrum`). The gradient has a closed form. Let
+Here, b is the number of instances, S contains the target similarities, and wBCE is weighted binary cross-entropy. The
+unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus direction
+v_i is its first right singular vector (see `models.spectrum`). The gradient has a closed form. For one instance, whose
+index i is omitted except in E_ij, let
 
     G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
-    E = lambda_ins dL_ins / ds,   g_i = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
+    E = lambda_ins dL_ins / ds,   g = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
 
 and let o be the elementwise product. Then
 
     dL/dZ = (C + y a^T + a y^T) Z + a g^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)                                           first-order perturbation of a: Spectrum.weight_rates
+    y = U (gamma o U^T h)                                           first-order perturbation of a
+    gamma_1 = -1 / (2 lambda_1),   gamma_k = 1 / (lambda_1 - lambda_k) for k >= 2          see `Spectrum.weight_rates`
 
 With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs Y, and B = C + y a^T + a y^T,
 
@@ -26,12 +29,13 @@ The paper also tests these variants:
 
     one of the two terms is omitted
     single mode       L_mod = -mean sigma_1
-    rank-2 proxy      s_ij = sum_{k <= 2} v_k^i . v_k^j         our interpretation, because the paper prints no formula
+    rank-2 proxy      s_ij = v_i . v_j + v'_i . v'_j            our interpretation, because the paper prints no formula;
+                                                                v'_i is the second right singular vector of instance i
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
-    no SVD            a fixed basis instead of U, with the same graph (table 7; see `models.fixed_modes`)
+    no SVD            a fixed basis instead of U; all other steps stay the same (table 7; see `models.fixed_modes`)
 
-With the basis "identity", all sigma_k are equal, so no mode is the first one. All M modes then form the proxy:
-s_ij = (1/M) sum_k v_k^i . v_k^j, the mean of the similarities within the modalities.
+One fixed basis is "identity", with one mode per modality. All its sigma_k are equal, so no mode is the first one, and
+all modes are used: s_ij is the mean over modalities of the similarity of instances i and j within a modality.
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
@@ -106,7 +110,11 @@ class Hopa(Objective):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return the loss for given embeddings, as a function of their singular values and consensus directions."""
+        """Return the loss for given unit embeddings; the leading dimensions index the runs.
+
+        The embeddings of one instance form a matrix (M x d). The loss is computed from its singular values and its
+        leading right singular vectors.
+        """
         stacked = embeddings.transpose(-3, -2)
         spectra = _MODES[self.modes](inner_products(stacked, stacked))
         loss = self._modality_value(spectra.sigma)

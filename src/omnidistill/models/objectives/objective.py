@@ -26,7 +26,7 @@ class Objective(Component):
 
     @abstractmethod
     def value(self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]) -> Float[Tensor, "*r"]:
-        """Return the loss of each run (index of the leading dimensions). The outputs need not be normalised."""
+        """Return one loss per run; the leading dimensions `*r` index the runs. The outputs need not be normalised."""
 
     @abstractmethod
     def gradient(
@@ -37,10 +37,10 @@ class Objective(Component):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return L as a function of the embeddings Z, without normalising them, so that dL/dZ has radial components.
+        """Return the loss L as a function of the embeddings Z. For unit embeddings, the result equals `value`.
 
-        For unit embeddings, the result equals `value`. The default implementation calls `value`, which normalises Z, so
-        its gradient with respect to Z has no radial components.
+        Subclasses should override this method and compute L without normalising Z. The gradient dL/dZ then has radial
+        components. The default implementation calls `value`, which normalises Z, so its gradient has none.
         """
         return self.value(embeddings, targets)
 

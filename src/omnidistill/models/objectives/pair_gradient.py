@@ -1,24 +1,25 @@
 """Gradient of pairwise objectives with respect to head outputs, and its derivative, both in closed form.
 
-Let Y be the matrix of all M b outputs, N the diagonal matrix of their norms, and C = N^-1 Y Y^T N^-1 the matrix of
-their cosine similarities. For a pair of modalities (m, n), let c be the block of C, and e = dL/dc the derivative of the
-loss. The matrix E contains e_mn in block (m, n), e_mn^T in block (n, m), and zero in all other blocks. Then
+Stack the outputs of all M modalities to one matrix Y (M b x d). Let N be the diagonal matrix of the norms of its rows,
+and C = N^-1 Y Y^T N^-1 the matrix of their cosine similarities. C consists of M x M blocks of size b x b. The loss L is
+a function of the blocks c = C_mn that belong to the pairs (m, n) of modalities. Let e = dL/dc for each pair. The matrix
+E contains e in block (m, n), e^T in block (n, m), and zero in all other blocks. Then
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           (chain rule of `sphere.pull_back`)
 
-For the backward pass, let U be the gradient of a later loss with respect to dL/dY. A prime denotes the gradient of this
-later loss with respect to a quantity, and o is the elementwise product. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and
-rho_ij = (D_ii + D_jj) / 2. Then
+**Backward pass.** Suppose that a later loss depends on dL/dY, and let U be its gradient with respect to dL/dY. A prime
+marks the gradient of this later loss with respect to a quantity, and o is the elementwise product. Let
+B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. For each pair (m, n), D_mn and rho_mn are the blocks
+of D and rho, and
 
-    e' = D_mn - rho o c             S' = (de/dS)^T e'                       S: the targets
-    c' = (de/dc)^T e' - rho o e     E' is built from c' in the same way as E from e
-    Y' = H U + H' Y                 H' = N^-1 (E' - diag(E' C + B H)) N^-1
+    e' = D_mn - rho_mn o c               S' = (de/dS)^T e', summed over pairs; S are the targets
+    c' = (de/dc)^T e' - rho_mn o e       E' is built from c' in the same way as E from e
+    Y' = H U + H' Y                      H' = N^-1 (E' - diag(E' C + B H)) N^-1
 
 Both passes together need only five matrix products with tensors of width d. Of these tensors, only Y is saved for the
 backward pass.
 
-Shapes: M modalities, P pairs of modalities, b instances, embedding width d, n = M b. `*r` stands for any leading
-dimensions.
+Shapes: M modalities, P pairs of modalities, b instances, embedding width d. `*r` stands for any leading dimensions.
 """
 
 from __future__ import annotations
@@ -97,13 +98,17 @@ class _Gradient(torch.autograd.Function):
         return None, None, None, by_output, by_target[0] if by_target else None
 
 
-def _blocks(matrix: Float[Tensor, "*r n n"], num_modalities: int) -> Float[Tensor, "*r M M b b"]:
+def _blocks(matrix: Float[Tensor, "*r Mb Mb"], num_modalities: int) -> Float[Tensor, "*r M M b b"]:
     size = matrix.shape[-1] // num_modalities
     return matrix.view(*matrix.shape[:-2], num_modalities, size, num_modalities, size).transpose(-3, -2)
 
 
 def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right: Tensor) -> Tensor:
-    """Return the symmetric matrix E, whose blocks are the derivatives e of all pairs of modalities."""
+    """Return the symmetric matrix E of loss derivatives, with one block (b x b) per ordered pair of modalities.
+
+    `pair_errors` contains the derivatives with respect to the cosine similarities of each pair. `left` and `right`
+    contain the indices of the first and the second modality of each pair.
+    """
     size = num_modalities * pair_errors.shape[-1]
     matrix = pair_errors.new_zeros(*pair_errors.shape[:-3], size, size)
     blocks = _blocks(matrix, num_modalities)
@@ -113,9 +118,10 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E with H = N^-1 (E - diag(E C)) N^-1, and return H. If given, `lengths` is added to diag(E C).
+    """Overwrite E (`errors`) with H = N^-1 (E - diag(E C)) N^-1, and return H.
 
-    E contains loss derivatives, C contains cosine similarities, and N is the diagonal matrix of output norms.
+    E contains loss derivatives, C (`cosines`) contains cosine similarities, and N is the diagonal matrix of output
+    norms. `shrink` is the diagonal of N^-1. If `lengths` is given, it is added to diag(E C).
     """
     radial = (errors * cosines).sum(-1)
     if lengths is not None:

@@ -15,7 +15,7 @@ from omnidistill.models.objectives.sphere import inner_products
 def modality_pairs(
     num_modalities: int, anchor: int | None = None, device: torch.device | None = None
 ) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Return the indices (left, right) of all M(M-1)/2 pairs, or of the M-1 pairs that contain the anchor.
+    """Return the indices (left, right) of all M(M-1)/2 pairs, or of the M-1 pairs that contain the modality `anchor`.
 
     The indices are computed directly on the device.
     """

@@ -1,6 +1,7 @@
 """Weighted binary cross-entropy between similarities and their targets (LoRS, Xu et al. 2024; HoPA eq. 9).
 
-With x_ij = s_ij / tau, q = sigmoid(x), targets t_ij, positives P = {t > threshold} and negatives Q = {t <= threshold}:
+Let s (b x b) be the similarities of a batch, t their targets, tau the temperature, x_ij = s_ij / tau and
+q_ij = sigmoid(x_ij). P are the positives (t_ij > threshold), and Q the negatives (t_ij <= threshold). Then
 
     wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
     d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
@@ -13,8 +14,8 @@ The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and
     l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
     d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
 
-This bounds the loss, and the gradient vanishes where the student is certain but wrong. With epsilon = 0, these
-equations equal the first ones. They are then evaluated from the logits.
+This bounds the loss, and the gradient vanishes where the student is certain but wrong. If epsilon is 0, the loss is
+computed from the logits x_ij.
 """
 
 from __future__ import annotations

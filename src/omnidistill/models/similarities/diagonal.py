@@ -23,5 +23,8 @@ class Diagonal(Similarity):
         return {"diagonal": torch.ones(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of each mini-batch, diag(a_I), where I contains its row indices."""
+        """Return the target similarities of each mini-batch: diag(a[I]) for the row indices I.
+
+        The vector a contains one learned weight per row of the set.
+        """
         return torch.diag_embed(tensors["diagonal"][batches])

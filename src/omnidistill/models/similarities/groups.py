@@ -25,11 +25,17 @@ class SharedGroups(Similarity):
         return {"groups": torch.arange(num_rows, dtype=torch.int32, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the matrix S for each batch of rows: 1 for rows of the same group and view, 0 otherwise."""
+        """Return the target similarities of each batch of rows: 1 for two rows of the same group and view, else 0.
+
+        A view is a copy of all stored rows with some signs flipped.
+        """
         groups = tensors["groups"]
         view, row = batches // len(groups), batches % len(groups)
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, because all views of a row share one group number."""
+        """Return the number of rows that have their own group number: the number of stored rows.
+
+        All training rows that are derived from one stored row (its views) share its group number.
+        """
         return num_stored

@@ -28,10 +28,10 @@ class Similarity(Component):
 
     @abstractmethod
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the submatrix S[I, I] for every mini-batch.
+        """Return the target similarities of every mini-batch: the submatrix S[I, I] of the target matrix S.
 
         Args:
-            tensors: tensors of the similarity. The result is differentiable with respect to them.
+            tensors: tensors from which S is computed. The result is differentiable with respect to them.
             batches: row indices I of every mini-batch, without repetitions, on the device of the tensors.
         """
 
@@ -40,11 +40,11 @@ class Similarity(Component):
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows that the tensors describe. The default implementation returns `num_rows`.
+        """Return for how many rows the similarity stores values. The default implementation returns `num_rows`.
 
         Args:
             num_stored: number of stored rows.
-            num_rows: number of training rows, including all views.
+            num_rows: number of training rows. A storage can derive several training rows from each stored row.
         """
         return num_rows
 

@@ -3,11 +3,12 @@
     x_i ~ s_i k_i        k_i integers in [-31, 31],   s_i = c rms(x_i)
 
 x_i is row i of a modality, s_i is its quantisation step, and rms is the root mean square. The factor c is the same for
-all rows of a modality. It is a power of 2^(1/64) with which the code takes at most `bits` per number; with the next
-smaller power, the code would take more. The size of a set therefore does not depend on its values, and rows that are
-easier to code get smaller steps. If a number in a row would exceed 31 steps, the step of this row is increased. A
-magnitude is rounded up if its fraction of a step is at least 0.5 + 0.15 / bits, because larger integers take more bits
-(dead zone: Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables").
+all rows of a modality. It is a power of 2^(1/64) with which the code takes at most `bits` bits per number on average;
+with the next smaller power, the code would take more. The size of a set therefore does not depend on its values:
+instead, a modality whose rows are easier to code gets smaller steps. If a number in a row would exceed 31 steps, the
+step of this row is increased. A magnitude is rounded up if its fraction of a step is at least 0.5 + 0.15 / bits,
+because larger integers take more bits (dead zone: Sullivan 1996, "Efficient scalar quantization of exponential and
+Laplacian random variables").
 
 Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
 rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"). This storage takes 0.26 to 0.29
@@ -56,18 +57,20 @@ class CodedStorage(Storage):
         return {name: straight_through(x, _restored(*self._rounded(x))) for name, x in latent.items()}
 
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Return the code length in bits per number, interpolated between integers so that it is differentiable.
+        """Return the rate: how many bits the code takes per number, as a mean over all numbers in `latent`.
 
-        The stored code has a fixed size, so rows with a smaller rate are stored with finer quantisation steps.
+        The code length is interpolated linearly between integers, so the rate is differentiable. Learning can use it as
+        a penalty that makes the numbers easier to code. The stored code then does not become smaller, because its size
+        is fixed. Instead, its quantisation steps become finer.
         """
         bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the coded integers, their table and the quantisation steps of the rows, for every modality NAME.
+        """Return the tensors "NAME/code", "NAME/table" and "NAME/step" for every modality NAME.
 
-        The tensors are called "NAME/code", "NAME/table" and "NAME/step". The module `models.entropy_coding` defines the
-        first two.
+        They contain the entropy-coded integers, the frequency table of the code, and the quantisation steps of the
+        rows. The module `models.entropy_coding` defines the code and the table.
         """
         stored: dict[str, Tensor] = {}
         for name, matrix in latent.items():

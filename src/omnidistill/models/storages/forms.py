@@ -62,11 +62,11 @@ class Plain:
         return {name: matrix.clone() for name, matrix in rows.items()}
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the latent tensors, which are the training rows themselves."""
+        """Return the latent (learned) tensors, which are the training rows themselves."""
         return dict(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the latent tensors, which are stored unchanged."""
+        """Return the latent (learned) tensors, which are stored unchanged."""
         return dict(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
@@ -79,7 +79,7 @@ class Half(Plain):
     """Rows are stored in float16. Values outside the range of float16 are clamped."""
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: the latent tensors rounded to float16."""
+        """Return the training rows: the latent (learned) tensors rounded to float16."""
         rounded = self.load(self.store(latent))
         return {name: straight_through(matrix, rounded[name]) for name, matrix in latent.items()}
 
@@ -100,7 +100,7 @@ class Bits(Plain):
     bits: int
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: the latent tensors rounded to the stored precision."""
+        """Return the training rows: the latent (learned) tensors rounded to the stored precision."""
         return {
             name: straight_through(matrix, dequantise(*quantise(matrix, self.bits), self.bits))
             for name, matrix in latent.items()
@@ -139,7 +139,10 @@ class Views:
     seed: int = VIEWS_SEED
 
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
-        """Return new latent (learned) tensors for the given rows. `expand` applies the sign patterns."""
+        """Return the tensors to learn (latent tensors), initialised with the given rows.
+
+        They have one row per given row. `expand` later computes V training rows from each of them.
+        """
         return self.inner.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> Rows:
@@ -151,11 +154,14 @@ class Views:
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: every stored row times every sign pattern."""
+        """Return the training rows: each stored row, multiplied entry by entry by each of V patterns of +1 and -1."""
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:
-        """Return the sign patterns for a modality, on the CPU. The first pattern is all ones."""
+        """Return the V patterns of +1 and -1 for a modality, on the CPU. The first pattern is all ones.
+
+        A view of a stored row is the elementwise product of the row and one pattern.
+        """
         shape = self.num_views - 1, width
         drawn = torch.randint(2, shape, generator=Streams(self.seed)[f"views/{name}"], device="cpu")
         return torch.cat([torch.ones(1, width, device="cpu"), 2.0 * drawn - 1])

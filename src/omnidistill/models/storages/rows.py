@@ -22,7 +22,10 @@ _ROWS_WITH_VIEWS, _MOST_VIEWS = 256, 16
 
 @storages.register("rows")
 class RowStorage(Storage):
-    """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits). Sign views can give more rows to train on."""
+    """Stores rows as floats (16 or 32 bits) or integers (2 to 8 bits).
+
+    The setting `views` can multiply the number of rows to train on: every stored row is also used with flipped signs.
+    """
 
     bits: Literal[32, 16, 8, 6, 4, 3, 2] = 32
     """Bits per stored number. 32 and 16 mean floats. With fewer bits, numbers are quantised to integers with one step
@@ -36,7 +39,10 @@ class RowStorage(Storage):
         return self._form.init(rows)
 
     def expand(self, latent: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: all sign views of the latent rows after rounding to the stored precision."""
+        """Return the training rows: the latent (learned) rows, rounded to the stored precision.
+
+        If the setting `views` is above 1, copies of the rows follow, multiplied by fixed patterns of +1 and -1.
+        """
         return self._form.expand(latent)
 
     def store(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -44,11 +50,14 @@ class RowStorage(Storage):
         return self._form.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the training rows: all sign views of the stored rows."""
+        """Return the training rows: the stored rows, then their copies with fixed patterns of flipped signs (views)."""
         return self._form.load(stored)
 
     def resolved(self, num_stored: int) -> RowStorage:
-        """Return the storage with a fixed number of views per row, computed from `num_stored` if `views` is "auto"."""
+        """Return the storage with a fixed number of views (training rows per stored row).
+
+        If the setting `views` is "auto", the number is computed from the number of stored rows.
+        """
         if self.views != "auto":
             return self
         return self.evolve(views=min(_MOST_VIEWS, max(1, round(_ROWS_WITH_VIEWS / num_stored))))

@@ -13,12 +13,15 @@ B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent 
 
     X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
 
-Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any frame (see `rows_of_factors`). The
-scale c is chosen so that the sum of the squared norms of all cross-covariances is the same as in the data. The factors
-B are the best approximation of A in one of two norms (see `factors`):
+Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any N x (N - 1) matrix with
+orthonormal columns that sum to zero (see `rows_of_factors`). The scale c is chosen so that the sum of the squared norms
+of all cross-covariances is the same as in the data. The factors B are the best approximation of A in one of two norms:
 
-    "plain"       B = factor(A, N - 1)                             smallest error of the parameters
-    "whitened"    B = S(eps)^{-1/2} factor(K, N - 1), see `cca`    smallest error of the outputs on the data
+    "plain"       B_m = factor(A, N - 1)_m                       smallest error of the parameters
+    "whitened"    B_m = S_m(eps)^{-1/2} factor(K, N - 1)_m       smallest error of the outputs on the data
+
+The function `factor` returns N - 1 common factors whose products are nearest to given matrices, one matrix per pair of
+modalities (see `factors`). K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2} are the whitened cross-covariances (see `cca`).
 
 The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns the heads
 for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.
@@ -76,15 +79,17 @@ def apm_rows(
     factors: Factors | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data with N - 1 factors.
+    """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data.
 
-    The means of the rows are those of the data.
+    The module docstring defines the analytic parameters. Their best approximation by N - 1 factors is used, i.e. by
+    products B_m B_n^T of matrices with N - 1 columns. The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.
-        size: number of rows N. It must be from 2 to 1 + the smallest p_m, because B_m must have a left inverse.
+        size: number of rows N. It must be from 2 to 1 + the smallest p_m, so that the p_m x (N - 1) matrix B_m has a
+            left inverse.
         ridge: see `apm_factors`.
-        rotation: how to choose the frame Q, see `rows_of_factors`.
+        rotation: how to rotate the rows; see `rows_of_factors`.
         generator: used only if the rotation is "random".
         norm: see `apm_factors`.
         factors: the result of `apm_factors(moments, size - 1, ridge, norm)`, if it is already known.
@@ -105,6 +110,10 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return the heads W_m = B_m^T for the "plain" factors B_m of `apm_factors`, and biases that centre the outputs."""
+    """Return heads W_m whose products W_m^T W_n are nearest to the analytic parameters, and biases.
+
+    The analytic parameters are the products of the heads that are optimal for a least-squares loss. The heads are
+    W_m = B_m^T, with the factors B_m that `apm_factors` returns for the norm "plain". The biases centre the outputs.
+    """
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

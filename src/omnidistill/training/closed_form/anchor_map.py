@@ -10,13 +10,13 @@ each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (N
 FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
 The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
-heads is proportional to w_i. Rows far beyond the cutoff therefore hardly add to the inner products of outputs, but they
-still explain noise in the regression that the outputs before the cutoff would otherwise contain.
+heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
+still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
 
-If the rows of all modalities are multiplied by the same orthogonal matrix, Q^T X_m, then the outputs are rotated and
-all inner products stay the same. One such rotation leads to the canonical basis, in which the outputs are sorted by
-their cross-covariance between modalities on real rows. In this basis, the first d outputs are the best heads of width
-d.
+Without a cutoff, the rows of all modalities can be multiplied by the same orthogonal matrix, X_m -> Q^T X_m: the
+outputs are rotated, and all inner products stay the same. One such rotation leads to the canonical basis, in which the
+outputs are sorted by their cross-covariance between modalities on real rows. The first d outputs in this basis have the
+largest total cross-covariance of all d orthonormal combinations of the outputs. They are used as heads of width d.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -43,7 +43,7 @@ def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]
 
     Args:
         num_rows: number of rows N.
-        cutoff: the number k of the output that counts half; None if all outputs count alike.
+        cutoff: the index k at which an anchor has length 1/2; None if all anchors have length 1.
     """
     numbers = torch.arange(1, num_rows + 1, dtype=torch.float64, device="cpu")
     return torch.ones_like(numbers) if cutoff is None else 1 / (1 + (numbers / cutoff) ** _ORDER)
@@ -69,12 +69,15 @@ def anchor_maps(
     ridges: Sequence[float] | Float[Tensor, " M"],
     cutoff: float | None = None,
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the heads of all modalities by ridge regression to the anchors, equation (1) of the module docstring.
+    """Return the heads of all modalities by ridge regression to anchors, equation (1) of the module docstring.
+
+    The anchor of row i is the target of this row in every modality: the i-th unit vector, times a length.
 
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
-        cutoff: the cutoff k of the lengths of the anchors; None: all have length 1.
+        cutoff: position from which anchors are shortened. Anchor number `cutoff` has length 1/2, earlier anchors are
+            longer (up to 1), and later anchors are shorter. None: all anchors have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.

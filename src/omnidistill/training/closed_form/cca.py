@@ -25,9 +25,11 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m(eps)^{-1/2} B_m (p_m x rank) and the residuals of B, where B = factor(K, rank).
+    """Return the factors S_m^{-1/2} B_m (p_m x rank) of every modality m. Their transposes are the ridge CCA heads.
 
-    The module docstring defines S_m(eps) and K.
+    S_m is the covariance of modality m, with a ridge. The matrices B_m are chosen such that each product B_m B_n^T
+    approximates K_mn, the whitened cross-covariance of the modalities m and n. The residuals of the result are the
+    squared errors of these approximations.
 
     Args:
         moments: moments of the data.

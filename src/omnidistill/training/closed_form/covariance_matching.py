@@ -13,8 +13,8 @@ where each B_m has N - 1 columns (factors). The minimisation is therefore a fact
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-Here X~_m are the synthetic rows, mu_m is the mean of the data, `factor` computes the best common factors (see
-`factors`), and Q is any frame (see `rows_of_factors`).
+Here X~_m are the synthetic rows, mu_m is the mean of the data, and `factor` computes the best common factors (see
+`factors`). Q (N x (N - 1)) is any matrix with orthonormal columns that sum to zero (see `rows_of_factors`).
 
 For M = 2, rho^2 times the residual of the factorisation is the minimum of L (Eckart-Young). For M > 2, several pairs
 share the same B_m and the products B_m B_m^T are not constrained, so the problem is not convex. The factorisation then
@@ -61,7 +61,8 @@ def covmatch_rows(
         moments: moments of the data.
         size: number of rows N, at least 2.
         rho: scale of the cross-covariances, above 0.
-        rotation: how to choose the frame Q, see `rows_of_factors`.
+        rotation: selects one of the many solutions: "random", "eye", or real rows {modality: N x p_m} to which the
+            synthetic rows should be close. See `rows_of_factors`.
         generator: used only if the rotation is "random".
         factors: the result of `covmatch_factors(moments, size)`, if it is already known.
         dtype: dtype of the rows.

@@ -7,9 +7,11 @@ semi-definite matrix of rank k that is nearest to this matrix outside the diagon
 inter-battery problem. One singular value decomposition (SVD) solves it, and the minimum of r is the sum of the squared
 singular values beyond the k-th.
 
-The initialisation is exact for M = 2. It computes the truncated SVD U s V^T of each C_mn, and builds the matrix G with
-the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. B consists of the k leading eigenvectors of G in the span of
-all stacked (U; V), times the square roots of the eigenvalues.
+The initialisation is exact for M = 2. It computes the truncated SVD U s V^T of each C_mn, and builds the P x P matrix G
+with the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. Each pair of singular vectors u and v gives one vector of
+length P, with u in the rows of modality m, v in the rows of modality n, and zeros elsewhere. G is restricted to the
+span of these vectors. B consists of the k leading eigenvectors of the restricted G, times the square roots of the
+eigenvalues.
 
 Each sweep then updates the blocks B_m one after the other. The update is the least-squares solution for fixed other
 blocks, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+ with sums over n != m, so r never increases. The usual majorisation
@@ -35,7 +37,10 @@ _RELATIVE_CUT = 1e-12  # relative to the largest; smaller eigenvalues of a Gram 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Factors B_m (p_m x k) of each modality, and the residual r(B) after the initialisation and after each sweep.
+    """Factors B_m (p_m x k) whose products B_m B_n^T approximate given cross-covariances of modalities m and n.
+
+    The residual r(B) is the squared error of all products. It is recorded after the initialisation and after each
+    sweep of the algorithm that computes the factors.
 
     The columns of the stacked B are orthogonal and sorted by norm, longest first. In each column, the entry with the
     largest absolute value is positive. If the rank of the data is below k, the last columns are zero.

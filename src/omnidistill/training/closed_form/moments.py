@@ -1,23 +1,25 @@
 """Means, covariances and cross-covariances of paired data, in one pass over the rows.
 
-    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (n - 1),  C_mn = Xc_m^T T Xc_n / (n - 1)
+    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (N - 1),  C_mn = Xc_m^T T Xc_n / (N - 1)
 
-Here X_m are the rows of modality m, Xc_m = X_m - 1 mu_m^T are the centred rows, and T defines which rows are paired.
-With pairing "rows", T = I: row i of one modality is paired with row i of the other. With pairing "groups", T_ij = 1/|g|
-if i and j are both in group g, and T_ij = 0 otherwise. C_mn is then the cross-covariance of the group means, weighted
-by the sizes of the groups. Both pairings give the same C_mn if every group has one row.
+Here m and n are modalities, X_m (N x p_m) are the rows of modality m, and Xc_m = X_m - 1 mu_m^T are the centred rows.
+The matrix T (N x N) defines which rows are paired. With pairing "rows", T = I: row i of one modality is paired with row
+i of the other. With pairing "groups", T_ij = 1/|g| if rows i and j are both in group g, and T_ij = 0 otherwise. C_mn is
+then the cross-covariance of the group means, weighted by the sizes of the groups. Both pairings give the same C_mn if
+every group has one row.
 
-`error_weighted_cross` computes C(gamma) instead of C (UniCon, Sui et al. 2026, arXiv 2604.16678). Every pair of rows,
-including negatives, is weighted by the InfoNCE error of given heads:
+`error_weighted_cross` computes error-weighted cross-covariances, which UniCon (Sui et al. 2026, arXiv 2604.16678) calls
+C(gamma). Every pair of rows, including negatives, is weighted by the InfoNCE error of given heads:
 
-    C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 n)
+    C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 N)
 
-Here z_m are the embeddings of the rows and tau is the temperature. For embeddings of length 1, the gradient of InfoNCE
-with respect to W_m^T W_n, where W_m are the heads, is -C(gamma)_mn / tau. Therefore C(gamma) can replace C.
+Here z_m (N x d) are the embeddings that the heads compute from X_m, and tau is the temperature. Let W_m be the heads.
+For embeddings of length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau. Therefore C(gamma)
+can replace C.
 
 Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 
-Shapes: n rows (as a subscript, n is a modality), p_m feature width, d embedding width, b rows per chunk.
+Shapes: N rows, p_m feature width, d embedding width, b rows per chunk.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ Pairing = Literal["rows", "groups"]
 
 _MOMENT_ROWS = 1024  # rows per chunk of the moments
 _ERROR_ROWS = 512  # rows per chunk of C(gamma)
-_CHUNK_NUMBERS = 2**26  # limit of the n x b numbers in a chunk of C(gamma); 256 MB
+_CHUNK_NUMBERS = 2**26  # limit of the N x b numbers in a chunk of C(gamma); 256 MB
 
 Cross = dict[Pair, Float64[Tensor, "_ _"]]
 """One p_m x p_n matrix per pair of modalities."""
@@ -108,11 +110,14 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 
 
 def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
-    """Return the error-weighted cross-covariances C(gamma) of all pairs of modalities, averaged over snapshots.
+    """Return the error-weighted cross-covariances of all pairs of modalities, averaged over snapshots of the heads.
 
-    The module docstring defines C(gamma). The rows are processed in chunks. The similarities of a chunk to all rows are
-    computed in float32, and sums are accumulated in float64. The computation needs memory for the embeddings of all
-    rows and for the similarities of one chunk.
+    A cross-covariance sums products of the features of two rows. Here, every product is multiplied by the InfoNCE error
+    of this pair of rows: target minus softmax. The module docstring has the formula, C(gamma).
+
+    The rows are processed in chunks. The similarities of a chunk to all rows are computed in float32, and sums are
+    accumulated in float64. The computation needs memory for the embeddings of all rows and for the similarities of one
+    chunk.
 
     Args:
         train: the training rows.

@@ -4,7 +4,7 @@
     ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
     reduced rank        M P P^T                                                                                   (3)
     Procrustes          M = U V^T,                           C = U D V^T                                          (4)
-    shared rows         R = T^T X,  Q = T^T Y,               T = an orthonormal basis of  X W_x^T + Y W_y^T       (5)
+    shared rows         R = T^T X,  Q = T^T Y,     T = orthonormal basis of the columns of X W_x^T + Y W_y^T      (5)
 
 X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
 are N paired rows that represent X and Y. S = X^T X, C = X^T Y, and lambda is the ridge. M is the map from source to
@@ -15,9 +15,9 @@ If R = X and Q = Y, (1) is the same map as (2), but it solves a system of size n
 lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) uses the singular value
 decomposition of C; it is the best orthogonal map if p = q (Schönemann 1966).
 
-(5) compresses the n pairs to N mixtures of pairs. They retain what both spaces share, because W_x and W_y are the N
-leading directions of ridge CCA (Vinod 1976). Finally, row i of R and row i of Q are divided by one common number: the
-geometric mean of the root mean squares of the two rows.
+(5) compresses the n pairs to N pairs, each a mixture of the n pairs. The N pairs retain what both spaces share, because
+W_x and W_y are the N leading directions of ridge CCA (Vinod 1976). Finally, row i of R and row i of Q are divided by
+one common number: the geometric mean of the root mean squares of the two rows.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
 """
@@ -74,7 +74,11 @@ class PairMoments:
         return PairMoments(_product(source, target), values.clamp(min=0), vectors)
 
     def ridge_map(self, ridge: float) -> Float64[Tensor, "p q"]:
-        """Return the ridge regression from source to target. `ridge` > 0 is relative to the mean of `values`."""
+        """Return the ridge regression from source vectors X to target vectors.
+
+        Args:
+            ridge: regularisation strength above 0, relative to the mean eigenvalue of X^T X.
+        """
         penalty = ridge * self.values.mean()
         matrix: Tensor = self.vectors @ ((self.vectors.mT @ self.cross) / (self.values + penalty).unsqueeze(1))
         return matrix
@@ -100,7 +104,10 @@ def shared_rows(
     size: int,
     ridge: float,
 ) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N q"]]:
-    """Return N paired rows that retain what two embedding spaces share, equation (5) of the module docstring.
+    """Return N paired rows, from which maps between two embedding spaces can be computed by ridge regression.
+
+    Each row is a mixture of all pairs. The mixtures retain the N leading directions that both spaces share, according
+    to ridge CCA. Equation (5) of the module docstring defines them.
 
     Args:
         source, target: centred source vectors (n x p) and target vectors (n x q) of the same items.

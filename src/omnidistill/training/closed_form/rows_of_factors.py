@@ -37,18 +37,21 @@ def place_rows(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the rows X_m (N x p_m) with the given means and factors; see the module docstring.
+    """Return the rows X_m = 1 mu_m^T + c Q F_m^T (N x p_m) of every modality m.
+
+    1 is the vector of ones. Q (N x (N-1)) has orthonormal columns that sum to zero. All modalities share it.
 
     Args:
-        means: means mu_m (p_m).
-        spread: factors F_m (p_m x (N-1)).
+        means: means mu_m (p_m) of the rows.
+        spread: factors F_m (p_m x (N-1)), which determine the cross-covariances of the rows.
         scale: scale c of the factors.
-        rotation: how to choose the frame Q.
-        generator: used only if the rotation is "random".
+        rotation: how to choose Q: "random"; "eye", as close as possible to the identity; or real rows
+            {modality: N x p_m} to which the rows X_m should be close.
+        generator: used only if `rotation` is "random".
         dtype: dtype of the rows.
 
     Raises:
-        InputError: the rotation is given as real rows, and a modality is missing or has the wrong shape.
+        InputError: `rotation` contains real rows, and a modality is missing or has the wrong shape.
     """
     frame = _frame(spread, rotation, generator)
     return {name: (means[name] + scale * (frame @ block.mT)).to(dtype) for name, block in spread.items()}
@@ -77,10 +80,10 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
 
 
 def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
-    """Return orthonormal columns that span the orthogonal complement of the vector of ones.
+    """Return N - 1 orthonormal columns, each of which sums to zero, where N is `size`.
 
-    The result consists of the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones
-    to the negative last unit vector.
+    They are the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones to the
+    negative last unit vector.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1
@@ -98,4 +101,7 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         shape = (block.shape[1] + 1, block.shape[0])
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
-            raise InputError(f"rotation: the real rows of modality {name!r} must have shape {shape}, found {given}")
+            raise InputError(
+                f"rotation: synthetic rows are rotated towards given real rows, but those of modality {name!r} have "
+                f"shape {given}, expected {shape}; pass one real row per synthetic row"
+            )

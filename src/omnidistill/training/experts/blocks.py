@@ -40,11 +40,13 @@ def train_blocks(
     started_at: float,
     progress: Progress,
 ) -> None:
-    """Train all blocks of runs, then write one snapshot per epoch with the heads of all runs.
+    """Train all experts in blocks, then write one snapshot per epoch with the heads of all experts.
+
+    A block consists of experts with consecutive numbers, which one process trains together.
 
     Args:
         writer: writes the snapshots.
-        heads: heads of all runs before training.
+        heads: heads of all experts before training.
         training: function that trains one block.
         num_rows: number of training rows.
         engine: calls `training` for all blocks, in one or several processes.
@@ -68,16 +70,19 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains a block of runs, starting from a stored snapshot of all runs. Interrupted training can be resumed.
+    """Trains one block of the experts. Interrupted training can be resumed.
+
+    A block consists of consecutive experts, which are trained together. Training starts from a snapshot, which contains
+    the heads of all experts after epoch `first_epoch`. A run is the training of one expert.
 
     Attributes:
-        buffer: folder of the expert trajectories; None if all runs are trained together in memory.
+        buffer: folder of the expert trajectories; None if all experts are trained together in memory.
         modalities: names of the modalities, in order.
         first_epoch: epoch of the snapshot from which training starts.
         rows: function that loads the training rows; called once per process.
         config: settings of the experts.
-        learning_rates: step size of each run.
-        last_epochs: last epoch of each run. Afterwards, the heads of the run stay constant.
+        learning_rates: step size of each expert.
+        last_epochs: last epoch of each expert. Afterwards, the heads of the expert stay constant.
         seed: seed for the order of the rows.
     """
 
@@ -92,7 +97,7 @@ class BlockTraining:
 
     @property
     def num_epochs(self) -> int:
-        """Largest number of epochs of any run."""
+        """Largest number of epochs of any expert."""
         return max(self.last_epochs)
 
     @cached_property
@@ -101,12 +106,12 @@ class BlockTraining:
         return self.rows()
 
     def folder(self, runs: slice) -> Path:
-        """Return the folder for the snapshots of the block that contains these runs."""
+        """Return the folder for the snapshots of these runs, which are trained together as one block."""
         assert self.buffer is not None  # without a folder, no other process trains single blocks
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train the block that contains these runs, and store its snapshots.
+        """Train these runs together as one block, and store their snapshots.
 
         Raises:
             NotFiniteError: the training diverged.
@@ -124,7 +129,13 @@ class BlockTraining:
                 writer.add(epoch, heads, 0.0)
 
     def epochs(self, heads: StackedHeads, done: int = 0, first_run: int = 0) -> Iterator[int]:
-        """Train the heads in place, starting after epoch `first_epoch + done`. Yield the number of each epoch."""
+        """Train the heads of consecutive experts in place, and yield the number of each finished epoch.
+
+        Args:
+            heads: heads of these experts after epoch `self.first_epoch + done`.
+            done: number of epochs after `self.first_epoch` that are already finished.
+            first_run: index of the first of these experts among all experts.
+        """
         runs = slice(first_run, first_run + len(next(iter(heads.values()))))
         return train_epochs(
             self.config.objective.bind(self.modalities),

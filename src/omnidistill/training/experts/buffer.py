@@ -6,10 +6,10 @@
 
 W_s are the heads after epoch s. The key identifies the settings and inputs of the training (`experts.expert_key`). The
 squared norms ||W_s - W_t||^2 are the denominators of the matching loss. The spectra are singular values of the first
-expert's updates, from which the rank floor is computed. Norms and spectra are stored so that they are computed only
-once. The file of an epoch is memory-mapped only while its heads are in use, so memory never has to hold all
-trajectories. Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ
-between them. After the last epoch of an expert, its heads stay constant.
+expert's updates. From them, a lower bound on the matching loss is computed (the rank floor). Norms and spectra are
+stored so that they are computed only once. The file of an epoch is memory-mapped only while its heads are in use, so
+memory never has to hold all trajectories. Experts can start from different initial heads (`experts.starts`), and the
+number of epochs can differ between them. After the last epoch of an expert, its heads stay constant.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def train_experts(
 
     Args:
         starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
-            entry has the initial heads of the run, and every second expert uses it.
+            entry has the heads from which the students of the set will start. Experts 0, 2, 4, ... use the first entry,
+            and the other experts use the other entries in turn. If there is only one entry, all experts use it.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the buffer; None keeps the trajectories in memory.
@@ -131,8 +132,8 @@ def train_experts(
         spectrum_epochs: the buffer stores the singular values of the first expert's updates over this number of
             epochs. None: over all epochs of this expert.
         identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
-        progress: advances by one per epoch or, with several processes, by one per block of runs.
-        engine: where to train. An engine with several processes trains blocks of runs in parallel, with bitwise the
+        progress: advances by one per epoch or, with several processes, by one per block of experts.
+        engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the
             same result.
         reopen: function that opens the training rows in another process; None: the rows are sent to the process.
 
@@ -184,7 +185,10 @@ def _train(
     engine: Engine,
     reopen: Callable[[], FeatureSet] | None,
 ) -> ExpertBuffer:
-    """Train the epochs that are not written yet. Expert e uses the entry `start_numbers[e]` of `starts`."""
+    """Train the epochs that are not written yet, and return the expert buffer.
+
+    Expert e uses the initial heads, the step size and the number of epochs in `starts[start_numbers[e]]`.
+    """
     modalities, spent = tuple(starts[OWN].heads), writer.seconds
     rates = tuple(starts[number].learning_rate for number in start_numbers)
     last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
@@ -265,7 +269,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def _check_shapes(buffer: ExpertBuffer) -> None:
-    """Raise ValueError if the parts of a buffer do not belong together."""
+    """Raise ValueError unless the heads, distances and epochs in a buffer have matching shapes and numbers."""
     num_experts, num_snapshots = len(buffer.last_epochs), len(buffer.snapshots)
     expected = (num_experts, len(buffer.modalities), num_snapshots, num_snapshots)
     if tuple(buffer.squared_distances.shape) != expected or len(buffer.own) != num_experts:

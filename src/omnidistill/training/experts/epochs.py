@@ -8,9 +8,10 @@ gradient of the loss with respect to the outputs Y, in closed form. Features are
 product for the outputs and one for the gradient of the heads. It needs neither input gradients nor autograd.
 
 Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order of run e in epoch k
-depends only on (seed, purpose, e, k). Interrupted training can therefore resume from the last snapshot with bitwise the
-same result. In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache.
-Blocks depend only on the sizes of the tensors. Training one block alone therefore gives bitwise the same heads.
+depends only on e, k, the seed, and a name for what is trained (`purpose`). Interrupted training can therefore resume
+from the last snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate
+results of a step fit in the cache. Blocks depend only on the sizes of the tensors. Training one block alone therefore
+gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -129,7 +130,7 @@ def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
 def epoch_orders(
     num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
 ) -> Int[Tensor, "E n"]:
-    """Return the order of the rows of every run in one epoch, on the CPU."""
+    """Return a random order of the training rows for each run (each training of heads), for one epoch, on the CPU."""
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
     generators = [streams[f"{purpose}/{run}/{epoch}"] for run in runs]
     return torch.stack([torch.randperm(num_rows, generator=each, device="cpu") for each in generators])

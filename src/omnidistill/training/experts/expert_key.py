@@ -24,7 +24,8 @@ class ExpertKey:
 
     Attributes:
         config: the settings of the experts, as JSON.
-        starts: training settings for each of the initial heads. The first entry is for the initial heads of the run.
+        starts: training settings of the experts. Experts that start from the same initial heads share one entry. The
+            first entry is for the experts that start from the initial heads of the run.
         seed: seed for the random streams.
         identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """
@@ -35,7 +36,7 @@ class ExpertKey:
     identity: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as JSON values."""
+        """Return the key of the expert buffer (its settings, seed and inputs) as JSON values."""
         return {
             "config": dict(self.config),
             "starts": [asdict(start) for start in self.starts],

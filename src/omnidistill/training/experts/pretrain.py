@@ -95,7 +95,10 @@ def pretrain_heads(
 
 
 def _check_growth(start: Heads, heads: Heads, learning_rate: float, epoch: int) -> None:
-    """Raise InputError if heads diverged. They remain finite, because the loss does not depend on their length."""
+    """Raise InputError if heads diverged, that is, if their norm became extremely large.
+
+    The norm of diverged heads remains finite, because the loss does not depend on it.
+    """
     growth, name = max((float(heads[name].norm() / start[name].norm()), name) for name in start)
     if growth > _DIVERGED_FROM:
         raise InputError(

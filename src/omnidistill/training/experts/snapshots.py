@@ -63,12 +63,12 @@ def open_snapshots(folder: Path, records: Sequence[FileRecord], verify: bool) ->
 
 @dataclass(frozen=True)
 class BlockKey:
-    """Identifies a block of consecutive runs by two numbers: that of its first run, and that of its last run plus 1."""
+    """Identifies a block of consecutive experts: index of the first expert, and index of the last expert plus 1."""
 
     runs: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as a JSON object."""
+        """Return the key as a JSON object: {"runs": [index of the first expert, index of the last expert plus 1]}."""
         return {"runs": list(self.runs)}
 
     @staticmethod

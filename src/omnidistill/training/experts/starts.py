@@ -34,7 +34,7 @@ def starts_of_experts(num_experts: int, num_starts: int) -> list[int]:
 
 
 def require_alike(starts: Sequence[Start]) -> None:
-    """Raise InputError unless the heads of all starts have the same modalities and shapes."""
+    """Raise InputError unless the initial heads of all `starts` have the same modalities and shapes."""
     shapes = [{name: tuple(matrix.shape) for name, matrix in start.heads.items()} for start in starts]
     for number, start_shapes in enumerate(shapes):
         if start_shapes != shapes[OWN]:

@@ -2,10 +2,11 @@
 
     W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
 
-Row i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor.
-The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient
-descent on ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is
-exact and faster.
+X_m are the rows of modality m, K_m = X_m X_m^T, s_m is the mean of the diagonal of K_m, and lambda_m is the ridge. Row
+i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor. The
+diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient descent on
+||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
+faster.
 
 A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
 with the heads of the set:
@@ -69,18 +70,20 @@ class Anchor(Recipe):
         return heads_of_rows(data.rows, self.ridges, width, self.cutoff)
 
     def lengths(self, num_rows: int) -> Float64[Tensor, " N"]:
-        """Return the lengths of the anchors of N rows, in the order of the rows."""
+        """Return the lengths of the anchors (regression targets) of N rows, in the order of the rows."""
         return anchor_lengths(num_rows, self.cutoff)
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return the heads of the set, stacked on given heads. With weight 1, the given heads are ignored.
+        """Stack the heads of the set on the given heads: the outputs of the result are the outputs of both.
+
+        The setting `weight` is the weight of the set's heads. If it is 1, the given heads are ignored.
 
         Args:
-            start: the given heads, {modality: d x p_m}.
-            data: rows, targets and objective, on the same device.
+            start: the given heads, {modality: d x p_m}, with output width d and feature width p_m.
+            data: the N rows of the set with their targets and objective, on the device of the heads.
             width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
-                `to_width`. The default is N (number of rows) with weight 1, d with `keep_width`, otherwise N + d.
+                `to_width`. None means N if `weight` is 1, d if the setting `keep_width` is True, otherwise N + d.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -103,11 +106,15 @@ class Anchor(Recipe):
 
     @property
     def uses_start(self) -> bool:
-        """Whether the recipe uses given heads, which it does if `weight` is below 1."""
+        """Whether the recipe combines the heads of the set with initial heads. It does if `weight` is below 1."""
         return self.weight < 1
 
     def without_start(self) -> Anchor | None:
-        """Return a copy of the recipe that ignores given heads (weight 1); None if this recipe already ignores them."""
+        """Return a copy of the recipe that ignores initial heads; None if this recipe already ignores them.
+
+        The recipe can combine the heads that it computes from the set with initial heads. In the copy, the heads of the
+        set have the weight 1, so only they are used.
+        """
         return self.evolve(weight=1.0) if self.uses_start else None
 
     @property
@@ -125,7 +132,7 @@ def heads_of_rows(
     width: int | None = None,
     cutoff: float | None = None,
 ) -> Heads:
-    """Return the closed-form heads of the rows, with the device and dtype of the rows.
+    """Return the heads that the recipe "anchor" computes from the rows, with the device and dtype of the rows.
 
     The heads are computed in float64 and then converted.
 
@@ -133,7 +140,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: number of the output that counts half; None: all outputs count alike.
+        cutoff: position from which outputs are scaled down. Output number `cutoff` is multiplied by 1/2, earlier
+            outputs by more (up to 1), and later outputs by less. None scales no output.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -148,15 +156,17 @@ def stack_on(
     rows: Mapping[str, Float[Tensor, "_ _"]],
     weight: float | Float[Tensor, ""],
 ) -> Heads:
-    """Return the heads of a set, stacked on given heads.
+    """Return stacked heads: their outputs are the outputs of two kinds of heads, concatenated.
 
-    Before stacking, each part is scaled so that its outputs on the rows have a mean length of 1.
+    The first part are heads that were computed from a set, the second part are the heads in `start`. Both are first
+    scaled so that their outputs on the rows of the set have a mean length of 1. The first part is then multiplied by
+    sqrt(a) and the second by sqrt(1 - a), where a is `weight`.
 
     Args:
-        start: the given heads, {modality: d x p_m}.
-        heads: the heads of the set, {modality: k x p_m}.
+        start: the second part, such as pretrained heads, {modality: d x p_m}.
+        heads: the first part, the heads computed from the set, {modality: k x p_m}.
         rows: the rows of the set, {modality: N x p_m}.
-        weight: weight a of the heads of the set, in [0, 1].
+        weight: weight a of the first part, in [0, 1].
     """
     upper, lower = weight**0.5, (1 - weight) ** 0.5
     return {
@@ -166,11 +176,11 @@ def stack_on(
 
 
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
-    """Reduce heads to a smaller output width: the leading canonical directions of their outputs on the rows.
+    """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
-    The rows of a set are in canonical order: on real rows, output i varies less as i increases. To account for this,
-    the outputs on row i are divided by sqrt(i) before the directions are computed. Heads that do not exceed the width
-    are returned unchanged.
+    The directions are computed from the outputs on the rows of the set. Earlier rows are more important: output i of
+    the heads is trained on row i, and on real data it varies less as i increases. The outputs on row i are therefore
+    divided by sqrt(i) first. Heads that do not exceed the width are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

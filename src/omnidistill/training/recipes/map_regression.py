@@ -73,7 +73,10 @@ class MapRegression(Recipe):
             yield done, {name: torch.stack([_weight(run[name]) for run in runs]) for name in start}
 
     def train_modules(self, modules: Mapping[str, nn.Module], data: TrainingRows, *, seed: int) -> None:
-        """Train the modules in place, by regression to the heads of "anchor" with the output width of the modules."""
+        """Train the modules in place, by regression to the heads that the recipe "anchor" computes from the rows.
+
+        These heads have the same output width as the modules.
+        """
         width = check_modules(modules, {name: x.shape[1] for name, x in data.rows.items()})
         for _ in self._steps(modules, self._heads(data, width), data.rows, seed=seed):
             pass

@@ -92,7 +92,7 @@ class Recipe(Component):
         )
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Train heads on the set, stack them on the initial heads, and return the result.
+        """Train heads on the set, and return heads whose outputs are those of trained and initial heads, concatenated.
 
         Args:
             start: initial heads {modality: d x p_m}.
@@ -100,7 +100,7 @@ class Recipe(Component):
             width: output width of the result; None: the default width of the recipe.
 
         Raises:
-            InputError: the recipe does not stack heads, but trains the initial heads, whose width is fixed.
+            InputError: the recipe cannot concatenate heads, because it trains the initial heads, whose width is fixed.
         """
         raise InputError(
             f"width: training recipe '{self.kind}' keeps the output width of the given heads; omit this argument"
@@ -123,11 +123,14 @@ class Recipe(Component):
             InputError: the recipe uses all rows at once.
         """
         raise InputError(
-            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; use rows() instead"
+            f"training recipe '{self.kind}' has no mini-batches, because it uses all rows at once; call rows() of the "
+            "synthetic set instead of batches()"
         )
 
     def check(self, modalities: Collection[str]) -> None:
-        """Check that the setting named by `per_modality` has one value per modality; do nothing if none is named.
+        """Check that the setting named by `per_modality` has one value per modality.
+
+        If `per_modality` is None, the recipe has no such setting, and nothing is checked.
 
         Raises:
             InputError: the number of values is wrong.

@@ -80,12 +80,14 @@ def cheaper_form(
     """Return "dual" or "bptt", whichever needs fewer multiply-adds.
 
     The count covers the forward and backward passes of one rollout and its matching loss. X are the synthetic rows, X_I
-    the rows of a mini-batch and W the heads. See `rollout.dual` for K_I, A and Delta, and `rollout.endpoint` for D.
+    the rows of a mini-batch, W the heads and W_0 the initial heads. Delta is the gradient of the loss with respect to
+    the outputs, and D is W_0 minus the target heads. The form "dual" stores the coefficients A of the rows X instead of
+    W, and uses the inner products K_I = X_I X^T.
 
-    - The dual form computes X W_0^T, X D^T, X X^T and their gradients once. In every step, it computes K_I A, with one
-      matrix product in the forward pass and two in the backward pass.
-    - The parameter form computes X_I W^T and Delta^T X_I in every step, each with one matrix product in the forward
-      pass and two in the backward pass. Every step also makes five elementwise passes over W.
+    - The form "dual" computes X W_0^T, X D^T, X X^T and their gradients once. In every step, it computes K_I A, with
+      one matrix product in the forward pass and two in the backward pass.
+    - The form "bptt" computes X_I W^T and Delta^T X_I in every step, each with one matrix product in the forward pass
+      and two in the backward pass. Every step also makes five elementwise passes over W.
 
     Args:
         num_rows: number of synthetic rows N.

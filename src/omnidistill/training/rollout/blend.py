@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Blend:
-    """Blending weights (T) and permutations (T x b) for T steps on batches of b rows."""
+    """Weights (T) and permutations (T x b) for T steps. Each step mixes every row of its batch with another row."""
 
     weights: Float[Tensor, " T"]
     partners: Int[Tensor, "T b"]

@@ -33,7 +33,7 @@ class Target:
 
     @staticmethod
     def between(start: Heads, target: Heads) -> Target:
-        """Create the target from the initial heads and the target heads."""
+        """Return the target heads W* (`target`), stored as their difference W_0 - W* from the initial heads W_0."""
         difference = {name: start[name] - target[name] for name in start}
         return Target(difference, torch.stack([matrix.square().sum() for matrix in difference.values()]))
 
@@ -47,11 +47,11 @@ class Endpoint(Protocol):
         ...
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs F W_T^T for the features F of every modality."""
+        """Return the outputs F W_T^T of the trained heads W_T for the features F, for every modality."""
         ...
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality."""
+        """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality."""
         ...
 
 
@@ -67,11 +67,15 @@ class ParameterEndpoint:
         return self.final
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs F W_T^T for the features F of every modality."""
+        """Return the outputs F W_T^T of the trained heads W_T for the features F, for every modality."""
         return {name: features[name] @ matrix.mT for name, matrix in self.final.items()}
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return ||W_T - W*||_F^2 for target heads W*, computed as ||(W_T - W_0) + D||_F^2 with D = W_0 - W*."""
+        """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality.
+
+        It is computed as ||(W_T - W_0) + D||_F^2, where W_0 is the initial head. The target W* is stored as the
+        difference D = W_0 - W*.
+        """
         moved = [self.final[name] - self.start[name] + target.difference[name] for name in self.final]
         return torch.stack([matrix.square().sum() for matrix in moved])
 
@@ -90,7 +94,10 @@ class DualEndpoint:
     scale: Float[Tensor, " M"] | None  # c; None without weight decay
 
     def heads(self) -> Heads:
-        """Return the trained heads W_T = c W_0 + A^T X, one per modality."""
+        """Return the trained heads, one per modality: W_T = c W_0 + A^T X.
+
+        W_0 are the initial heads, A are the coefficients of the rows X, and c is a factor (1 without weight decay).
+        """
         return {
             name: self._scaled(index, self.start[name]) + self.coefficients[index].mT @ self.rows[name]
             for index, name in enumerate(self.start)
@@ -109,10 +116,10 @@ class DualEndpoint:
         }
 
     def squared_distances(self, target: Target) -> Float[Tensor, " M"]:
-        """Return the squared distance ||W_T - W*||_F^2 to the target head of every modality.
+        """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality.
 
-        It is computed as ||D||^2 + 2 <A, X D^T> + <A, K A> with D = W_0 - W* and K = X X^T. A are the coefficients of
-        the rows X. With weight decay, D + (c - 1) W_0 replaces D.
+        The trained head is W_T = c W_0 + A^T X, with the initial head W_0, the rows X and their coefficients A. Without
+        weight decay, c = 1. With D = c W_0 - W* and K = X X^T, the distance is ||D||^2 + 2 <A, X D^T> + <A, K A>.
         """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])

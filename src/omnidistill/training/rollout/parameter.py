@@ -4,11 +4,12 @@ Both methods create tensors as large as the heads in every step. The tests use t
 
 BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) starts from
 
-    theta_T = theta_0 - sum_i beta g_i(theta_i; X_i, S_i)
+    theta_T = theta_0 - beta sum_{i < T} g_i,        g_i = g(theta_i; X_i, S_i)
 
-where theta_i are the heads before step i, g_i is the gradient in step i, X_i and S_i are the rows and targets of the
-mini-batch, and beta is the step size. TESLA treats every theta_i on the right side as a constant. Pass 1 trains without
-a graph. Pass 2 differentiates one step at a time:
+where theta_i are the heads after i steps, g is the gradient of the student's loss with respect to the heads, X_i and
+S_i are the rows and targets of mini-batch i, and beta is the step size. TESLA treats every theta_i in g_i as a
+constant. Pass 1 trains without a graph. Let L be the loss of the trained heads theta_T. Pass 2 differentiates one step
+at a time:
 
     dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
@@ -16,7 +17,7 @@ The gradient is not exact, because it ignores that X_i also changes the later he
 the gradient of step i contributes to theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). TESLA does not support
 weight decay; BPTT does.
 
-Shapes: as in `rollout.dual`.
+Shapes: T steps, M modalities, b rows per mini-batch.
 """
 
 from __future__ import annotations
@@ -109,7 +110,11 @@ def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tenso
 
 
 class _Tesla(torch.autograd.Function):
-    """The two passes of TESLA: `forward` is pass 1 and returns the trained heads; `backward` is pass 2."""
+    """The two passes of TESLA (approximate gradients of a rollout, Cui et al. 2023).
+
+    `forward` is pass 1: it trains the heads without a graph and returns them. `backward` is pass 2: it differentiates
+    one step at a time, and treats the heads before the step as constants.
+    """
 
     @staticmethod
     def forward(

@@ -3,7 +3,7 @@
     forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
     backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (restores A = A_t)
                                                 beta_t' = -<A'[I], Delta_t>
-                                                Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         graph of step t
+                                                Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         by autograd of g
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
 Here B = X W_0^T, K = X X^T, I are the rows of step t, A are the coefficients of the heads, and S_t are the targets. The
@@ -110,6 +110,9 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return, for each step, how many of the first rows may have nonzero coefficients before the step."""
+    """Return a number m for each step, such that earlier steps used only rows 0 to m - 1.
+
+    The coefficients (A in the module docstring) of all other rows are still zero before the step.
+    """
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

@@ -1,8 +1,8 @@
 """Training of many students at once on a synthetic set, without gradients with respect to the set.
 
-Every step, including momentum and weight decay, is that of the dual rollout with which distillation computes its
-students, so a training recipe has the same effect in distillation and evaluation. The result contains the heads after
-each requested number of steps.
+Every step, including momentum and weight decay, is the same as in distillation (see the module `dual`). A training
+recipe therefore has the same effect in distillation and evaluation. The result contains the heads after each requested
+number of steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """Return the random generator for the mini-batches of a recipe that fixes them, so that all students share them."""
+    """Return the random generator that draws the mini-batches if all students use the same ones.
+
+    The seed is then part of the training recipe of the set, so it does not depend on the student.
+    """
     return Streams(seed)["recipe/batches"]
 
 

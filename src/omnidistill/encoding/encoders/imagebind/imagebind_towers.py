@@ -235,7 +235,10 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
-        """Apply attention. `mask` is added to the attention scores. It must be None with `extra_key`."""
+        """Apply attention. `mask` (queries x keys) is added to the attention scores.
+
+        It must be None if the module has a learned key-value pair (`extra_key`), because the mask has no column for it.
+        """
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)
         query, key, value = (torch.unflatten(y, -1, (self.num_heads, -1)).transpose(1, 2) for y in (query, key, value))

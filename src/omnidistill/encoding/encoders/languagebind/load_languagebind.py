@@ -169,4 +169,6 @@ def _size(tensors: Mapping[str, Tensor], part: str, head: str, config: Mapping[s
             num_positions=len(tensors[f"{part}.embeddings.position_embedding.weight"]) if is_vision else 0,
         )
     except KeyError as error:
-        raise InputError(f"{path}: key {error.args[0]!r} is missing; {_MODEL} needs it") from error
+        raise InputError(
+            f"{path}: key {error.args[0]!r} is missing; pass the complete files of a published {_MODEL} model"
+        ) from error

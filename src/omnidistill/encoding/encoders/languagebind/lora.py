@@ -37,12 +37,14 @@ def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, 
         weight, a, b = merged.get(f"{layer}.weight"), plain.get(layer + _A), plain.get(layer + _B)
         if weight is None or a is None or b is None:
             raise InputError(
-                f"{key!r}: this LoRA adapter is incomplete; it needs lora_A, lora_B and the adapted weight"
+                f"{key!r}: this LoRA adapter is incomplete; it needs lora_A, lora_B and the adapted weight, so "
+                "download the model again"
             )
         if weight.shape != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
             shapes = f"{tuple(b.shape)} times {tuple(a.shape)}"
             raise InputError(
-                f"{key!r}: a LoRA adapter of shape {shapes} does not fit a weight of shape {tuple(weight.shape)}"
+                f"{key!r}: a LoRA adapter of shape {shapes} does not fit a weight of shape {tuple(weight.shape)}; "
+                "download the model again"
             )
         if alpha is None:
             raise InputError(f"{key!r}: the scale of this LoRA adapter is missing; set lora_alpha in config.json")
