@@ -12,6 +12,12 @@ function improve() {
   }
 }
 
+let next = 0;
+function later() {
+  cancelAnimationFrame(next);
+  next = requestAnimationFrame(improve);
+}
+
 improve();
-addEventListener("resize", improve);
-new MutationObserver(improve).observe(document.body, { childList: true, subtree: true });
+addEventListener("resize", later);
+new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
