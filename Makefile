@@ -28,7 +28,7 @@ check: $(READY)
 	$(BIN)/python tests/static/type_completeness.py
 
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py $(ARGS)

@@ -1,6 +1,6 @@
 """The figures of the documentation, drawn by code; the same input gives the same bytes.
 
-    python docs/figures.py                draws figures/pipeline.svg, packages.svg and rank-floor.svg
+    python docs/figures.py                draws figures/pipeline.svg, packages.svg, gains.svg and rank-floor.svg
     python docs/figures.py --measure      measures figures/rank-floor.json first (about a minute of one core)
 
 `figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py. `--plots` draws the figures of guides/figures.md
@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -99,6 +100,46 @@ def packages() -> str:
     )
 
 
+_NAMES, _PLOT, _STEP = 300, 360, 26
+"""Widths of the column of names and of the axis from 0 to 140 %, and the height of a row."""
+
+
+def gains() -> str:
+    """Return the figure of gain retained at R@10 of every row of the table in the README, as dots with intervals."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    table = [
+        (name.strip(), *(float(number) for number in re.findall(r"-?\d+", gain.split("/")[2])))
+        for name, gain in re.findall(r"^\| ([^|]+)\|(?:[^|]+\|){3} ([^|]+\]) \|", readme, re.MULTILINE)
+    ]
+    drawn, height = [], len(table) * _STEP + 8
+    for percent in (0, 50, 100):
+        x = _across(percent)
+        drawn.append(f'<path d="M{x:g} 4V{height}" stroke="currentColor" stroke-opacity="0.2"/>')
+        drawn.append(_text(x, height + 16, f"{percent} %", 'font-size="12"'))
+    for number, (name, gain, low, high) in enumerate(table):
+        y, ours = number * _STEP + 18, name.startswith("**")
+        colour = "var(--series-1, #1f5f99)" if ours else "currentColor"
+        bold = ' font-weight="700"' if ours else ""
+        drawn += [
+            f'<text x="{_NAMES - 12}" y="{y + 4}" text-anchor="end"{bold}>{name.strip("*")}</text>',
+            f'<path d="M{_across(low):g} {y}H{_across(high):g}" stroke="{colour}" stroke-width="2"/>',
+            f'<circle cx="{_across(gain):g}" cy="{y}" r="4.5" fill="{colour}"/>',
+            f'<text x="{_NAMES + _PLOT + 12}" y="{y + 4}"{bold}>{gain:.0f}</text>',
+        ]
+    label = "gain retained at R@10, % of training the initial heads on all rows by InfoNCE, with 95 % intervals"
+    values = "; ".join(f"{name.strip('*')}: {gain:.0f} [{low:.0f}, {high:.0f}]" for name, gain, low, high in table)
+    drawn.append(_text((_NAMES + _PLOT + 50) / 2, height + 38, label, 'font-size="12"'))
+    return standalone(
+        f'<svg role="img" aria-labelledby="gains" viewBox="0 0 {_NAMES + _PLOT + 50} {height + 46}" '
+        f'font-family="system-ui, sans-serif" font-size="13" fill="currentColor"><title id="gains">Emoji, {label}. '
+        f"{values}</title>{''.join(drawn)}</svg>"
+    )
+
+
+def _across(percent: float) -> float:
+    return _NAMES + 8 + (_PLOT - 16) * percent / 140
+
+
 def rank_floor() -> str:
     """Return the figure of rank floor and achieved matching loss against N, from the measured numbers."""
     measured = json.loads(MEASURED.read_text("utf-8"))
@@ -157,7 +198,7 @@ def _text(x: float, y: float, text: str, style: str) -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" {style}>{text}</text>'
 
 
-DRAWN = {"pipeline.svg": pipeline, "packages.svg": packages, "rank-floor.svg": rank_floor}
+DRAWN = {"pipeline.svg": pipeline, "packages.svg": packages, "gains.svg": gains, "rank-floor.svg": rank_floor}
 
 if __name__ == "__main__":
     if "--measure" in sys.argv[1:]:

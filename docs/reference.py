@@ -1,4 +1,4 @@
-"""The reference of the documentation, from the code: docstrings of the public names, settings, presets, commands.
+"""The reference of the documentation, from the code: public names by task, settings, presets, commands.
 
 As a hook of mkdocs (mkdocs.yml) it adds the pages while the site is built; they are not kept in the repository.
 """
@@ -9,13 +9,15 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import api_entry
+import source_pages
 
 from omnidistill import api as public
 from omnidistill import testing
 from omnidistill.cli.command_list import make_parser
-from omnidistill.core.registry import Registry
 from omnidistill.experiments.config import describe_comparisons, describe_fields, describe_presets, load_config
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -27,6 +29,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "pack",
         "PackReport",
         "create_manifest",
+        "layouts",
+        "Layout",
         "encode",
         "EncodedSet",
         "EncodeSettings",
@@ -97,8 +101,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "LowRank",
         "Full",
         "FixedIdentity",
-        "layouts",
-        "Layout",
         "storages",
         "Storage",
         "outer_objectives",
@@ -121,28 +123,55 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """The public names by what they are for, in the order of the page."""
 
-_WIDTH = 100
-"""Columns of a signature; a longer one takes one line per argument."""
-
 
 def pages() -> dict[str, str]:
     """{path below docs: Markdown}."""
     return {
-        "reference/api.md": api(),
+        **api(),
         "reference/commands.md": commands(),
         "reference/settings.md": settings(),
         "reference/presets.md": presets(),
     }
 
 
-def api() -> str:
-    """Return every public name by group: signature and docstring, with those of its own public methods."""
-    usage = "`import omnidistill as od` offers these names and loads torch when one is used."
-    parts = [f"# Python\n\n{usage} [The Python API](../guides/python.md) shows how they work together."]
-    for title, names in GROUPS.items():
-        parts += [f"## {title}", *(_documented(name, getattr(public, name), "###") for name in names)]
-    checks = [_documented(name, getattr(testing, name), "###") for name in testing.__all__]
-    return "\n\n".join([*parts, f"## omnidistill.testing\n\n{_doc(testing)}", *checks]) + "\n"
+def api() -> dict[str, str]:
+    """Return the pages of the public names: an overview, one page per task, and the source code."""
+    groups = {title: {name: getattr(public, name) for name in names} for title, names in GROUPS.items()}
+    groups["omnidistill.testing"] = {name: getattr(testing, name) for name in testing.__all__}
+    shown, before = examples()
+    overview = [
+        "# Python",
+        "`import omnidistill as od` offers these names and loads torch when one is used.",
+        "[The Python API](../guides/python.md) shows how they work together.",
+    ]
+    result, things = {}, []
+    for title, names in groups.items():
+        page = page_of(title)
+        entries = [api_entry.entry(name, thing, shown[name]) for name, thing in names.items()]
+        start = before[title] if title == "omnidistill.testing" else before["Data"]
+        intro = [testing.__doc__ or ""] if title == "omnidistill.testing" else []
+        intro += [f"The examples begin with\n\n{start}"]
+        result[f"reference/{page}.md"] = "\n\n".join([f"# {title}", *intro, *entries]) + "\n"
+        rows = [
+            f"| [`{name}`]({page}.md#{name.lower()}) | {api_entry.summary(thing)} |" for name, thing in names.items()
+        ]
+        overview += [f"## [{title}]({page}.md)", "\n".join(["| name | what it is |", "|---|---|", *rows])]
+        things += [thing for thing in names.values() if inspect.isroutine(thing) or inspect.isclass(thing)]
+    result["reference/api.md"] = "\n\n".join(overview) + "\n"
+    return result | source_pages.pages(thing.__module__ for thing in things)
+
+
+def page_of(title: str) -> str:
+    """Return the name of the page of a group: the last word of a module's name, or the first of a title."""
+    return re.sub(r"^omnidistill\.", "", title).split(" ")[0].strip(",").lower()
+
+
+def examples() -> tuple[dict[str, str], dict[str, str]]:
+    """Return {name: its example} and {group: code that precedes its examples}, from reference/examples.md."""
+    text = (Path(__file__).parent / "reference" / "examples.md").read_text("utf-8")
+    sections = re.findall(r"^(###?) (.*)\n((?:(?!##).*\n)*)", text, re.MULTILINE)
+    names, groups = ({name: body.strip() for marks, name, body in sections if marks == mark} for mark in ("###", "##"))
+    return names, groups
 
 
 def settings() -> str:
@@ -161,7 +190,7 @@ def settings() -> str:
     parts = ["# Settings", f"{usage} {values} Settings that several kinds share are listed with the first of them."]
     for heading, description, rows in sections:
         parts += [f"## {heading}", description] if heading else []
-        parts += ["\n".join(["| setting | default | |", "|---|---|---|", *rows])] if rows else []
+        parts += ["\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])] if rows else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,7 +201,10 @@ def presets() -> str:
         "Methods: `--preset` of `distill`, `--methods` of `compare`": describe_presets(),
         "Comparisons: `--preset` of `compare`": describe_comparisons(),
     }.items():
-        parts += [f"## {title}", "| name | |\n|---|---|\n" + "\n".join(f"| `{n}` | {t} |" for n, t in known.items())]
+        parts += [
+            f"## {title}",
+            "| name | meaning |\n|---|---|\n" + "\n".join(f"| `{n}` | {t} |" for n, t in known.items()),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,79 +225,6 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
 
 def _formatter(base: Any) -> Any:
     return lambda prog: base(prog, width=100)
-
-
-def _documented(name: str, thing: Any, level: str) -> str:
-    kind = "class " if inspect.isclass(thing) else ""
-    if inspect.ismodule(thing):  # `omnidistill.methods`, which has the functions of its registry
-        thing = getattr(thing, name)
-    if isinstance(thing, Registry):
-        entries = "\n".join(f"* `{entry}`: {text}" for entry, text in thing.list().items())
-        group = f"; packages add theirs in the entry-point group `{thing.group}`" if thing.group else ""
-        return f"{level} {name}\n\nRegistry of every {thing.role} by name{group}.\n\n{entries}"
-    parts = [f"{level} {name}", f"```text\n{kind}{name}{_signature(thing)}\n```", _doc(thing)]
-    if inspect.isclass(thing):
-        for member, found in vars(thing).items():
-            method = getattr(thing, member)
-            if member.startswith("_") or not inspect.getdoc(found):
-                continue
-            if isinstance(found, property | cached_property):
-                parts.append(f"**`{member}`**: {_doc(found)}")
-            elif inspect.isroutine(method):
-                signature = _signature(method)
-                block = f"**`{member}`**\n\n```text\n{member}{signature}\n```"
-                parts += [block if "\n" in signature else f"**`{member}`**`{signature}`", _doc(method)]
-    return "\n\n".join(parts)
-
-
-def _signature(thing: Any) -> str:
-    """Return the arguments with their defaults, and with their types where the code has them as text."""
-    try:
-        signature = inspect.signature(thing)
-    except (TypeError, ValueError):
-        return ""
-    own = [_argument(argument) for argument in signature.parameters.values() if argument.name != "self"]
-    returned = signature.return_annotation
-    arrow = f" -> {returned}" if isinstance(returned, str) and not inspect.isclass(thing) else ""
-    line = str(inspect.Signature(own))
-    if len(line) + len(arrow) <= _WIDTH:
-        return _plain(line + arrow)
-    names = inspect.Signature(own).parameters.values()
-    stars = {argument.KEYWORD_ONLY for argument in names if argument.kind is argument.VAR_POSITIONAL}
-    lines = []
-    for argument in names:
-        if argument.kind is argument.KEYWORD_ONLY and argument.KEYWORD_ONLY not in stars:
-            lines, stars = [*lines, "    *,"], {argument.KEYWORD_ONLY}
-        lines.append(f"    {argument},")
-    return _plain("\n".join(["(", *lines, f"){arrow}"]))
-
-
-def _argument(argument: inspect.Parameter) -> inspect.Parameter:
-    """Return the argument without a type that is not text: those of settings are objects of the validating library."""
-    typed = isinstance(argument.annotation, str)
-    return argument if typed else argument.replace(annotation=argument.empty)
-
-
-def _plain(text: str) -> str:
-    """Return a signature without quotes around types, and without the addresses of default values."""
-    unquoted = re.sub(r": (['\"])(.+?)\1(?=[,)]| = )", r": \2", text)
-    return re.sub(r"<factory>|<[^>]* object at [^>]*>", "...", unquoted)
-
-
-def _doc(thing: Any) -> str:
-    """A docstring as Markdown: an indented block stays one, lists of arguments and errors become lists."""
-    lines, listing = [], False
-    for line in inspect.cleandoc(inspect.getdoc(thing) or "").splitlines():
-        if line in ("Args:", "Attributes:", "Raises:", "Returns:"):
-            lines, listing = [*lines, f"{line[:-1]}:", ""], True
-        elif listing and re.match(r"    \*{0,2}\w[\w, *]*: ", line):
-            name, _, text = line.strip().partition(": ")
-            lines.append(f"* `{name}`: {text}")
-        elif listing and line.startswith("    "):
-            lines.append(f"  {line.strip()}")
-        else:
-            lines, listing = [*lines, line], False
-    return "\n".join(lines)
 
 
 def on_files(files: Any, config: Any) -> Any:

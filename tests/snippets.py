@@ -5,10 +5,11 @@ Pages share a folder of small planted files (SET, RUN, features.npz ...), and pr
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import shlex
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,12 @@ EVERY = (
     "evaluate.num_seeds=2",
     "evaluate.max_epochs=2",
     "evaluate.learning_rates=[1.0]",
+    "distill.iterations=2",
+    "distill.cca_ridges=[0.3]",  # those of the default method, which scores every combination with the cutoffs
+    "distill.ridges=[0.1]",
+    "distill.cutoffs=[0.5]",
 )
 LEARNED = (
-    "distill.iterations=2",
     "distill.num_student_steps=4",
     "distill.outer.num_expert_epochs=1",
     "distill.outer.max_start_epoch=1",
@@ -54,6 +58,23 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def shows_outputs(page: Path) -> bool:
+    """Whether a page shows what its code prints; docs/execute.py runs such pages."""
+    return "\n```output\n" in page.read_text("utf-8")
+
+
+def module(path: Path) -> ModuleType:
+    """A script, such as one of the documentation, as a module."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as when it is run, or loaded as a hook of mkdocs
+        spec.loader.exec_module(made)
+    return made
+
+
 def python_blocks(text: str) -> list[str]:
     """The fenced Python of a page."""
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -65,12 +86,9 @@ def toml_files(text: str) -> dict[str, str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The arguments of every `omnidistill` line of an indented block; a line that ends in a backslash goes on."""
-    found, joined = [], re.sub(r"\\\n +", "", text)
-    for line in re.findall(r"^    (omnidistill .*)$", joined, re.MULTILINE):
-        for part in line.split("&&"):
-            found.append(shlex.split(part, comments=True)[1:])
-    return found
+    """The arguments of every `omnidistill` line of an indented block."""
+    listed: list[list[str]] = module(ROOT / "docs/execute.py").commands(text)
+    return listed
 
 
 def quick(words: list[str]) -> list[str]:

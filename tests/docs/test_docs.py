@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
 import shutil
 import sys
@@ -26,6 +25,8 @@ from snippets import ROOT
 
 PAGES = snippets.pages()
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+RUN = [str(page.relative_to(ROOT)) for page in PAGES if not snippets.shows_outputs(page)]
+"""Pages whose Python and commands run here; test_outputs.py runs those that show what is printed."""
 QUICK = (
     "pack",
     "manifest",
@@ -68,22 +69,13 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 def verbs() -> list[str]:
     (choices,) = (a.choices for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return list(choices)
 
 
 @pytest.mark.filterwarnings("ignore:no validation split given")
-@pytest.mark.parametrize("name", [name for name in NAMES if snippets.python_blocks(text_of(name))])
+@pytest.mark.parametrize("name", [name for name in RUN if snippets.python_blocks(text_of(name))])
 def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ModuleType("page")  # a module, as what looks classes up expects
     monkeypatch.setitem(sys.modules, "page", page)
@@ -94,7 +86,7 @@ def test_python_runs(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> 
             exec(compile(block, f"{name}, block {number}", "exec"), vars(page))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if snippets.commands(text_of(name))])
+@pytest.mark.parametrize("name", [name for name in RUN if snippets.commands(text_of(name))])
 def test_commands_are_accepted(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file, content in snippets.toml_files(text_of(name)).items():
         (here / file).write_text(content, "utf-8")
@@ -153,18 +145,23 @@ def test_the_map_has_every_package() -> None:
             assert place.stem in drawn
 
 
-@pytest.mark.parametrize("drawn", ["pipeline.svg", "packages.svg", "rank-floor.svg"])
+@pytest.mark.parametrize("drawn", ["pipeline.svg", "packages.svg", "gains.svg", "rank-floor.svg"])
 def test_figures_are_what_the_code_draws(drawn: str) -> None:
-    figures = module(ROOT / "docs/figures.py")
+    figures = snippets.module(ROOT / "docs/figures.py")
     assert (ROOT / "docs/figures" / drawn).read_text("utf-8") == figures.DRAWN[drawn]()
 
 
 def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
-    reference = module(ROOT / "docs/reference.py")
+    reference = snippets.module(ROOT / "docs/reference.py")
     assert sorted(name for names in reference.GROUPS.values() for name in names) == sorted(public.__all__)
     pages = reference.pages()
-    for name in public.__all__:
-        assert f"\n### {name}\n" in pages["reference/api.md"]
+    for title, names in reference.GROUPS.items():
+        page = f"reference/{reference.page_of(title)}.md"
+        assert page in (ROOT / "mkdocs.yml").read_text("utf-8")
+        for name in names:
+            entry = pages[page].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            assert "**Example**" in entry, name
+            assert f"#{name.lower()})" in pages["reference/api.md"]
     for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
         part = key.rpartition(".")[0]
@@ -175,18 +172,38 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
         assert f"| `{name}` |" in pages["reference/presets.md"]
     for verb in verbs():
         assert f"\n## {verb}\n" in pages["reference/commands.md"]
-    assert "**`group_codes`**: " in pages["reference/api.md"]  # a cached property is one too
+    assert "\n### FeatureSet.group_codes\n" in pages["reference/data.md"]  # a cached property is one too
     assert "object at 0x" not in "".join(pages.values())
+
+
+def test_an_entry_has_types_parameters_and_source() -> None:
+    entry = snippets.module(ROOT / "docs/api_entry.py").entry
+    distill = entry("distill", public.distill, "print()")
+    assert "    size: int | None = None,\n" in distill
+    assert "| `size` | `int | None` | `None` | number of synthetic rows" in distill
+    assert "* `NotFiniteError`: " in distill
+    assert "(../source/omnidistill.experiments.run.distill_run.md#line-" in distill
+    settings = entry("ComparisonConfig", public.ComparisonConfig, "print()")
+    assert "    methods: tuple[MethodEntry, ...],\n" in settings  # without the checks of its values
+    assert "| `num_students` | `int` | `5` | Number of students" in settings
 
 
 def test_the_site_builds(site: Path) -> None:
     """Strictly: every page is in the navigation, every link and anchor leads somewhere, nothing is fetched."""
     pages = sorted(path.relative_to(site) for path in site.rglob("*.html"))
     assert Path("guides/features.html") in pages
-    assert "class Distiller" in (site / "reference/api.html").read_text("utf-8")
     guide = (site / "guides/features.html").read_text("utf-8")
     assert 'href="../site.css"' in guide
     assert '<span class="kn">import</span>' in guide
+    assert "2250 rows of 750 emoji" in (site / "notebooks/distil_emoji.html").read_text("utf-8")  # a stored output
     for page in pages:
         fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]*)', (site / page).read_text("utf-8"))
         assert not fetched, (page, fetched)
+
+
+def test_the_numbers_of_the_landing_page_are_those_of_the_table() -> None:
+    rows, gain, of_best = re.findall(r"\*\*([\d.]+) %\*\*", text_of("docs/index.md"))
+    (anchor,) = re.findall(r"^\| \*\*anchor, 100 rows\*\* (.*)$", text_of("README.md"), re.MULTILINE)
+    assert f"/ {gain} [95, 110] | " in anchor
+    assert anchor.endswith(f"/ {of_best} |")
+    assert f"{float(rows):.1f}" == f"{100 * 100 / 2250:.1f}"

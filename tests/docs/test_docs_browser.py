@@ -8,7 +8,10 @@ import pytest
 
 from browser import Browser
 
-PAGES = ("index", "encoders", "results", "limits", "concepts", "guides/media", "reference/settings", "reference/api")
+PAGES = (
+    *("index", "encoders", "results", "limits", "guides/media", "tutorials/own-features", "notebooks/distil_emoji"),
+    *("reference/settings", "reference/api"),
+)
 
 
 @pytest.mark.parametrize("width", [390, 768, 1200])
@@ -24,3 +27,17 @@ def test_every_figure_is_drawn(chromium: Browser, site: Path, page: str) -> None
     chromium.open(site / f"{page}.html")
     drawn = "Promise.all([...document.images].map((image) => image.decode().then(() => image.naturalWidth)))"
     assert all(chromium.run(drawn))
+
+
+def test_the_search_works_from_a_file(chromium: Browser, site: Path) -> None:
+    chromium.size(1280, 800)
+    chromium.open(site / "guides/features.html")
+    chromium.run("document.querySelector('[data-md-component=search-query]').focus()")
+    chromium.call("Input.insertText", text="gain retained")
+    links = "[...document.querySelectorAll('.md-search-result__link')].map((link) => link.getAttribute('href'))"
+    found = chromium.run(
+        "new Promise((done) => { const look = () => document.querySelector('.md-search-result__link') "
+        f"? done({links}) : setTimeout(look, 20); look(); }})"
+    )
+    assert any("concepts.html" in link and "#gain-retained" in link for link in found)
+    assert not chromium.heard()  # nothing was looked for elsewhere, and the worker has started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -21,12 +20,7 @@ MOST_BYTES = 150_000
 
 @pytest.fixture(scope="module")
 def execute() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("execute", ROOT / "examples/execute.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return snippets.module(ROOT / "examples/execute.py")
 
 
 def notebook(name: str) -> dict[str, Any]:

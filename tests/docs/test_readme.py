@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snippets import ROOT, commands, make_presets_quick, python_blocks
+from snippets import ROOT, commands, make_emoji_narrow, make_presets_quick, python_blocks
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -15,6 +15,7 @@ def test_python_prints_recall_of_every_direction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_presets_quick(monkeypatch)
+    make_emoji_narrow(monkeypatch)
     monkeypatch.chdir(tmp_path)
     exec(compile(python_blocks(README)[0], "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
