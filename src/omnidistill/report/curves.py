@@ -82,7 +82,7 @@ def line_chart(
     body, top = ([], _TOP) if not marked else (_mark_legend(marked), _TOP + LINE_HEIGHT)
     if len(names) > 1 and not at_ends:
         listed, list_height = name_list(names, top - 8, width)
-        body, top = body + listed, top + list_height
+        body, top = body + listed, top + list_height + 4
     height = max(_HEIGHT + top - _TOP, top + _BOTTOM + (LINE_HEIGHT * len(names) if at_ends else 0))
     x_axis = replace(x_axis, start=left, stop=width - right)
     y_axis = replace(y_axis, start=height - _BOTTOM, stop=top)
