@@ -34,10 +34,17 @@ def test_the_search_works_from_a_file(chromium: Browser, site: Path) -> None:
     chromium.open(site / "guides/features.html")
     chromium.run("document.querySelector('[data-md-component=search-query]').focus()")
     chromium.call("Input.insertText", text="gain retained")
-    links = "[...document.querySelectorAll('.md-search-result__link')].map((link) => link.getAttribute('href'))"
     found = chromium.run(
-        "new Promise((done) => { const look = () => document.querySelector('.md-search-result__link') "
-        f"? done({links}) : setTimeout(look, 20); look(); }})"
+        """new Promise((done, failed) => {
+          const look = (tries) => {  // the theme reads the text when a key is released, once its scripts have started
+            document.activeElement.dispatchEvent(new KeyboardEvent("keyup", { key: "d", bubbles: true }));
+            const links = [...document.querySelectorAll(".md-search-result__link")].map((link) => link.href);
+            if (links.length) done(links);
+            else if (tries) setTimeout(look, 100, tries - 1);
+            else failed("nothing was found");
+          };
+          look(600);
+        })"""
     )
     assert any("concepts.html" in link and "#gain-retained" in link for link in found)
     assert not chromium.heard()  # nothing was looked for elsewhere, and the worker has started
