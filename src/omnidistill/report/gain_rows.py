@@ -67,7 +67,10 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of direct distillation of every row of a transfer table that has one.
+    """Return the share of every row of a transfer table, except rows without a share (random rows).
+
+    The share is the improvement of the row over random rows, divided by the improvement of a set that was distilled
+    with the new encoder.
 
     Args:
         target: the table of one new encoder.

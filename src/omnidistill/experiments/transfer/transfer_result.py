@@ -34,7 +34,11 @@ class Transfer(SavedTables[TransferContent], Plottable):
 
     @property
     def plot_source(self) -> TransferContent:
-        """The content, from which `plot` draws the share of direct distillation with intervals."""
+        """The measurements, from which `plot` draws a share with its interval for each row of the table.
+
+        The share is the improvement of the row over random rows, divided by the improvement of a set that was distilled
+        with the new encoder.
+        """
         return self.content
 
     def table(self) -> str:
