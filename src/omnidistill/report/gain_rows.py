@@ -67,10 +67,10 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of every row of a transfer table, except rows without a share (random rows).
+    """Return the share of every row of a transfer table. The row of random training rows has no share and is omitted.
 
-    The share is the improvement of the row over random rows, divided by the improvement of a set that was distilled
-    with the new encoder.
+    The share is the improvement in recall over random training rows, divided by the improvement that a set distilled
+    with the new encoder gives.
 
     Args:
         target: the table of one new encoder.

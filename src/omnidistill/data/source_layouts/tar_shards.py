@@ -147,7 +147,7 @@ class _Sample:
     """The members of one item.
 
     Attributes:
-        name: the part of the members' names that all of them share.
+        name: the beginning of the members' names, up to the first dot, which all members share.
         key: name of the shard and `name`, which together identify the item.
         split: the split that the shard is named after.
         media: {modality: file or text}.

@@ -1,11 +1,11 @@
 """Follow a run or a comparison of another process: rewrite its page until it ends.
 
-The run is never disturbed, because its files are only read. A process that works on a run locks its folder. This module
-only checks whether the folder is locked (`io.artifacts.in_use`):
+The run is never disturbed, because its files are only read. A process that works on a run locks the run folder. This
+module only checks whether the folder is locked (`io.artifacts.in_use`):
 
-    the set or the table is complete    the run has finished: the page becomes the report
-    incomplete, and locked              the run continues
-    incomplete, and not locked          the process has stopped before the run was complete
+    complete result                    the run has finished: the page becomes the report
+    incomplete result, locked          the run continues
+    incomplete result, not locked      the process has stopped before the run was complete
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Followed:
 
     Attributes:
         output: path of the page.
-        finished: whether the run is complete. False if its process stopped before.
+        finished: whether the run is complete. False if its process stopped before that.
         status: one sentence about the last state of the run.
     """
 
