@@ -1,11 +1,22 @@
-"""The last lines of a long command, which fit on one screen and have one layout in all commands.
+"""The last lines of a long command, which fit on one screen and have the same layout in all commands.
 
-set      RUN/distilled (30 rows of 2-bit integers, 4,812 bytes)       what the command made
-chosen   step size = 0.5 (best of 4 on validation)                    what data or validation determined, and why
-skipped  cca-bytes: does not apply to sets of this size               what was left out
-note     with fewer than 51 groups, choices on validation are noisy
-files    RUN/scores.json, RUN/report.html                             where everything is
-next     omnidistill evaluate RUN                                     the next command, ready to be pasted
+For example:
+
+    set      RUN/distilled (30 rows of 2-bit integers, 4,812 bytes)
+    chosen   step size = 0.5 (best of 4 on validation)
+    skipped  cca-bytes: does not apply to sets of this size
+    note     with fewer than 51 groups, choices on validation are noisy
+    files    RUN/scores.json, RUN/report.html
+    next     omnidistill evaluate RUN
+
+The first word of a line says what the line contains:
+
+    set      the result of the command
+    chosen   a setting that data or validation determined, and why
+    skipped  what was left out, and why
+    note     what the user should know
+    files    where the results are
+    next     the next command, ready to be pasted
 """
 
 from __future__ import annotations

@@ -133,13 +133,16 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
 
     Args:
         parser: the parser of the command.
-        row: what has an id, such as "row".
-        column: what the options name, such as "table column".
+        row: what the help calls an element of the data, such as "row" or "item".
+        column: what the help calls the place of an id, group or split, such as "table column".
     """
     for name, content in (
         ("id", f"the unique id of every {row}"),
         ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),
-        ("split", f"the split of every {row}: train, validation, test or (optionally) heads"),
+        (
+            "split",
+            f"the split of every {row}: train, validation, test or 'heads' (optional, to pre-train projection heads)",
+        ),
     ):
         parser.add_argument(
             f"--{name}", default=name, metavar="COLUMN", help=f"{column} with {content} (default: {name})"

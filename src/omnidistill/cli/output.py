@@ -53,13 +53,13 @@ def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines:
 
 
 def print_end(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str], table: str = "") -> None:
-    """Print the end of a long command: with `--json` one JSON object (`content`), otherwise a table and one screen.
+    """Print the result of a long command: one JSON object with `--json`, otherwise a table and lines of text.
 
     Args:
         options: options of the command.
         content: the result as JSON values.
-        lines: what was made, chosen and skipped, the files and the next command; see `cli.end_screen`.
-        table: text before the screen.
+        lines: lines of text about the result, the files and the next command; see `cli.end_screen`.
+        table: a table, which is printed before the lines; if it is empty, only the lines are printed.
     """
     print_result(options, content, [*([table, ""] if table else []), *end_screen(lines, screen_width())])
 
@@ -72,12 +72,14 @@ def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstim
 
 
 def print_saved_tables(options: argparse.Namespace, tables: SavedTables[Any], *lines: str) -> int:
-    """Print tables and the paths of their files, or their content as JSON; return 1 if something failed, else 0.
+    """Print tables and the paths of their files or, with `--json`, the content of the tables.
+
+    Return 1 if a result in the tables could not be computed, otherwise 0.
 
     Args:
         options: options of the command.
         tables: the tables.
-        lines: further lines of the last screen, before the files.
+        lines: lines of text between the tables and the paths.
     """
     files = [f"page {tables.file('.html')}", f"files {tables.file('.md')}, {tables.file('.json')}"]
     failed = [f"skipped {name}: failed; repeat the command with --resume" for name in tables.failures]

@@ -22,7 +22,12 @@ def expand_rows(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def element_id(name: str, element: int) -> str:
-    """Return the id of the row for an element of the row with the id `name`."""
+    """Return the id of the row into which an element of a list is written.
+
+    Args:
+        name: id of the original row, which contains the list.
+        element: number of the element, from 0.
+    """
     return f"{name}#{element}" if element else name
 
 
@@ -40,7 +45,10 @@ def expand_lists(table: Table, columns: Sequence[str]) -> Table:
     if not lists:
         return table
     if len(lists) > 1:
-        raise InputError(f"the columns {lists[0]!r} and {lists[1]!r} both contain lists; only one column may")
+        raise InputError(
+            f"the columns {lists[0]!r} and {lists[1]!r} both contain lists; only one column may contain lists, so "
+            "write single values in the other"
+        )
     elements = [(value or [None]) if isinstance(value, list) else [value] for value in table[lists[0]]]
     places = expand_rows([len(each) for each in elements])
     result = {name: [values[row] for row, _ in places] for name, values in table.items()}

@@ -90,22 +90,24 @@ def pack(
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    If the tensors can be memory-mapped (.npy, .safetensors), saving a set needs memory for only one chunk of rows.
+    If the features are in files that can be memory-mapped (.npy, .safetensors), saving needs memory for only one chunk
+    of rows.
 
     Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row of the
     splits `heads`, `train` or `validation` that is identical to a test row, or a row of `heads` or `train` that is
-    identical to a validation row. Leaks are reported.
+    identical to a validation row. (The optional split `heads` is for pre-training the projection heads.) Leaks are
+    reported. `drop_leaks` removes them.
 
-    Groups of different splits are never merged. `drop_leaks` is applied before `merge_duplicates`, so dropped rows
-    do not connect groups.
+    `merge_duplicates` merges groups that contain identical rows. It is applied after `drop_leaks` and ignores dropped
+    rows. Groups of different splits are never merged.
 
     Args:
         features: path of a file or folder with features (.npz, .safetensors, .parquet, a folder of .npy files), or data
             as another tool stores it: a clip-retrieval folder, a folder of `Dataset.save_to_disk` or of Parquet files,
             a `datasets.Dataset` or `DatasetDict`, the name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub, or
             .tar shards with .npy members.
-        table: .jsonl, .csv, .tsv or .parquet file with one row per row of the arrays, in the same order. None uses the
-            columns of `features`.
+        table: .jsonl, .csv, .tsv or .parquet file with the id, group and split of every feature row, in the order of
+            the features. None reads these columns from `features`.
         modalities: {modality: its array or column in `features`}, or a list of names; None: all arrays or columns of
             numbers.
         id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without

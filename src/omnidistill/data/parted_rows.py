@@ -1,4 +1,4 @@
-"""Rows of one modality that are stored in several tensors, such as the memory-mapped parts of a large file set.
+"""Rows of one modality that are stored in several tensors, such as the memory-mapped files of a large dataset.
 
 With S parts of n_1 ... n_S rows and width p, the rows are numbered from 0 to n_1 + ... + n_S - 1. An optional list of
 row numbers selects or repeats rows: an image with several captions is stored once, but has a row per caption.
@@ -23,7 +23,7 @@ class PartedRows:
 
     Attributes:
         parts: tensors of shape rows x p and the same type, in order.
-        order: the stored row that each of the N rows equals; None: the stored rows in order.
+        order: for each of the N rows, the number of the stored row that is used; None uses all stored rows in order.
     """
 
     parts: tuple[Float[Tensor, "_ p"], ...]
@@ -34,7 +34,7 @@ class PartedRows:
         """Return the rows of these parts.
 
         Args:
-            where: name of the modality and its file set, for messages.
+            where: name of the source and of its array or column, for messages.
             parts: (name of the part for messages, rows x p), at least one.
 
         Raises:
@@ -63,7 +63,7 @@ class PartedRows:
         return self.parts[0].dtype
 
     def repeated(self, order: Int[Tensor, " n"]) -> PartedRows:
-        """Return rows of which row i is this object's row `order[i]`; nothing is copied."""
+        """Return an object whose row i is row `order[i]` of this object. Nothing is copied."""
         return PartedRows(self.parts, order if self.order is None else self.order[order])
 
     def read(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k p"]:

@@ -24,16 +24,18 @@ def read_raw(
     """Read features and a table with ids, groups and splits.
 
     Args:
-        features: file or folder in a format of `data.sources.read_sources`, or a source with one of the `layouts`.
-        table: .jsonl, .csv, .tsv or .parquet file with rows in the order of the tensors. None uses the columns that the
-            layout of `features` has.
+        features: file or folder in a format of `data.sources.read_sources`, or a source that one of the `layouts` can
+            read.
+        table: .jsonl, .csv, .tsv or .parquet file with rows in the order of the tensors. None reads ids, groups and
+            splits from `features`.
         choice: modalities, and the names of the columns with ids, groups and splits. If the table has no column
             "group", every row gets a separate group. If `table` is None, rows without a column "id" are numbered, and
             missing splits are drawn at random.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
 
     Returns:
-        The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
+        The features in their stored types. Their provenance lists the types, the sha256 of each file, and notes for the
+        user, for example about missing columns.
 
     Raises:
         InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or

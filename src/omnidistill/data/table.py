@@ -94,9 +94,9 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. If it is given, training groups chosen at random become the validation and test
-            splits if the table has no such rows; and without a column "split", all rows are training rows at first.
-            If it is None, a missing column or split is an error.
+        groups: group of each row, which allows splits to be missing: without a column "split", all rows are training
+            rows at first. Then, if there are no validation or test rows, training groups chosen at random become this
+            split. If `groups` is None, a missing column or split is an error.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
@@ -191,7 +191,7 @@ def _csv(path: Path) -> Table:
 
 
 def _separator(file: io.TextIOWrapper) -> str:
-    """Return the separator that gives the header the most columns; a comma if all give it one."""
+    """Return the separator that gives the header the most columns; a comma if the header has only one column."""
     widths = {}
     for separator in _SEPARATORS:
         try:

@@ -85,7 +85,11 @@ class Evaluation(Plottable):
 
     @property
     def choices(self) -> dict[str, str]:
-        """What validation chose for training on all rows: {label of the row: settings, and out of how many}."""
+        """Settings that validation chose for the baselines that train on all training rows.
+
+        The keys are the labels of the rows in the score table. The values are texts, which also say how many settings
+        were compared.
+        """
         chosen = [self.rows[name] for name in ("full", "best") if name in self.rows]
         return {row.label: _choice(row) for row in chosen if row.num_evaluated}
 

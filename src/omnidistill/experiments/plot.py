@@ -49,13 +49,17 @@ def plot(
                       or evaluated runs
         "similarity"  a run                                           the learned similarity of the rows of the set
 
+    A crossed table contains the scores for all combinations of distilled sets, training recipes and models.
+
     Args:
-        sources: one or several results, or paths: the folder of a run, comparison, crossed table, transfer table or
-            migration kit, or the .json file of a table. Several sources must be runs.
+        sources: one or several results, or their paths: the output folder of `distill`, `compare`, `crossed`,
+            `transfer` or `migrate`, or the .json file of a table. If there are several sources, all must be runs of
+            `distill`.
         output: file to write; its suffix (.svg, .pdf or .png) selects the format. None writes nothing.
         kind: kind of the figure; None uses the first one in the table above that fits the sources.
         width: width in inches. The default is the width of a column in a two-column paper.
-        level: recall level, such as "R@5"; None uses the second level for gain retained, and otherwise the first.
+        level: recall level, such as "R@5"; None uses the first level in the results for a heat map or a transfer table,
+            and otherwise the second.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
         force: whether to replace an existing file.
 
@@ -123,7 +127,10 @@ def _table(path: Path) -> Source:
 
 
 def _reader(tree: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Path], Source] | None:
-    """Return the function that reads this content; None if it is not a table. A field identifies every kind."""
+    """Return the function that reads the content of a .json file; None if the content is not a table.
+
+    Each kind of table has a field that no other kind has.
+    """
     return next((reader for field, reader in _READERS.items() if field in tree), None)
 
 

@@ -1,12 +1,13 @@
 """Find results of other commands that belong to a run, so that its report page can link to them.
 
-They are searched in the run folder and in the folder that contains it, and in the folders directly inside these two:
+The results are searched for in the run folder, in its parent folder, and in the folders directly inside these two. All
+results in the run folder belong to the run. For results outside of it, there is one rule per file name:
 
-render.json        output of `render`: belongs to the run whose name it contains
-theory.json        output of `diagnose`: the same
-transfer.json      output of `transfer`: belongs to runs with the same data, method and size
-*crossed*.json     crossed table of `compare`: belongs to runs on the same data
-*-report.json      report of `migrate`: belongs to runs next to it, because it contains no name of data
+    render.json        output of `render`      belongs to the run whose name it contains
+    theory.json        output of `diagnose`    belongs to the run whose name it contains
+    transfer.json      output of `transfer`    belongs to runs with the same data, method and size
+    *crossed*.json     output of `crossed`     belongs to runs on the same data
+    *-report.json      report of `migrate`     belongs to every run, because it does not name its data
 """
 
 from __future__ import annotations

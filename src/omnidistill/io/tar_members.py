@@ -52,7 +52,7 @@ def tar_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _problem(member: tarfile.TarInfo, file_size: int) -> str:
-    """Return why a member is not allowed, and what to do; an empty string if it is."""
+    """Return why a member is not read, and what to do about it; an empty string if the member can be read."""
     if not member.isreg() or member.issparse():
         kind = "link" if member.issym() or member.islnk() else "sparse file" if member.issparse() else "device"
         return f"is a {kind}, which is not read; write the .tar file again with regular files only"

@@ -24,9 +24,10 @@ def claim(scores: RunScores) -> str:
 
 
 def rivalry(scores: RunScores) -> str:
-    """Return a sentence about the strongest baseline that needs no more bytes than the set, at the level of `claim`.
+    """Return a sentence about the strongest baseline that needs no more bytes than the set.
 
-    It is an empty string if gain retained is undefined, or if the bytes of the rows are not recorded.
+    It states the baseline's gain retained at the first recall level for which gain retained is defined. Return an empty
+    string if there is no such level, or if the bytes of the set are not recorded.
     """
     gains = _gains(scores)
     if not gains or scores.distilled.bytes is None:

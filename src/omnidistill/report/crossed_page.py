@@ -1,4 +1,4 @@
-"""An HTML page with the tables of a crossed table as heat maps; self-contained.
+"""A self-contained HTML page with heat maps of a crossed comparison (distilled sets x training recipes x models).
 
 The shade of a cell shows its value for the first recall metric. The scale is 0 to 100 % for gain retained, and the
 smallest to the largest value in the table for other measures. Texts from the data are escaped, and a content security

@@ -21,7 +21,12 @@ _BASELINES = ("equal-bytes", "equal-bytes-4-bit", "cca")
 
 @dataclass(frozen=True)
 class GainPoint:
-    """A set or the files of a baseline: size in % of the training features, and gain retained as a fraction."""
+    """A point of the figure: one distilled set or one baseline.
+
+    Attributes:
+        share: size of the set, or of the baseline's files, in % of the size of the training features.
+        gain: gain retained, as a fraction.
+    """
 
     share: float
     gain: Interval

@@ -1,4 +1,4 @@
-"""An HTML page with the tables of the HoPA paper, ours and as printed; self-contained.
+"""A self-contained HTML page with the tables of the HoPA paper: our measurements, and the values printed in the paper.
 
 Texts from the data are escaped; a content security policy allows only the page's own style and script.
 """

@@ -37,7 +37,7 @@ def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView |
 
     Args:
         distilled: the set.
-        first: number of the first row of the set in the summary.
+        first: number that the summary gives to the first row of the set. The other rows are numbered from there.
     """
     kind = distilled.spec.similarity.kind
     if kind in ("identity", "groups"):

@@ -1,4 +1,4 @@
-"""A self-contained HTML page that compares the theory with measurements: findings, charts, tables.
+"""A self-contained HTML page that compares the theory of the HoPA paper with measurements: findings, charts, tables.
 
 Texts from the data are escaped; a content security policy allows only the page's own style and script.
 """

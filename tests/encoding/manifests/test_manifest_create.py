@@ -142,7 +142,7 @@ def test_a_dataset_with_pictures_and_several_captions(tmp_path: Path) -> None:
         assert len(list((tmp_path / f"{number}-media").rglob("*.png"))) == 60
     with pytest.raises(InputError, match="saved: contains no features; to encode its media, run 'omnidistill"):
         pack(tmp_path / "saved")
-    with pytest.raises(InputError, match=r"name the manifest: out='items\.csv'"):
+    with pytest.raises(InputError, match=r"pass the path of the manifest: out='items\.csv'"):
         create_manifest(tmp_path / "saved")
 
 

@@ -29,8 +29,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="check the installation in seconds: run the same stages on a third of the data, with 20 rows and a few "
-        "steps; the scores mean nothing",
+        help="check the installation in seconds: run the complete demo on a third of the data, with 20 synthetic rows "
+        "and a few training steps; the scores mean nothing",
     )
     add_device(parser)
     add_json(parser)

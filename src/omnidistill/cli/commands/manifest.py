@@ -39,8 +39,8 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=(),
         metavar="A,B",
-        help="modalities to include, for example image,text (default: all media that SOURCE contains, and one text). "
-        "For shards and datasets, use MODALITY=NAME to rename a column: image=photo,text=caption",
+        help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
+        "as the captions). For shards and datasets, use MODALITY=NAME to rename a column: image=photo,text=caption",
     )
     add_columns(parser, "item", "shards and datasets: column or .json field")
     parser.add_argument(

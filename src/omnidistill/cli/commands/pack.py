@@ -40,7 +40,7 @@ def add(group: CommandGroup) -> None:
         type=source_of,
         metavar="FILE|DIR",
         help="feature file (.npz, .safetensors or .parquet) with one array per modality, or a folder with one feature "
-        "file (.npy, .npz or .safetensors) per modality; the same as SOURCE",
+        "file (.npy, .npz or .safetensors) per modality; pass it instead of SOURCE",
     )
     parser.add_argument(
         "--table",

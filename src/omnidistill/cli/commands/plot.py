@@ -31,8 +31,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="SOURCE",
-        help="folder of a run, comparison, crossed table, transfer table or migration kit, or the .json file of a "
-        "table; several sources must be runs",
+        help="output folder of 'distill', 'compare', 'transfer' or 'migrate', or the .json file of a table in such a "
+        "folder; if there are several SOURCEs, all must be runs of 'distill'",
     )
     parser.add_argument(
         "-o",
@@ -45,9 +45,10 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--kind",
         metavar="NAME",
-        help="kind of the figure: gain (gain retained against bytes), curves (training curves), intervals (gain of "
-        "every row of a table with its 95%% interval), heat-map (crossed table, or recall by direction) or similarity "
-        "(learned similarity of the rows of a set); default: the first of these that fits the sources",
+        help="what to draw: gain (gain retained against size in bytes), curves (training curves), intervals (gain of "
+        "every table row with its 95%% interval), heat-map (for 'compare --preset crossed', the value of every cell; "
+        "for other tables, the recall of every row by retrieval direction) or similarity (learned similarity of the "
+        "rows of a set). Default: the first kind in this list that fits SOURCE",
     )
     parser.add_argument(
         "--width",
@@ -59,13 +60,15 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--level",
         metavar="R@K",
-        help="recall level (default: the second level of the table for gain retained, otherwise the first)",
+        help="recall level, such as R@5 (default: for a heat map or a transfer table, the first level in the results; "
+        "otherwise the second)",
     )
     parser.add_argument(
         "--measure",
         default="gain_retained",
         metavar="NAME",
-        help="value in the heat map of a crossed table: gain_retained (default), recall or improvement",
+        help="value to show in a heat map of 'compare --preset crossed': gain_retained (default), recall or "
+        "improvement (over random rows)",
     )
     add_force(parser, "an existing output file")
     add_json(parser)

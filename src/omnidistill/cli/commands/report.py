@@ -56,8 +56,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="follow one run of 'distill' or 'compare' that has not finished: update the page until it ends, and exit "
-        "with code 1 if it ends too early. The page reloads itself in a browser",
+        help="follow one unfinished run of 'distill' or 'compare': update the page until the run ends, and exit with "
+        "code 1 if the run stops before it is complete. The page reloads itself in a browser",
     )
     parser.add_argument(
         "--interval",
@@ -72,7 +72,7 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report page, and print its path, its size, and the runs that have no scores.
 
-    With `--follow`, update the page until the run ends, and return 1 if it ends too early.
+    With `--follow`, update the page until the run ends. Return 1 if the run stops before it is complete, otherwise 0.
     """
     if options.follow:
         return _follow(options)
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _follow(options: argparse.Namespace) -> int:
-    """Update the page of a run or comparison until it ends. Return 1 if it ended too early."""
+    """Update the page of a run or comparison until it ends. Return 1 if it stops before it is complete, otherwise 0."""
     from omnidistill.api import InputError
     from omnidistill.encoding.manifests.manifest import read_manifest
     from omnidistill.experiments.live import follow_report

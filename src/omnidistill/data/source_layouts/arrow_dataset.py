@@ -147,7 +147,14 @@ class ArrowDataset(Layout):
                     number += 1
 
     def _embeddings(self, schema: pyarrow.Schema, selected: dict[str, str]) -> dict[str, str]:
-        """Return the columns of floats, or those of whole numbers, such as boxes or tokens, if there are no others."""
+        """Return the selected columns of floats. If there are none, return all selected columns.
+
+        A column of whole numbers usually contains boxes or tokens, for example, and not features.
+
+        Args:
+            schema: names and types of the columns.
+            selected: {modality: column with lists of numbers}.
+        """
         from pyarrow import types
 
         floats = {name: name for name in selected if types.is_floating(_inner(schema.field(name).type).value_type)}

@@ -44,7 +44,8 @@ class TextColumns:
 
     Attributes:
         all: their names.
-        default: the column to use if the user chooses none; None if there is no text, or several without a usual name.
+        default: the column to use if the user chooses none: the first with a usual name, such as "caption", or the only
+            column. None if there is no such column.
     """
 
     all: tuple[str, ...]

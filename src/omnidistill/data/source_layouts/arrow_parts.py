@@ -58,7 +58,11 @@ class FilePart:
             return _readable(reader.schema)
 
     def batches(self, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
-        """Yield these columns in batches of this many rows; those of an .arrow file as they are stored.
+        """Yield columns in batches of rows.
+
+        Args:
+            columns: names of the columns.
+            rows: number of rows per batch. It applies to .parquet files; an .arrow file is already stored in batches.
 
         Raises:
             InputError: see `schema`.

@@ -1,7 +1,9 @@
 """What a layout provides: feature rows with a table for `pack`, or media items for `manifest`.
 
-source --open_layout--> Layout --features--> StoredFeatures --pack-----> FeatureSet
---items-----> Item, ...      --manifest-> media files and their table
+`open_layout` returns the layout of a source. Its methods `features` and `items` read the source:
+
+    Layout --features--> StoredFeatures --pack-----> FeatureSet
+    Layout --items-----> Item, ...      --manifest-> media files and their table
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ class Choice:
         pairs = [(name, column if equals else name) for name, equals, column in (m.partition("=") for m in modalities)]
         chosen = dict(pairs)
         if len(chosen) < len(pairs):
-            raise InputError(f"{argument('modalities')}: two names are for the same modality in {list(modalities)}")
+            raise InputError(
+                f"{argument('modalities')}: two of the names {list(modalities)} are for the same modality; change the "
+                "modality of one: MODALITY=NAME"
+            )
         return cls(chosen, id, group, split)
 
     def select(self, where: str, available: Sequence[str], others: Sequence[str], what: str) -> dict[str, str]:
@@ -110,11 +115,11 @@ class StoredFeatures:
 
     Attributes:
         where: the table, for messages.
-        rows: {modality: N rows}.
-        table: the columns with ids, groups and splits that exist, N rows each.
+        rows: {modality: its rows}. There is one row per item, unless `counts` contains the modality.
+        table: the columns with ids, groups and splits that exist, with one value per item.
         files: {name: path} of the files that were read.
-        counts: {modality: number of its rows for each of the N items} for modalities with several rows per item, such
-            as an image with several captions.
+        counts: {modality: number of rows of every item}. It contains only the modalities with several rows per item.
+            For example, the text of an image can consist of several captions.
     """
 
     where: str
@@ -124,11 +129,11 @@ class StoredFeatures:
     counts: dict[str, list[int]] = field(default_factory=dict)
 
     def expanded(self, choice: Choice) -> StoredFeatures:
-        """Return features with one row per element where an item has several; see `data.list_cells`.
+        """Return features in which every row is an item: an item with several captions becomes several items.
 
         Raises:
-            InputError: an item has no element, or different numbers in two modalities; or the table has another
-                number of rows than there are items.
+            InputError: an item has no rows in a modality, or different numbers of rows in two modalities with several
+                rows per item; or the table does not have one row per item.
         """
         if not self.counts:
             return self
@@ -137,14 +142,17 @@ class StoredFeatures:
             if counts != other:
                 row = next(row for row, pair in enumerate(zip(counts, other, strict=True)) if len(set(pair)) > 1)
                 raise InputError(
-                    f"{self.where}: row {row} has {counts[row]} rows of {first!r} but {other[row]} of {name!r}; "
-                    "modalities with several rows per item need the same number"
+                    f"{self.where}: item {row} has {counts[row]} feature rows of {first!r} but {other[row]} of "
+                    f"{name!r}; both need the same number of rows"
                 )
         if 0 in counts:
             raise InputError(f"{self.where}: row {counts.index(0)}, {first!r}: the list is empty; remove this row")
         if any(len(values) != len(counts) for values in self.table.values()):
             rows = len(next(iter(self.table.values())))
-            raise InputError(f"{self.where}: has {rows:,} rows, but there are {len(counts):,} items of {first!r}")
+            raise InputError(
+                f"{self.where}: the table has {rows:,} rows, but modality {first!r} has {len(counts):,} items; write "
+                "one row per item"
+            )
         places = expand_rows(counts)
         order = torch.tensor([row for row, _ in places], device="cpu")
         ids = self.table.get(choice.id) or list(map(str, range(len(counts))))
@@ -189,11 +197,11 @@ class Item:
 
 
 class Layout(ABC):
-    """One way of storing paired data. Define `matches`, and `features` or `items` or both.
+    """One way of storing paired data. A subclass defines `matches`, and `features` or `items` or both.
 
     Attributes:
         source: what is read.
-        notes: facts for the user, one each; complete after reading.
+        notes: facts for the user, one per element. The list is complete when the source has been read.
     """
 
     def __init__(self, source: Source) -> None:
@@ -240,15 +248,17 @@ layouts: Registry[type[Layout]] = Registry(
 
 
 def as_source(source: Source) -> Source:
-    """Return the source, with a path that is given as text as a Path."""
+    """Convert a string to a Path, unless it starts with "hub:". Return any other source unchanged."""
     return Path(source) if isinstance(source, str) and not source.startswith("hub:") else source
 
 
 def open_layout(source: Source) -> Layout | None:
-    """Return the first registered layout that matches the source; None if there is none for a path.
+    """Return the first registered layout that matches the source.
+
+    If no layout matches, return None for a path.
 
     Raises:
-        InputError: the source is not a path, and no layout matches it.
+        InputError: no layout matches, and the source is not a path.
     """
     for name in layouts.names():
         if (layout := layouts.get(name)).matches(source):

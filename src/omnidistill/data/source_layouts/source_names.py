@@ -38,7 +38,8 @@ def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema
     for name in names:
         if name not in schema.names:
             raise InputError(
-                f"{where}: the column {name!r} is missing, which the first part has; found {', '.join(schema.names)}"
+                f"{where}: the column {name!r} is missing, but the first part has it; found the columns "
+                f"{', '.join(schema.names)}; write all parts with the same columns"
             )
         if schema.field(name).type != first.field(name).type:
             raise InputError(

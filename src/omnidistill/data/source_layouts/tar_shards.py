@@ -1,7 +1,7 @@
 """Shards of webdataset and img2dataset: .tar files in which members with one key form an item.
 
     00000.tar: 000000012.jpg, 000000012.txt, 000000012.json    a picture, its caption, and further fields
-    00000.tar: a.img.npy, a.text.npy                           features; c x p for c captions of the item
+    00000.tar: a.img.npy, a.text.npy                           features: one row, or one row per caption of the item
 
 The key of a member is its name up to the first dot after the last slash. Members of an item follow each other. A shard
 is read from start to end, and nothing is unpacked. Pickles (.pyd, .pickle, .pt and others) are never read.
@@ -51,7 +51,7 @@ class TarShards(Layout):
         return source.suffix.lower() == ".tar"
 
     def features(self, choice: Choice) -> StoredFeatures:
-        """Return the arrays of the .npy members: one row per item, or c x p for an item with c captions.
+        """Return the arrays of the .npy members. An item has one row per array, or several, such as one per caption.
 
         Raises:
             InputError: a shard is damaged, or an item lacks an array that the first item has.
@@ -79,10 +79,13 @@ class TarShards(Layout):
                 fields |= dict.fromkeys(sample.fields)
             for modality, each in arrays.items():
                 if len({array.shape[1] for array in each}) > 1:
-                    raise InputError(f"{path}: the arrays of {selected[modality]!r} have different widths")
+                    raise InputError(
+                        f"{path}: the arrays of {selected[modality]!r} have different widths; encode all items with "
+                        "the same model"
+                    )
                 rows.setdefault(modality, []).append((shard.name, torch.from_numpy(np.concatenate(each))))
         if not labels:
-            raise InputError(f"{self.where}: the shards contain no items")
+            raise InputError(f"{self.where}: the shards contain no items; check the path")
         choice.check_columns(self.where, fields)
         columns = dict(zip((choice.id, choice.group, choice.split), map(list, zip(*labels, strict=True)), strict=True))
         table = {name: values for name, values in columns.items() if choice.with_table and any(values)}
@@ -144,8 +147,8 @@ class _Sample:
     """The members of one item.
 
     Attributes:
-        name: key of the members.
-        key: id of the item: the shard and the key.
+        name: the beginning of the members' names, up to the first dot, which all members share.
+        key: name of the shard and `name`, which together identify the item.
         split: the split that the shard is named after.
         media: {modality: file or text}.
         arrays: {name: array}.
@@ -184,7 +187,10 @@ class _Sample:
         return self.media if "text" in self.media or caption is None else {**self.media, "text": caption}
 
     def labels(self, choice: Choice) -> tuple[str, str | None, str | None]:
-        """Return the id, group and split: fields of the .json member, or the key, None and the split of the shard."""
+        """Return the id, group and split of the item, which are fields of its .json member.
+
+        Without these fields, the id is `key`, the group is None, and the split is the split of the shard.
+        """
         id, group, split = (str(self.fields[name]) if name in self.fields else None
                             for name in (choice.id, choice.group, choice.split))  # fmt: skip
         return id or self.key, group, split or self.split

@@ -74,6 +74,8 @@ def convert(
 ) -> Conversion:
     """Convert published weights, and write them and the vocabulary into a folder.
 
+    The models consist of towers, that is, one network per modality.
+
     Args:
         model: name of the model.
         source: file with ImageBind's weights, or folder of a LanguageBind model.

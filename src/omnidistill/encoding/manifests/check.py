@@ -61,9 +61,9 @@ class Checked:
     Attributes:
         manifest: manifest of the usable items.
         total: number of checked items.
-        problems: one entry for each modality of an item that is missing or cannot be used.
+        problems: one entry per item and modality if the item lacks this modality or its file cannot be used.
         duplicates: pairs of usable items in different splits that are identical in one modality.
-        notes: facts about how the manifest was created, one each.
+        notes: facts about how the manifest was created, one per element.
     """
 
     manifest: Manifest

@@ -39,10 +39,12 @@ def create_manifest(
         source: folder of media files; manifest to check (.csv, .jsonl, .tsv, .parquet); folder or file of .tar shards;
             folder that `save_to_disk` wrote or that contains Parquet files; `datasets.Dataset` or `DatasetDict`; or the
             name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub.
-        out: file to write (.csv, .jsonl or .parquet). Media that are inside the source, as in a .tar file, are written
-            to files in a new folder next to it, called NAME-media for NAME.csv. None checks the source only.
+        out: file to write (.csv, .jsonl or .parquet). None writes nothing: the function then only checks a folder of
+            media files or a manifest. All other sources need a file, because their media are written next to it, into
+            the new folder NAME-media for NAME.csv.
         modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
-            {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None: all media, and one text.
+            {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
+            of text, such as the captions.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item, if
             `source` is not a folder of media files or a manifest.
         seed: seed of random splits, which are used if the source does not define splits.
@@ -71,14 +73,14 @@ def create_manifest(
 def _manifest(
     source: Source, out: Path | None, choice: Choice, seed: int
 ) -> Iterator[tuple[Manifest, tuple[str, ...]]]:
-    """Yield the manifest and notes. If the block fails, delete media that were written for it."""
+    """Yield the manifest and notes. If the `with` block fails, delete the media that were written for this manifest."""
     source = as_source(source)
     layout = open_layout(source)
     if layout is not None and not (isinstance(layout, ArrowDataset) and _is_manifest(source, layout)):
         if out is None:
             raise InputError(
-                f"{layout.where}: its media are written to files next to the manifest; name the manifest: "
-                f"{argument('out', 'items.csv')}"
+                f"{layout.where}: contains media, which are written to files next to the manifest; pass the path of "
+                f"the manifest: {argument('out', 'items.csv')}"
             )
         folder = out.with_name(f"{out.stem}-media")
         extracted = extract_media(layout, folder, choice, seed)

@@ -34,7 +34,7 @@ class Extracted:
     Attributes:
         rows: rows of the manifest, in the order of the source. Paths are relative to the folder of the files.
         kinds: {modality: kind}.
-        notes: facts for the user, one each.
+        notes: facts for the user, one per element.
     """
 
     rows: tuple[Row, ...]
@@ -45,13 +45,14 @@ class Extracted:
 def extract_media(layout: Layout, folder: Path, choice: Choice, seed: int = 0) -> tuple[Manifest, tuple[str, ...]]:
     """Write the media of a layout to files in a new folder.
 
-    If reading fails, nothing is left in the place of the folder.
+    If reading fails, no folder is left.
 
     Args:
         layout: the source.
         folder: folder for the files. It becomes the root of the manifest.
         choice: modalities, and the names of the columns with ids, groups and splits.
-        seed: seed for random splits. They are used for the splits validation and test if the source does not have them.
+        seed: seed for random splits. If the source has no validation or test split, training groups chosen at random
+            become this split.
 
     Returns:
         The manifest, and notes for the user.
@@ -61,7 +62,10 @@ def extract_media(layout: Layout, folder: Path, choice: Choice, seed: int = 0) -
             be written.
     """
     if os.path.lexists(folder):
-        raise InputError(f"{folder}: already exists, but the media files are written to it; move or delete it")
+        raise InputError(
+            f"{folder}: already exists, but a new folder of this name is needed for the media files; move or delete "
+            "the existing one"
+        )
     with making(folder.parent), temp_folder(folder) as temp:
         temp.mkdir()
         extracted = _extract(layout, temp, choice, seed)
@@ -85,11 +89,12 @@ def _extract(layout: Layout, folder: Path, choice: Choice, seed: int) -> Extract
                 media[modality] = _write(folder, number, modality, content)
         rows += _rows(layout.where, item, media)
     if not rows:
-        raise InputError(f"{layout.where}: contains no items")
+        raise InputError(f"{layout.where}: contains no items; check the path or name")
     given = {row.split for row in rows}
     if given > {""}:
         raise InputError(
-            f"{layout.where}: some items have a split ({', '.join(sorted(given - {''}))}), but not all have"
+            f"{layout.where}: some items have a split ({', '.join(sorted(given - {''}))}), but others have none; give "
+            "every item a split, or none"
         )
     splits, notes = draw_missing([row.split or "train" for row in rows], [row.group for row in rows], seed)
     placed = tuple(Row(row.id, row.group, split, row.media) for row, split in zip(rows, splits, strict=True))
@@ -109,7 +114,8 @@ def _rows(where: str, item: Item, media: dict[str, str]) -> list[Row]:
     lists = {name: content for name, content in item.contents.items() if isinstance(content, list) and content}
     if len(lists) > 1:
         raise InputError(
-            f"{where}: item {item.id!r} has lists of texts in {' and '.join(lists)}; only one may be a list"
+            f"{where}: item {item.id!r} has lists of texts in {' and '.join(lists)}; only one modality may contain "
+            "lists, so write single texts in the others, or do not select them"
         )
     for text in (*texts.values(), *(text for each in lists.values() for text in each)):
         check_encodable(text, f"{where}: item {item.id!r}")

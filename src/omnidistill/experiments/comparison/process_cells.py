@@ -28,9 +28,9 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Compute the cells that are not stored one by one, in this process. Return the error of each failed cell.
+    """Compute in this process, one after the other, all cells that are not in `stored`.
 
-    A cell is a method with one size and one seed, or a baseline.
+    A cell is a method with one size and one seed, or a baseline. Return the error message of each failed cell.
     """
     missing, failures = [cell for cell in cells if cell not in stored], dict[AnyCell, str]()
     known = [(_kind(cell), sum(result.meta["seconds"].values())) for cell, result in stored.items()]

@@ -29,7 +29,7 @@ class CrossedTable(SavedTables[CrossedContent], Plottable):
 
     @property
     def plot_source(self) -> CrossedContent:
-        """The content, from which `plot` draws a heat map."""
+        """The scores of all cells of the table, from which `plot` draws a heat map."""
         return self.content
 
     def table(self) -> str:

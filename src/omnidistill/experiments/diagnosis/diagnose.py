@@ -48,10 +48,10 @@ def diagnose(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Diagnosis:
-    """Measure the lemmas, coefficients and error bounds of the HoPA paper along the steps of a run's student.
+    """Compare the lemmas and error bounds of the HoPA paper with measurements at the training steps of a student.
 
-    The set may come from any method whose recipe is "sgd". Everything is computed in float64 on the CPU, and the same
-    arguments give the same files.
+    The student is trained on the distilled set of a run. The set may come from any method, but its training recipe must
+    be plain SGD. Everything is computed in float64 on the CPU, and the same arguments give the same files.
 
     Args:
         result: the result of `distill`, a run, or the Path of a run folder.
@@ -59,8 +59,8 @@ def diagnose(
         real_rows: which training row is compared with each synthetic row: "initial" (the row from which it was
             initialised), "nearest" or "random".
         num_steps: number of steps; None measures all steps of the recipe, but at most 64.
-        seed: seed of the mini-batches (unless the recipe fixes them), of random real rows, and of the power iteration
-            that estimates Lipschitz constants.
+        seed: seed for the mini-batches (unless the recipe fixes them), for the choice of training rows if `real_rows`
+            is "random", and for the power iteration that estimates Lipschitz constants.
         folder: output folder; None writes to RUN/theory, or writes nothing if the run has no folder.
         force: whether to replace the files of an earlier diagnosis.
         progress: whether to show progress, or the object that shows it.
@@ -70,9 +70,9 @@ def diagnose(
         The diagnosis, which is also saved if there is an output folder.
 
     Raises:
-        InputError: the run is not finished or in use by another process, has several sets, or has no trajectory of
-            plain SGD steps; the data are missing; real rows cannot be assigned; or the folder contains an earlier
-            diagnosis and `force` is False.
+        InputError: the run is not finished or in use by another process, has one set per pair of modalities, or its
+            recipe is not plain SGD; the data are missing; real rows cannot be assigned; or the folder contains an
+            earlier diagnosis and `force` is False.
         NotFiniteError: the heads of a student became NaN or Inf.
     """
     check_real_rows(real_rows)

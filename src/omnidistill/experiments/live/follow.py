@@ -1,11 +1,11 @@
 """Follow a run or a comparison of another process: rewrite its page until it ends.
 
-The run is never disturbed: its files are only read, and whether a process works on it is seen from its lock, which is
-not held (`io.artifacts.in_use`).
+The run is never disturbed, because its files are only read. A process that works on a run locks the run folder. This
+module only checks whether the folder is locked (`io.artifacts.in_use`):
 
-    locked                                              the run continues
-    not locked, and the set or the table is complete    the run has finished: the page becomes the report
-    not locked otherwise                                the process has ended too early
+    complete result                    the run has finished: the page becomes the report
+    incomplete result, locked          the run continues
+    incomplete result, not locked      the process has stopped before the run was complete
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Followed:
     """How a followed run or comparison ended.
 
     Attributes:
-        output: the page.
-        finished: whether it is complete; otherwise its process ended too early.
-        status: one sentence about its last state.
+        output: path of the page.
+        finished: whether the run is complete. False if its process stopped before that.
+        status: one sentence about the last state of the run.
     """
 
     output: Path

@@ -21,7 +21,7 @@ from omnidistill.report.live_page import CellRow, LiveView
 
 
 class LiveComparison:
-    """Reads the results of a comparison as they are stored. Every result is read once.
+    """Reads the results that a comparison has stored so far. Every result is read only once.
 
     Args:
         folder: folder of the comparison.

@@ -79,8 +79,8 @@ def write_output(path: Path, data: bytes, force: bool) -> None:
 def move_output(temporary: Path, folder: Path) -> None:
     """Move a complete output folder to its place. Files of an earlier output there are replaced; other files stay.
 
-    Manifests are moved last, so that every artifact in the folder is complete at any time. Call `require_new_folder`
-    first.
+    An artifact is a folder with a manifest, which describes its files. Manifests are moved last, so that every artifact
+    in the output is complete at any time. Call `require_new_folder` first.
 
     Args:
         temporary: the output, on the same disk as `folder`.

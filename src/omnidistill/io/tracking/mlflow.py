@@ -1,8 +1,8 @@
 """MLflow: a file store in FOLDER/mlruns, or the store that the environment variable MLFLOW_TRACKING_URI names.
 
-View it with
+To view a file store, install the complete package `mlflow` (not only `mlflow-skinny`) and run
 
-    mlflow ui --backend-store-uri FOLDER/mlruns        (complete `mlflow`; with MLFLOW_ALLOW_FILE_STORE=true)
+    MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri FOLDER/mlruns
 
 The experiment is named "omnidistill" unless MLFLOW_EXPERIMENT_NAME is set, and the run is named after its folder. A run
 that resumes continues its run in MLflow: in FOLDER/mlruns, the metrics are rewritten from the metrics log; in any other

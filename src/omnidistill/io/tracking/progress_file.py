@@ -29,15 +29,15 @@ _Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class RunningStage(JsonContent):
-    """Content of the file: the current stage of a command.
+    """The current stage of a command, as stored in the progress file (running.json).
 
     Attributes:
         label: name of the stage.
         total: number of steps.
         done: number of finished steps.
-        elapsed: time that the steps took, in seconds.
+        elapsed: time that the finished steps took, in seconds.
         remaining: estimated remaining time of the stage, in seconds; None if it is not known.
-        at: when this was written, in seconds since 1970.
+        at: when the file was written, in seconds since 1970.
     """
 
     remedy: ClassVar[str] = "delete this file; it contains only the progress of a command"
@@ -51,7 +51,7 @@ class RunningStage(JsonContent):
 
     @staticmethod
     def read(folder: Path) -> RunningStage | None:
-        """Return the stage in a folder; None if there is none, or if it is being written."""
+        """Read the progress file in a folder. Return None if there is no such file, or if it is being written."""
         path = folder / RUNNING
         try:
             return RunningStage.from_json(read_json(path), str(path))
@@ -120,9 +120,9 @@ class ProgressFile:
 
 @contextmanager
 def followable(progress: Progress, folder: Path | None) -> Iterator[Progress]:
-    """Yield a display that also writes the current stage to a file in `folder`; if it is None, yield `progress`.
+    """Yield a display that also writes the current stage to a file in `folder`. If `folder` is None, yield `progress`.
 
-    The file is deleted at the end, unless the block raises an exception.
+    The file is deleted at the end of the `with` block, unless the block raises an exception.
     """
     if folder is None:
         yield progress

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Stage:
-    """A stage.
+    """A stage of a command, which may resume after an interruption.
 
     Attributes:
         label: name of the stage.
         total: number of steps.
         done: number of finished steps, including those before an interruption.
         untimed: number of finished steps whose time is not known.
-        started_at: when the steps whose time is known would have started if there had been no interruption, in seconds
-            of any clock.
+        started_at: when the stage started, in seconds of any clock. After a resume, it is the time of the resume, minus
+            the time of the steps before the interruption if that is known.
     """
 
     label: str

@@ -85,7 +85,10 @@ class ExpertBuffer:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Settings that validation chose for the experts of the initial heads: {name: value and reason}."""
+        """Settings that validation chose for the experts that start from the run's initial heads.
+
+        The keys are the names of the settings. The values are texts with the value and the reason for the choice.
+        """
         own, config = self.key.starts[OWN], self.key.config
         values = {"learning_rate": f"{own.learning_rate:g}", "num_epochs": str(own.num_epochs)}
         reason = "best validation score of training on all rows"
