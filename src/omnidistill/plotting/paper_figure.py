@@ -91,7 +91,7 @@ class PaperFigure(Figure):
             super().savefig(fname, **options)
 
     def encoded(self, file_format: str) -> bytes:
-        """Return the content of a file in one of the `FORMATS`. The same content gives the same bytes."""
+        """Return the figure in one of the `FORMATS`, as the bytes of a file. Equal figures give equal bytes."""
         buffer = BytesIO()
         self.savefig(buffer, format=file_format, metadata=FORMATS[file_format])
         return buffer.getvalue()
