@@ -54,7 +54,10 @@ def add(group: CommandGroup) -> None:
         "the training pairs in float32 (default: 1%%)",
     )
     parser.add_argument(
-        "--size", type=int, metavar="N", help="number of synthetic rows in the kit (the learned map); replaces --bytes"
+        "--size",
+        type=int,
+        metavar="N",
+        help="number of synthetic rows from which the two maps are computed; replaces --bytes",
     )
     parser.add_argument(
         "--groups",
