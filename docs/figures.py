@@ -3,7 +3,8 @@
     python docs/figures.py                draws figures/pipeline.svg, packages.svg, gains.svg and rank-floor.svg
     python docs/figures.py --measure      measures figures/rank-floor.json first (about a minute of one core)
 
-`figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py.
+`figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py. `--plots` draws the figures of guides/figures.md
+(plot-*.svg) from stored benchmark results; their bytes depend on the version of matplotlib.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from omnidistill.report.curves import line_chart, standalone
+from omnidistill.report.curves import line_chart
+from omnidistill.report.svg_elements import standalone
 
 FIGURES = Path(__file__).parent / "figures"
 MEASURED = FIGURES / "rank-floor.json"
@@ -59,6 +61,7 @@ _CONTENTS = {  # what each package contains; the layers are those of the import 
     "cli": "one module per command",
     "testing": "contract suites for other people's components",
     "experiments": "runs, comparisons, dry runs, sharing, inspection",
+    "plotting": "figures for papers",
     "methods": "learn, select, closed forms",
     "report": "tables, page, figures",
     "evaluation": "retrieval, intervals, validation, baselines",
@@ -179,6 +182,18 @@ def measure() -> None:
     MEASURED.write_text(json.dumps({"data": data, "size": sizes, "floor": floors, "reached": losses}) + "\n", "utf-8")
 
 
+def plots() -> None:
+    """Draw the examples of guides/figures.md with `omnidistill.plot`."""
+    import omnidistill as od
+    from omnidistill.report.comparison_content import Comparison
+
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "compare"
+    for kind, source in {"gain": "default-bytes", "intervals": "default-rows", "heat-map": "default-rows"}.items():
+        stored = json.loads((results / f"{source}.json").read_text("utf-8"))["comparison"]
+        compared = od.Compared(Comparison.from_json(stored, source), {})
+        od.plot(compared, FIGURES / f"plot-{kind}.svg", kind=kind, force=True)
+
+
 def _text(x: float, y: float, text: str, style: str) -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" {style}>{text}</text>'
 
@@ -188,5 +203,7 @@ DRAWN = {"pipeline.svg": pipeline, "packages.svg": packages, "gains.svg": gains,
 if __name__ == "__main__":
     if "--measure" in sys.argv[1:]:
         measure()
+    if "--plots" in sys.argv[1:]:
+        plots()
     for name, draw in DRAWN.items():
         (FIGURES / name).write_text(draw(), "utf-8")

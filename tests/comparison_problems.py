@@ -119,7 +119,7 @@ class Cut:
         self.stage, self.after = stage, after
         self.seen, self.told = list[str](), list[tuple[Any, ...]]()
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         self.seen.append(label)
         self.told.append(("start", total, done))
         self._cut(0)

@@ -239,7 +239,7 @@ class InterruptAfter(NoteRecorder):
         super().__init__()
         self.at = done
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         self.done = done
 
     def advance(self, n: int = 1, **fields: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layout_files import picture, vectors, write_embeddings, write_img2dataset
 from omnidistill.data import emoji
 from omnidistill.data.emoji import emoji_picture, load_emoji
 from omnidistill.data.featureset import prepare
@@ -137,6 +138,26 @@ def plant(folder: Path) -> None:
     for name, text in list(zip(drawn.groups, drawn.captions["text"], strict=True))[:48]:
         (folder / f"MEDIA/{name}.png").write_bytes(emoji_picture(name) or b"")
         (folder / f"MEDIA/{name}.txt").write_text(text, "utf-8")
+    (folder / "semicolons.csv").write_text("\n".join(lines).replace(",", ";") + "\n", "utf-8")
+    plant_layouts(folder)
     for name in ("HEADS", "OTHER"):
         (tensors,) = (folder / "RUN/heads").glob("tensors*.safetensors")
         (folder / f"{name}.safetensors").write_bytes(tensors.read_bytes())
+
+
+def plant_layouts(folder: Path) -> None:
+    """Data as other tools store it: EMB of clip-retrieval, SAVED and SAVED2 of datasets, SHARDS of img2dataset."""
+    import datasets
+
+    write_embeddings(folder / "EMB")
+    for number in range(2):
+        write_img2dataset(folder / f"SHARDS/{number:05d}.tar", range(24 * number, 24 * number + 24))
+    datasets.disable_progress_bars()
+    columns = {f"{name}_embedding": x.tolist() for name, x in vectors().items()}
+    datasets.Dataset.from_dict(columns).save_to_disk(folder / "SAVED")
+    files = [{"bytes": picture(row), "path": None} for row in range(24)]
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    pictures = datasets.Dataset.from_dict(
+        {"image": files, "caption": [f"caption {row}" for row in range(24)]}, features
+    )
+    pictures.save_to_disk(folder / "SAVED2")

@@ -9,6 +9,7 @@ from omnidistill.data.featureset import Development, FeatureSet, prepare
 from omnidistill.data.pack import PackReport, pack
 from omnidistill.data.planted import planted
 from omnidistill.data.raw import RawFeatures
+from omnidistill.data.source_layouts import Layout, layouts
 from omnidistill.data.store import load_features, save_features
 from omnidistill.distillation import DistilledSet, TrajectoryMatching
 from omnidistill.distillation.outer import OuterObjective, outer_objectives
@@ -16,6 +17,7 @@ from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.extraction import EncodeSettings
 from omnidistill.encoding.extraction.encode_set import EncodedSet, encode
 from omnidistill.encoding.inversion import InversionSettings
+from omnidistill.encoding.manifests.create import create_manifest
 from omnidistill.evaluation.baselines import Baseline, baselines
 from omnidistill.evaluation.directions import rank_directions, recall, recalls
 from omnidistill.evaluation.retrieval import rank
@@ -28,6 +30,7 @@ from omnidistill.experiments.evaluate_run import Evaluation, evaluate
 from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper
+from omnidistill.experiments.plot import plot
 from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import (
     DistillResult,
@@ -76,6 +79,7 @@ __all__ = [
     "InputError",
     "InversionSettings",
     "Kit",
+    "Layout",
     "LowRank",
     "Method",
     "MethodEntry",
@@ -104,6 +108,7 @@ __all__ = [
     "baselines",
     "bptt_rollout",
     "compare",
+    "create_manifest",
     "crossed",
     "datasets",
     "diagnose",
@@ -114,6 +119,7 @@ __all__ = [
     "encoders",
     "engines",
     "evaluate",
+    "layouts",
     "load",
     "load_config",
     "load_emoji",
@@ -129,6 +135,7 @@ __all__ = [
     "pack",
     "paper",
     "planted",
+    "plot",
     "prepare",
     "pretrain_heads",
     "rank",

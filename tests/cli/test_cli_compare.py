@@ -59,7 +59,7 @@ def test_every_preset_and_comparison_takes_one_line() -> None:
         for place, text in zip(components[::2], components[1::2], strict=True)
     }
     assert listed["distill.kind"] == list(registry.names())
-    assert listed["--tracker"] == ["tensorboard", "wandb", "trackio"]
+    assert listed["--tracker"] == ["tensorboard", "wandb", "trackio", "mlflow"]
 
 
 # compare
@@ -71,7 +71,7 @@ def test_compare_prints_the_table_and_its_path(data: Path, tmp_path: Path) -> No
     assert outcome.code == 0, outcome
     for part in ("planted: comparison", "APM", "HoPA", "random, 12 rows", "8 rows", "12 rows", "R@10 %"):
         assert part in outcome.out
-    assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json)" in outcome.out
+    assert f"files    {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json)" in outcome.out
     assert {path.suffix for path in (tmp_path / "C").glob("comparison.*") if ".lock" not in path.name} == {
         *(".md", ".csv", ".tex", ".json")
     }
@@ -115,7 +115,7 @@ def test_budgets_have_their_own_rows_and_a_figure(data: Path, tmp_path: Path) ->
     assert outcome.code == 0, outcome
     for part in ("50 % (3.3 kB)", "45.1 % (3.0 kB)", "heads of equal", "APM", "HoPA", "per budget"):
         assert part in outcome.out, outcome.out
-    assert f"table  {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
+    assert f"files    {tmp_path / 'C' / 'comparison.md'} (also .csv, .tex, .json, .svg)" in outcome.out
     result = content(tmp_path / "C")
     assert (tmp_path / "C" / "comparison.svg").read_text("utf-8") == gain_figure(Comparison.from_json(result, "here"))
     sizes = {line["name"]: line["size"] for line in result["lines"]}

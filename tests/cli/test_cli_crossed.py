@@ -37,7 +37,7 @@ def test_it_prints_the_table_and_its_files(data: Path, tmp_path: Path) -> None:
     for part in (
         "| recipe | set | own | random |",
         "| anchor | random 8 rows |",
-        f"page   {tmp_path / 'C' / 'crossed.html'}",
+        f"page     {tmp_path / 'C' / 'crossed.html'}",
     ):
         assert part in outcome.out
     again = cli(*command, "--resume", "--json")

@@ -63,11 +63,11 @@ def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest
     assert features.split_sizes == {"train": 7, "validation": 2, "test": 2}
     assert torch.equal(features.features["text"][0, :3], torch.full((3,), 2.0))
     assert capsys.readouterr().out.splitlines() == [
-        "rows   11 encoded, 1 dropped",
-        "bad    row 5, sound: 5.bin: is empty",
-        f"set    {out} (text 26 wide, sound 4 wide; train 7, validation 2, test 2)",
-        f"heads  {out / 'heads'} (for features that are neither standardised nor centred)",
-        f"next   omnidistill distill {out} --size 100 -o RUN",
+        "rows     11 encoded, 1 dropped",
+        "bad      row 5, sound: 5.bin: is empty",
+        f"set      {out} (text 26 wide, sound 4 wide; train 7, validation 2, test 2)",
+        f"heads    {out / 'heads'} (for features that are neither standardised nor centred)",
+        f"next     omnidistill distill {out} --size 100 -o RUN",
     ]
 
 

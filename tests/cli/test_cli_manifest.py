@@ -41,7 +41,7 @@ def test_a_folder_becomes_a_manifest_of_the_usable_items(folder, capsys):
     assert "2 of 2 items can be used" in capsys.readouterr().out
     with pytest.raises(InputError, match="1 of 2 items cannot be used"):
         run("manifest", folder, "--missing", "fail")
-    with pytest.raises(InputError, match="--modalities applies only to a folder of media files"):
+    with pytest.raises(InputError, match="modalities does not apply to a manifest"):
         run("manifest", out, "--modalities", "video")
 
 

@@ -65,8 +65,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
     sets, output = (folder / "RUN", folder / "GROWN"), tmp_path / "MERGED"
     printed = cli("merge", *sets, "--size", "8", "-o", output)
     assert printed.code == 0, printed.err
-    assert printed.out.startswith(f"set     {output} (8 rows of 32 bits, ")
-    assert f"next    omnidistill export {output} -o rows.parquet" in printed.out
+    assert printed.out.startswith(f"set      {output} (8 rows of 32 bits, ")
+    assert f"next     omnidistill export {output} -o rows.parquet" in printed.out
     merged = od.DistilledSet.load(output)
     assert all(torch.equal(x, merged.tensors[name]) for name, x in od.merge(*sets, size=8).tensors.items())
     before = contents(output)

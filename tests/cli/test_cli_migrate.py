@@ -36,8 +36,8 @@ def test_from_two_files_to_mapped_vectors(folder: Path, tmp_path: Path) -> None:
         "**Old to new: recall@1/5/10 on test pairs, in %**",
         "| kit | 12 |",
         "| ridge, all pairs | –",
-        f"kit     {folder / 'KIT'} (",
-        f"next    omnidistill apply {folder / 'KIT'} {folder / 'old.npy'} -o mapped.npy",
+        f"kit      {folder / 'KIT'} (",
+        f"next     omnidistill apply {folder / 'KIT'} {folder / 'old.npy'} -o mapped.npy",
     ):
         assert part in printed
     outcome = cli("apply", folder / "KIT", folder / "old.npy", "-o", tmp_path / "mapped.npy")

@@ -112,9 +112,9 @@ def test_printed_commands_can_be_pasted_into_a_shell(made: Path, tmp_path: Path)
     assert shlex.split(following)[:3] == ["omnidistill", "distill", str(out)]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "report", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "report", "export", "diagnose"])
 def test_a_run_in_use_is_neither_scored_nor_read(command: str, made: Path, tmp_path: Path) -> None:
-    words = {"evaluate": (), "report": (), "export": ("-o", tmp_path / "rows.npz")}[command]
+    words = {"evaluate": (), "report": (), "export": ("-o", tmp_path / "rows.npz"), "diagnose": ("--steps", 1)}[command]
     with exclusive(made / "RUN"):
         outcome = cli(command, made / "RUN", *words)
     assert (outcome.code, outcome.err.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])

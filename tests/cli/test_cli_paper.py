@@ -25,7 +25,7 @@ def test_it_prints_the_tables_and_their_files(didemo: Path, tmp_path: Path) -> N
     for part in (
         "## Table 6 on DiDeMo: modes of the proxy",
         "| rank 2, N = 100 | ",
-        f"page   {tmp_path / 'P' / 'paper.html'}",
+        f"page     {tmp_path / 'P' / 'paper.html'}",
     ):
         assert part in outcome.out
     again = cli(*command, "--resume", "--json")

@@ -183,7 +183,7 @@ def test_the_table_for_people(pipeline: Pipeline) -> None:
     outcome = cli("evaluate", pipeline.folder / "RUN", "--seeds", 3)
     assert outcome.code == 0
     assert "R@10" in outcome.out
-    assert f"page   {pipeline.folder / 'RUN' / 'report.html'}" in outcome.out
+    assert f"page     {pipeline.folder / 'RUN' / 'report.html'}" in outcome.out
     assert json.loads((pipeline.folder / "RUN" / "scores.json").read_text("utf-8"))["num_seeds"] == 3
 
 
@@ -347,7 +347,7 @@ def test_a_tracker_of_another_package_is_named_as_the_built_in_ones_are(pipeline
     command = ("distill", pipeline.folder / "SET", *SMALL, "--size", 6, "-o", tmp_path / "RUN", "--tracker")
     unknown = cli(*command, "recordr")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "tracker 'recordr' is not installed; installed: tensorboard, wandb, trackio" in unknown.err
+    assert "tracker 'recordr' is not installed; installed: tensorboard, wandb, trackio, mlflow" in unknown.err
     assert not (tmp_path / "RUN").exists()
     with installed(trackers, {"recorder": f"{__name__}:Recorder"}):
         assert "did you mean 'recorder'?" in cli(*command, "recordr").err

@@ -41,7 +41,7 @@ def test_a_terminal_that_cannot_print_every_character(tmp_path: Path) -> None:
     done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
-    assert f"next   omnidistill export {tmp_path / 'RUN'}" in done.stdout
+    assert f"next     omnidistill export {tmp_path / 'RUN'}" in done.stdout
 
 
 LOADING = """

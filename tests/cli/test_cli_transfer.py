@@ -30,7 +30,7 @@ def test_from_a_run_to_a_table(folder: Path) -> None:
     outcome = cli("transfer", folder / "RUN", "--to", folder / "SET2", *QUICK, "-o", folder / "T")
     assert outcome.code == 0, outcome
     title = "**SET2 (a 15, b 17, c 19): recall@1/5/10 in %**"
-    for part in (title, "| mixture | ", f"tables {folder / 'T'}/transfer.md"):
+    for part in (title, "| mixture | ", f"files    {folder / 'T'}/transfer.md"):
         assert part in outcome.out
     tree = json.loads((folder / "T" / "transfer.json").read_text("utf-8"))
     assert (tree["data"], tree["method"], tree["size"]) == (str(folder / "SET1"), "mixture", 6)

@@ -17,6 +17,7 @@ from omnidistill.distillation import Episode, Outer, Provenance
 from omnidistill.distillation.checkpoint import CheckpointIdentity
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
+from omnidistill.io.tracking import SilentProgress
 from small_runs import InterruptAfter, Loop, contents, records, small_config
 
 OPTIMISERS = {
@@ -73,8 +74,16 @@ def test_the_last_set_is_the_same_too(loop: Loop, tmp_path: Path) -> None:
     loop.distill(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
         loop.distill(tmp_path / "parts", config, progress=InterruptAfter(3))
-    loop.distill(tmp_path / "parts", config, resume=True)
+    spent = load_artifact(tmp_path / "parts" / "checkpoint", "checkpoint").meta["seconds"]
+    resumed = ResumedAt()
+    loop.distill(tmp_path / "parts", config, resume=True, progress=resumed)
+    assert (resumed.done, resumed.seconds) == (3, spent)  # from which the remaining time is estimated
     assert contents(tmp_path / "parts" / "distilled") == contents(tmp_path / "whole" / "distilled")
+
+
+class ResumedAt(SilentProgress):
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
+        self.done, self.seconds = done, seconds
 
 
 @pytest.mark.parametrize("how", ["a signal", "an exception"])

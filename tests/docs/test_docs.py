@@ -36,6 +36,7 @@ QUICK = (
     "distill",
     "evaluate",
     "report",
+    "plot",
     "export",
     "config",
     "presets",
@@ -111,7 +112,7 @@ def runs(words: list[str], here: Path) -> bool:
     """Whether a command is quick, and all that it reads is here (what it writes need not be)."""
     reads = [word for at, word in enumerate(words[1:], 1) if words[at - 1] not in ("-o", "--output")]
     places = [word for word in reads if re.fullmatch(r"[A-Z]+\d?(/\w+)*|[\w/]+\.(csv|toml|npz|safetensors)", word)]
-    elsewhere = {"--tracker", "--engine"} & {*words}
+    elsewhere = {"--tracker", "--engine"} & {*words} or any(word.startswith("hub:") for word in words)
     return words[0] in QUICK and not elsewhere and all((here / place).exists() for place in places)
 
 

@@ -62,7 +62,7 @@ CASES = {
         lambda a, t: put(a["touch"], 4, slice(None), 0),
         r"'touch', row 4 \(id 'r4'\): all values are equal",
     ),
-    "one column": (lambda a, t: a.update(touch=a["touch"][:, :1]), "'touch': its features have width 1, .* a label"),
+    "one column": (lambda a, t: a.update(touch=a["touch"][:, :1]), "'touch': the features have width 1, .* a label"),
     "no rows": (lambda a, t: a.update(speech=a["speech"][:0]), "'speech' has no rows"),
     "no rows in the table": (lambda a, t: [v.clear() for v in t.values()], "no rows"),
     "duplicate ids": (lambda a, t: t["id"].__setitem__(8, "r2"), r"t\.csv: id 'r2': line 4 and line 10 both"),

@@ -146,8 +146,8 @@ def test_a_damaged_file_of_an_interrupted_run_is_found_before_the_training(
 class _InterruptDistillation(InterruptAfter):
     """Press Ctrl-C after some outer iterations, not in an earlier stage."""
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
-        super().start(total, label, done)
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
+        super().start(total, label, done, seconds)
         self.done = done if label.startswith("distill") else -(10**9)
 
 

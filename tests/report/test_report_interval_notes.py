@@ -80,7 +80,7 @@ def test_scores_of_version_0_1_say_nothing_of_coverage() -> None:
 def test_the_page_says_it_at_the_claim_and_at_the_tables() -> None:
     html = render_page([RunView(read(scored()))])
     assert "Brackets contain the 95 % interval, which covers queries only (one set)." in html
-    assert f'<p class="note">{ONE_SET} {WARNING}</p>' in html
+    assert f"<li>{ONE_SET} {WARNING}</li>" in html
     both = render_page([RunView(read(scored())), RunView(read(scored()))])
     assert "Gain retained by each set with its interval (queries only (one set)), size of the set" in both
     assert "Brackets contain the 95 % interval." in render_page([RunView(read(sample()))])

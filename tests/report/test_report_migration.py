@@ -32,7 +32,7 @@ def test_the_page_shows_every_value_and_escapes_names() -> None:
     content = small().content.evolve(old="<script>alert(1)</script>")
     page = render_migration(content)
     assert page == render_migration(content)
-    assert "<script" not in page
+    assert page.count("<script") == 1  # of the page itself
     assert "&lt;script&gt;" in page
     for table in migration_tables(content):
         for row in table.rows:

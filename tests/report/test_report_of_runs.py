@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
+from test_report_crossed import CONTENT as CROSSED
 from test_report_page import Page, content
+from test_report_theory import CONTENT as THEORY
+from test_report_transfer import content as transfer
 
+from migration_problems import small
+from omnidistill.io.artifacts import JsonContent
+from omnidistill.report.render_content import RenderContent, RenderedMedium, RenderedRow
 from small_runs import SMALL, cli, features, packed
 
 
@@ -70,6 +79,77 @@ def test_media_of_a_manifest_are_on_the_page(folder: Path, tmp_path: Path) -> No
     assert len(told["pictures"]) == 1
     assert told["pictures"][0].startswith("data:image/webp;base64,")
     assert all(text.startswith("item ") for text in told["texts"])
+
+
+def write_content(path: Path, content: JsonContent, page: bool = True) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"schema": 1, **content.to_json()}), "utf-8")
+    if page:
+        path.with_suffix(".html").write_text("a page", "utf-8")
+
+
+def rendering(run: str) -> RenderContent:
+    medium = RenderedMedium(content="a <b>caption</b>", cosine=0.5, optimised=None, nearest=[])
+    return RenderContent(
+        run=run,
+        data="planted",
+        size=8,
+        encoders={"b": "words"},
+        kinds={"b": "text"},
+        rows=[RenderedRow(row=0, media={"b": medium})],
+        settings={},
+        seconds={"b": 1.5},
+        command="omnidistill render A",
+    )
+
+
+def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: Path, tmp_path: Path) -> None:
+    """Those of other runs, on other data, or damaged ones are not; links are relative to the page."""
+    data = json.loads((folder / "A" / "scores.json").read_text("utf-8"))["data"]["name"]
+    place = tmp_path / "work"
+    shutil.copytree(folder / "A", place / "A")
+    write_content(place / "A" / "theory" / "theory.json", THEORY)
+    write_content(place / "R 1:2" / "render.json", rendering("A"))
+    write_content(place / os.fsdecode(b"R \xff") / "render.json", rendering("A"))
+    write_content(place / "A" / "R2" / "render.json", rendering("moved"), page=False)
+    write_content(place / "R3" / "render.json", rendering("B"))
+    write_content(place / "T" / "transfer.json", transfer("wide").evolve(data=data, method="smoke", size=8))
+    write_content(place / "T2" / "transfer.json", transfer("wide").evolve(data=data, method="smoke", size=9))
+    write_content(place / "C" / "crossed.json", CROSSED.evolve(data=CROSSED.data.evolve(name=data)))
+    write_content(place / "C2" / "crossed.json", CROSSED)
+    write_content(place / "kit-report.json", small().content)
+    (place / "damaged-report.json").write_text("{}", "utf-8")
+    outcome = cli("report", place / "A", "--data", folder / "SET", "-o", tmp_path / "pages" / "page.html")
+    assert outcome.code == 0, outcome.err
+    shown = page(tmp_path / "pages" / "page.html")
+    links = [each["href"] for each in shown.all("a") if not each["href"].startswith("#")]
+    assert links == [
+        "../work/R%201%3A2/render.html",
+        "../work/R%20%FF/render.html",
+        "../work/A/theory/theory.html",
+        "../work/T/transfer.html",
+        "../work/C/crossed.html",
+        "../work/kit-report.html",
+    ]
+    assert all((tmp_path / "pages" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)
+    assert "1 of 8 rows as b." in shown.text
+    assert "../work/A/R2/render.json" in shown.text
+    assert shown.inside("h2")[-2:] == ["Further results", "Provenance"]
+
+
+def test_inspect_describes_a_rendering(tmp_path: Path) -> None:
+    write_content(tmp_path / "R" / "render.json", rendering("A"))
+    outcome = cli("inspect", tmp_path / "R" / "render.json", "--json")
+    assert outcome.code == 0, outcome.err
+    described = json.loads(outcome.out)
+    assert described["kind"] == "rendering"
+    assert described["facts"]["rows"] == "1 of 8"
+    assert described["facts"]["encoders"] == {"b": "words"}
+    (tmp_path / "R" / "render.json").write_text('{"schema": 1}', "utf-8")
+    outcome = cli("inspect", tmp_path / "R")
+    assert outcome.code == 2
+    assert "render the run again" in outcome.err
+    assert outcome.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_several_encoders_have_an_overview() -> None:
 def test_the_page_escapes_names() -> None:
     page = render_transfer(content("<script>alert(1)</script>"))
     assert page == render_transfer(content("<script>alert(1)</script>"))
-    assert "<script" not in page
+    assert page.count("<script") == 1  # of the page itself
     assert "&lt;script&gt;" in page
     assert 'class="h10">25.0/25.0' in page
     assert "<td>75 [65, 85]</td>" in page

@@ -95,8 +95,8 @@ def add_trackers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="also log the metrics to tensorboard, wandb, trackio or another tracker; can be repeated. The metrics "
-        "stay on this machine unless you configure the tracker to send them (see docs/sharing.md)",
+        help="also log the metrics to tensorboard, wandb, trackio, mlflow or another tracker; can be repeated. The "
+        "metrics stay on this machine unless you configure the tracker to send them (see docs/sharing.md)",
     )
 
 
@@ -126,6 +126,27 @@ def add_repetitions(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="number of models (students) to train on each synthetic set (default: 5)",
     )
+
+
+def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
+    """Add `--id`, `--group` and `--split`, which name the columns with the ids, groups and splits of the data.
+
+    Args:
+        parser: the parser of the command.
+        row: what the help calls an element of the data, such as "row" or "item".
+        column: what the help calls the place of an id, group or split, such as "table column".
+    """
+    for name, content in (
+        ("id", f"the unique id of every {row}"),
+        ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),
+        (
+            "split",
+            f"the split of every {row}: train, validation, test or 'heads' (optional, to pre-train projection heads)",
+        ),
+    ):
+        parser.add_argument(
+            f"--{name}", default=name, metavar="COLUMN", help=f"{column} with {content} (default: {name})"
+        )
 
 
 def add_force(parser: argparse.ArgumentParser, what: str) -> None:
@@ -181,3 +202,8 @@ def set_of(text: str) -> str | Path:
     from omnidistill.data.datasets import datasets
 
     return text if text in datasets and not Path(text).exists() else Path(text)
+
+
+def source_of(text: str) -> str | Path:
+    """Convert a SOURCE argument to the name of a dataset on the Hugging Face Hub (hub:...) or a path."""
+    return text if text.startswith("hub:") else Path(text)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnidistill.cli.end_screen import end_screen, screen_width
 from omnidistill.core.printable import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ def print_result(options: argparse.Namespace, content: Mapping[str, Any], lines:
     print_text(json.dumps(content, allow_nan=False, default=str) if options.json else "\n".join(lines))
 
 
+def print_end(options: argparse.Namespace, content: Mapping[str, Any], lines: Sequence[str], table: str = "") -> None:
+    """Print the result of a long command: one JSON object with `--json`, otherwise a table and lines of text.
+
+    Args:
+        options: options of the command.
+        content: the result as JSON values.
+        lines: lines of text about the result, the files and the next command; see `cli.end_screen`.
+        table: a table, which is printed before the lines; if it is empty, only the lines are printed.
+    """
+    print_result(options, content, [*([table, ""] if table else []), *end_screen(lines, screen_width())])
+
+
 def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstimate]) -> None:
     """Print the estimated cost of a command, including the CPU time for starting the program."""
     seconds = time.process_time()
@@ -58,13 +71,19 @@ def print_estimate(options: argparse.Namespace, estimate: Callable[[], CostEstim
     print_result(options, cost.content(), cost.lines())
 
 
-def print_saved_tables(options: argparse.Namespace, tables: SavedTables[Any]) -> int:
-    """Print tables and the paths of their files, or their content as JSON; return 1 if something failed, else 0."""
-    if options.json:
-        print_text(json.dumps(tables.to_json(), allow_nan=False))
-    else:
-        print_text(tables.table())
-        print_text(f"\ntables {tables.file('.md')} (also .json)\npage   {tables.file('.html')}")
+def print_saved_tables(options: argparse.Namespace, tables: SavedTables[Any], *lines: str) -> int:
+    """Print tables and the paths of their files or, with `--json`, the content of the tables.
+
+    Return 1 if a result in the tables could not be computed, otherwise 0.
+
+    Args:
+        options: options of the command.
+        tables: the tables.
+        lines: lines of text between the tables and the paths.
+    """
+    files = [f"page {tables.file('.html')}", f"files {tables.file('.md')}, {tables.file('.json')}"]
+    failed = [f"skipped {name}: failed; repeat the command with --resume" for name in tables.failures]
+    print_end(options, tables.to_json(), [*lines, *failed, *files, "next open the page in a browser"], tables.table())
     for name, error in tables.failures.items():
         print_text(f"omnidistill: {name}: {error}", to_stderr=True)
     return 1 if tables.failures else 0

@@ -23,6 +23,9 @@ _OPTIONS = {
     "num_steps": "steps",
     "out": "output",
     "folder": "output",
+    "id_column": "id",
+    "group_column": "group",
+    "split_column": "split",
 }
 """Maps an argument's name to the option's name where the two differ."""
 

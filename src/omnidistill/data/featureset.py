@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
+from omnidistill.core.html_table import html_table
 from omnidistill.core.json_value import Json
 from omnidistill.data.arrays import Array, raw_from_arrays
 from omnidistill.data.distinct_rows import distinct_rows
@@ -113,6 +114,16 @@ class FeatureSet:
         widths = ", ".join(f"{name} {width}" for name, width in self.widths.items())
         rows = ", ".join(f"{split} {count:,}" for split, count in self.split_sizes.items())
         return f"FeatureSet({self.provenance.get('name', 'data')}: {len(self):,} rows of {widths}; {rows})"
+
+    def _repr_html_(self) -> str:
+        splits = ", ".join(f"{split} {count:,}" for split, count in self.split_sizes.items())
+        rows = [
+            ("rows", f"{len(self):,} ({splits})"),
+            ("groups", f"{len(set(self.groups)):,}"),
+            ("modalities and widths", ", ".join(f"{name} {width:,}" for name, width in self.widths.items())),
+            ("bytes in float32", f"{self.bytes:,}"),
+        ]
+        return html_table(f"FeatureSet: {self.provenance.get('name', 'data')}", rows)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -5,29 +5,21 @@ If the input is invalid, nothing is written.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from omnidistill.core.arguments import argument
-from omnidistill.core.errors import InputError
-from omnidistill.core.printable import printable
 from omnidistill.data.duplicates import Duplicates, code_rows, find_leaks, repeated_in_test
 from omnidistill.data.featureset import FeatureSet, prepare_rows
 from omnidistill.data.preprocessing import Preprocessing
-from omnidistill.data.raw import RawFeatures
+from omnidistill.data.raw_input import read_raw
 from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
-from omnidistill.data.row_checks import check_groups, check_ids
-from omnidistill.data.sources import read_sources
+from omnidistill.data.source_layouts import Choice, Source
 from omnidistill.data.store import prepare_raw
-from omnidistill.data.table import read_splits, read_table, text_column
 from omnidistill.io.artifacts import require_new_folder
-from omnidistill.io.input_files import open_input
 
 
 @dataclass(frozen=True)
@@ -80,75 +72,12 @@ class PackReport:
         ]
 
 
-def read_raw(
-    features: Path,
-    table: Path | None,
-    id_column: str = "id",
-    group_column: str = "group",
-    split_column: str = "split",
-    name: str | None = None,
-) -> RawFeatures:
-    """Read features and a table with ids, groups and splits.
-
-    Args:
-        features: file or folder; see `data.sources.read_sources`.
-        table: .jsonl, .csv or .parquet file with rows in the order of the tensors. None uses the remaining columns of
-            `features`, which must then be a Parquet file.
-        id_column: column with the unique id of each row.
-        group_column: column with the group of each row. If the table has no column "group", every row gets a separate
-            group.
-        split_column: column with the split of each row. `val`, `valid` and `dev` are read as `validation`.
-        name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
-
-    Returns:
-        The features in their stored types. Their provenance lists the types, the notes, and the sha256 of each file.
-
-    Raises:
-        InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
-            the tensors and the table have different numbers of rows.
-    """
-    place = features if table is None else table
-    if table is None and features.suffix.lower() != ".parquet":
-        raise InputError(
-            f"{features}: the metadata table is missing; pass a .jsonl, .csv or .parquet file with the id, group and "
-            "split of every row"
-        )
-    tensors, files = read_sources(features)
-    columns = read_table(place)
-    ids = text_column(place, columns, id_column, "every row needs a unique id")
-    splits, notes = read_splits(place, columns, split_column)
-    if group_column == "group" and group_column not in columns:
-        groups = ids
-        notes.append("no column 'group': every row gets a separate group and is a positive only of itself")
-    else:
-        groups = text_column(place, columns, group_column, "rows in the same group are positives of each other")
-    try:
-        check_ids(ids, columns.place)
-        check_groups(groups, splits, columns.place)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-    if "heads" not in splits:
-        notes.append("no 'heads' split: projection heads start from random values unless you pass pre-trained heads")
-    sources = files if table is None else (*files, table)
-    return RawFeatures(
-        tensors,
-        ids,
-        groups,
-        splits,
-        provenance={
-            "name": printable(name or features.stem),
-            "sources": {printable(file.name): _sha256(file) for file in sources},
-            "dtypes": {**_dtypes(tensors)},
-            "notes": [*notes],
-        },
-    )
-
-
 def pack(
-    features: Path,
+    features: Source,
     table: Path | None = None,
     out: str | Path | None = None,
     *,
+    modalities: Mapping[str, str] | Sequence[str] | None = None,
     id_column: str = "id",
     group_column: str = "group",
     split_column: str = "split",
@@ -161,17 +90,30 @@ def pack(
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    If the tensors can be memory-mapped (.npy, .safetensors), saving a set needs memory for only one chunk of rows.
+    If the features are in files that can be memory-mapped (.npy, .safetensors), saving needs memory for only one chunk
+    of rows.
 
     Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row of the
     splits `heads`, `train` or `validation` that is identical to a test row, or a row of `heads` or `train` that is
-    identical to a validation row. Leaks are reported.
+    identical to a validation row. (The optional split `heads` is for pre-training the projection heads.) Leaks are
+    reported. `drop_leaks` removes them.
 
-    Groups of different splits are never merged. `drop_leaks` is applied before `merge_duplicates`, so dropped rows
-    do not connect groups.
+    `merge_duplicates` merges groups that contain identical rows. It is applied after `drop_leaks` and ignores dropped
+    rows. Groups of different splits are never merged.
 
     Args:
-        features, table, id_column, group_column, split_column, name: see `read_raw`.
+        features: path of a file or folder with features (.npz, .safetensors, .parquet, a folder of .npy files), or data
+            as another tool stores it: a clip-retrieval folder, a folder of `Dataset.save_to_disk` or of Parquet files,
+            a `datasets.Dataset` or `DatasetDict`, the name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub, or
+            .tar shards with .npy members.
+        table: .jsonl, .csv, .tsv or .parquet file with the id, group and split of every feature row, in the order of
+            the features. None reads these columns from `features`.
+        modalities: {modality: its array or column in `features`}, or a list of names; None: all arrays or columns of
+            numbers.
+        id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
+            a table, these columns may be missing: rows are then numbered, every row is its own group, and missing
+            splits consist of groups drawn at random from the training groups.
+        name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
         merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
@@ -190,19 +132,20 @@ def pack(
     """
     if out is not None:
         require_new_folder(Path(out), force)
-    raw = read_raw(features, table, id_column, group_column, split_column, name)
-    place, rows = None if out is None else Path(out), RawRows.of(raw)
+    choice = Choice.of(modalities, id_column, group_column, split_column)
+    rows = read_raw(features, table, choice, name)
+    place = None if out is None else Path(out)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
     notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))
     if place is None:
         data = prepare_rows(repaired.raw, repaired.rows.numbers, standardise, centre)
-        return _report(raw, repaired, data, notes)
+        return _report(rows, repaired, data, notes)
     prepared = prepare_raw(repaired.raw, standardise, centre, repaired.rows.numbers)
-    report = _report(raw, repaired, prepared.outline, notes)
+    report = _report(rows, repaired, prepared.outline, notes)
     return replace(report, data=prepared.save(place).at(str(place.resolve())))
 
 
-def _report(raw: RawFeatures, repaired: Repaired, prepared: FeatureSet, repair_notes: list[str]) -> PackReport:
+def _report(raw: RawRows, repaired: Repaired, prepared: FeatureSet, repair_notes: list[str]) -> PackReport:
     notes = raw.provenance.get("notes")
     leaks = find_leaks(repaired.rows)
     dropping, merging = argument("drop_leaks", True), argument("merge_duplicates", True)
@@ -216,7 +159,7 @@ def _report(raw: RawFeatures, repaired: Repaired, prepared: FeatureSet, repair_n
         rows=prepared.split_sizes,
         groups=len(set(prepared.groups)),
         widths=prepared.widths,
-        dtypes=_dtypes(raw.features),
+        dtypes=_dtypes(raw),
         duplicates=leaks,
         dropped=repaired.dropped,
         merged=repaired.merged,
@@ -230,8 +173,9 @@ def _report(raw: RawFeatures, repaired: Repaired, prepared: FeatureSet, repair_n
     )
 
 
-def _dtypes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: str(x.dtype).removeprefix("torch.") for name, x in tensors.items()}
+def _dtypes(raw: RawRows) -> dict[str, str]:
+    dtypes = raw.provenance["dtypes"]
+    return {name: str(dtype) for name, dtype in dtypes.items()} if isinstance(dtypes, dict) else {}
 
 
 def _steps(steps: Preprocessing) -> str:
@@ -269,8 +213,3 @@ def _repair_notes(repaired: Repaired, drop_leaks: bool, merge_duplicates: bool) 
 
 def _list(names: tuple[str, ...]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
-
-
-def _sha256(path: Path) -> str:
-    with open_input(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ rows x width. Whole numbers are converted to float32.
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from io import BufferedIOBase
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -22,16 +23,13 @@ from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.memory import out_of_memory
+from omnidistill.data.arrow_columns import list_column, parquet_columns
 from omnidistill.data.names import check_modality_names
 from omnidistill.io.artifacts import map_file, read_tensors
-from omnidistill.io.input_files import check_expansion, open_input, regular_file
-
-if TYPE_CHECKING:
-    import pyarrow
+from omnidistill.io.input_files import check_expansion, one_line, open_input, regular_file
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
 _NPY = b"\x93NUMPY"
-_VALUE_BYTES = 8  # memory for one value of a Parquet column
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -61,50 +59,6 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return tensors, files
-
-
-def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedArray]:
-    """Read columns of a Parquet file.
-
-    Args:
-        path: the file.
-        modalities: True reads the columns that contain lists of numbers; False reads all other columns.
-
-    Returns:
-        {name of the column: values}. Text columns are dictionary-encoded, so a repeated text is stored once.
-
-    Raises:
-        InputError: pyarrow is not installed, the file is missing or damaged, or its content takes too much memory.
-    """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            "pyarrow is not installed, but Parquet files need it: pip install 'omnidistill[parquet]'"
-        ) from error
-    regular_file(path, follow_links=True)
-    try:
-        metadata = parquet.read_metadata(path)
-        check_expansion(path, _parquet_bytes(metadata), "write the features as .npy or .safetensors files")
-        columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
-        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-        with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            names = [field.name for field in file.schema_arrow if _is_number_list(field.type) == modalities]
-            table = file.read(columns=names)
-            return {name: table.column(name) for name in names}
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # the parser raises many types of errors for damaged bytes
-        raise InputError(
-            f"{path}: cannot be read as a Parquet file ({_line(error)}); check the path, or write the file again"
-        ) from error
-
-
-def _parquet_bytes(metadata: Any) -> int:
-    """Return the memory that the columns of a Parquet file take, according to its metadata."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    return sum(max(_VALUE_BYTES * column.num_values, column.total_uncompressed_size) for column in columns)
 
 
 def _checked(path: Path, name: str, x: Tensor) -> Tensor:
@@ -209,6 +163,31 @@ def read_npy_header(file: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], 
     return shape, dtype
 
 
+def read_npy(path: Path) -> Float[Tensor, "_ _"]:
+    """Return the array in a .npy file, memory-mapped; whole numbers are converted to float32.
+
+    Raises:
+        InputError: the file is missing or damaged, or does not contain an array of numbers, rows x width.
+    """
+    (x,) = _npy(path).values()
+    return _checked(path, path.stem, x)
+
+
+def read_npy_bytes(where: str, data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the array in the content of a .npy file.
+
+    Raises:
+        InputError: the content is damaged, or does not contain an array of numbers. The message starts with `where`.
+    """
+    with _numpy_errors(where), io.BytesIO(data) as file:
+        shape, dtype = read_npy_header(file)
+        if math.prod(shape) * dtype.itemsize > len(data):
+            raise ValueError(f"{len(data)} bytes, but shape {shape} and dtype {dtype}")
+        file.seek(0)
+        array = np.load(file, allow_pickle=False)
+    return _from_numpy(where, "npy", array).numpy()
+
+
 def _npy(path: Path) -> dict[str, Tensor]:
     regular_file(path, follow_links=True)
     with _numpy_errors(path):
@@ -218,7 +197,7 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _numpy_errors(path: Path) -> Iterator[None]:
+def _numpy_errors(path: Path | str) -> Iterator[None]:
     """Convert any error in the block to an InputError. For damaged files, NumPy raises many types of errors."""
     try:
         yield
@@ -233,12 +212,12 @@ def _numpy_errors(path: Path) -> Iterator[None]:
                 "save each modality as a numeric array"
             ) from error
         raise InputError(
-            f"{path}: cannot be read as a NumPy file ({_line(error)}); the file is truncated or damaged, so save it "
+            f"{path}: cannot be read as a NumPy file ({one_line(error)}); the file is truncated or damaged, so save it "
             "again"
         ) from error
 
 
-def _from_numpy(path: Path, name: str, array: object) -> Tensor:
+def _from_numpy(path: Path | str, name: str, array: object) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: entry {name!r} is not a NumPy array; save the arrays with numpy.savez")
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
@@ -258,28 +237,4 @@ def _parquet(path: Path) -> dict[str, Tensor]:
     columns = parquet_columns(path, modalities=True)
     if not columns:
         raise InputError(f"{path}: no column contains lists of numbers; every modality needs one such column")
-    return {name: _list_column(path, name, column) for name, column in columns.items()}
-
-
-def _list_column(path: Path, name: str, column: Any) -> Tensor:
-    from pyarrow import compute
-
-    widths = compute.min_max(compute.list_value_length(column)).as_py()
-    values = compute.list_flatten(column)
-    if column.null_count or values.null_count:
-        raise InputError(f"{path}: column {name!r} has missing values; every row must be complete")
-    low, high = widths["min"] or 0, widths["max"] or 0
-    if low != high:
-        raise InputError(f"{path}: column {name!r} has rows with {low} to {high} numbers; all rows need the same width")
-    return torch.from_numpy(np.array(values.to_numpy()).reshape(len(column), low))
-
-
-def _is_number_list(kind: Any) -> bool:
-    from pyarrow import types
-
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return bool(is_list and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return {name: list_column(path, name, column) for name, column in columns.items()}

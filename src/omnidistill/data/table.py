@@ -1,6 +1,7 @@
 """The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
-Formats: .jsonl (one object per line), .csv (comma-separated, with a header line, UTF-8), .parquet.
+Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The columns of .csv and .tsv
+files are separated by commas, semicolons, tabs or vertical bars, whichever gives the header the most columns.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.data.arrow_columns import column_values, parquet_columns
 from omnidistill.data.names import SPLITS, check_encodable
-from omnidistill.data.sources import parquet_columns
+from omnidistill.data.splits import SYNONYMS, draw_missing
 from omnidistill.io.input_files import check_expansion, open_input, parse_json
 
 _CELL_BYTES = 8  # memory for one cell, without its value
-_SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 class Table(dict[str, list[Any]]):
@@ -25,11 +27,13 @@ class Table(dict[str, list[Any]]):
 
     Attributes:
         lines: number of the line in which each row ends; empty if the file has no lines (.parquet).
+        unread: names of columns that the file has, but that were not read.
     """
 
-    def __init__(self, columns: Mapping[str, list[Any]], lines: Sequence[int] = ()) -> None:
+    def __init__(self, columns: Mapping[str, list[Any]], lines: Sequence[int] = (), unread: Sequence[str] = ()) -> None:
         super().__init__(columns)
         self.lines: Sequence[int] = lines
+        self.unread: Sequence[str] = unread
 
     def place(self, row: int) -> str:
         """Return where a row is in the file, such as "line 5", for messages; "row 3" if the file has no lines."""
@@ -43,7 +47,7 @@ def read_table(path: Path) -> Table:
         InputError: the file is missing, damaged, in an unknown format or has no rows. The message names the file and
             the line.
     """
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".tsv": _csv}
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
@@ -59,7 +63,7 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def text_column(path: Path, columns: Table, name: str, purpose: str) -> tuple[str, ...]:
+def text_column(path: Path | str, columns: Table, name: str, purpose: str) -> tuple[str, ...]:
     """Return the values of a column as strings; integers are converted.
 
     Args:
@@ -73,30 +77,45 @@ def text_column(path: Path, columns: Table, name: str, purpose: str) -> tuple[st
             neither text nor an integer (the message names the line).
     """
     if name not in columns:
+        known = [*columns, *columns.unread]
         raise InputError(
             f"{path}: the column {name!r} is missing ({purpose}); found the columns "
-            f"{', '.join(columns)}{nearest(name, columns)}"
+            f"{', '.join(known)}{nearest(name, known)}"
         )
     return tuple(_text(path, name, columns.place(row), value) for row, value in enumerate(columns[name]))
 
 
-def read_splits(path: Path, columns: Table, name: str) -> tuple[tuple[str, ...], list[str]]:
-    """Return the split of each row, and a note for each synonym (val, valid, dev) that was read as validation.
+def read_splits(
+    path: Path | str, columns: Table, name: str, groups: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the split of each row, and notes, for example for each synonym (val, valid, dev) read as validation.
+
+    Args:
+        path: path of the table, used in error messages.
+        columns: the table.
+        name: name of the column.
+        groups: group of each row, which allows splits to be missing: without a column "split", all rows are training
+            rows at first. Then, if there are no validation or test rows, training groups chosen at random become this
+            split. If `groups` is None, a missing column or split is an error.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
             rows.
     """
-    given = text_column(
-        path, columns, name, "it names the split of every row: train, validation, test or (optionally) heads"
-    )
+    given: tuple[str, ...]
+    if groups is not None and name == "split" and name not in columns:
+        given = ("train",) * len(groups)
+    else:
+        purpose = "it names the split of every row: train, validation, test or (optionally) heads"
+        given = text_column(path, columns, name, purpose)
     for row, split in enumerate(given):
-        if split not in SPLITS and split not in _SYNONYMS:
+        if split not in SPLITS and split not in SYNONYMS:
             raise InputError(
                 f"{path}: {columns.place(row)}, column {name!r}: unknown split {split!r}; "
                 f"known splits: {', '.join(SPLITS)}{nearest(split, SPLITS)}"
             )
-    splits = tuple(_SYNONYMS.get(split, split) for split in given)
+    splits = tuple(SYNONYMS.get(split, split) for split in given)
+    splits, drawn = (splits, []) if groups is None else draw_missing(splits, groups)
     for required in ("train", "validation", "test"):
         if required not in splits:
             present = ", ".join(split for split in SPLITS if split in splits)
@@ -104,11 +123,11 @@ def read_splits(path: Path, columns: Table, name: str) -> tuple[tuple[str, ...],
                 f"{path}: column {name!r} has no {required!r} rows; found only {present}, "
                 "but train, validation and test are required"
             )
-    notes = [f"split {split!r} is read as {_SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in _SYNONYMS]
-    return splits, notes
+    notes = [f"split {split!r} is read as {SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in SYNONYMS]
+    return splits, notes + drawn
 
 
-def _text(path: Path, name: str, place: str, value: object) -> str:
+def _text(path: Path | str, name: str, place: str, value: object) -> str:
     if isinstance(value, str) and value:
         check_encodable(value, f"{path}: {place}, column {name!r}")
         return value
@@ -150,11 +169,11 @@ def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
 
 def _csv(path: Path) -> Table:
     with _lines(path) as file:
-        reader = csv.reader(file, strict=True)
+        separator = _separator(file)
+        reader = csv.reader(file, strict=True, delimiter=separator)
         header = next(reader, [])
         if len(set(header)) < len(header):
             raise InputError(f"{path}: two columns in the header have the same name ({', '.join(header)}); rename one")
-        _check_separator(path, header)
         columns: dict[str, list[Any]] = {name: [] for name in header}
         places = []
         for row in reader:
@@ -163,7 +182,7 @@ def _csv(path: Path) -> Table:
             if len(row) != len(header):
                 raise InputError(
                     f"{path}: line {reader.line_num} has {len(row)} cells, but the header has {len(header)}; "
-                    "quote values that contain commas"
+                    f"quote values that contain {_SEPARATORS[separator]}"
                 )
             for name, value in zip(header, row, strict=True):
                 columns[name].append(value)
@@ -171,28 +190,17 @@ def _csv(path: Path) -> Table:
     return Table(columns, places)
 
 
-def _check_separator(path: Path, header: list[str]) -> None:
-    """Raise InputError if the header is a single column that contains another usual separator."""
-    for separator, name in {";": "semicolons", "\t": "tabs", "|": "vertical bars"}.items():
-        if len(header) == 1 and separator in header[0]:
-            raise InputError(
-                f"{path}: the columns are separated by {name}, but must be separated by commas; save the table as a "
-                "comma-separated file"
-            )
+def _separator(file: io.TextIOWrapper) -> str:
+    """Return the separator that gives the header the most columns; a comma if the header has only one column."""
+    widths = {}
+    for separator in _SEPARATORS:
+        try:
+            widths[separator] = len(next(csv.reader(file, strict=True, delimiter=separator), []))
+        except csv.Error:  # for example a quoted name that another separator follows
+            widths[separator] = 0
+        file.seek(0)
+    return max(widths, key=lambda separator: widths[separator])
 
 
 def _parquet(path: Path) -> Table:
-    return Table({name: _values(column) for name, column in parquet_columns(path, modalities=False).items()})
-
-
-def _values(column: Any) -> list[Any]:
-    """Return the values of a Parquet column. Equal texts of a dictionary-encoded column are one object."""
-    from pyarrow import types
-
-    if not types.is_dictionary(column.type):
-        return list(column.to_pylist())
-    values: list[Any] = []
-    for chunk in column.chunks:
-        words = chunk.dictionary.to_pylist()
-        values += [None if number is None else words[number] for number in chunk.indices.to_pylist()]
-    return values
+    return Table({name: column_values(column) for name, column in parquet_columns(path, modalities=False).items()})

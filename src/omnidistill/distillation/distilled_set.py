@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from omnidistill.core.device import device_of, moved
 from omnidistill.core.errors import InputError
+from omnidistill.core.html_table import html_table
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation.item_mixture import Missing, Mixture, named
@@ -85,6 +86,18 @@ class DistilledSet:
         widths = ", ".join(f"{name} {width}" for name, width in self.spec.modalities.items())
         method = self.provenance.method or "unknown method"
         return f"DistilledSet({method}: {self.size} rows{views} of {widths}; {self.bytes:,} bytes; {self.recipe.title})"
+
+    def _repr_html_(self) -> str:
+        views = f" ({len(self):,} to train on)" if len(self) != self.size else ""
+        rows = [
+            ("rows", f"{self.size:,}{views}"),
+            ("modalities and widths", ", ".join(f"{name} {width:,}" for name, width in self.spec.modalities.items())),
+            ("storage", self.spec.storage.title),
+            ("target similarity", self.spec.similarity.kind),
+            ("recipe", self.recipe.title),
+            ("bytes", f"{self.bytes:,}"),
+        ]
+        return html_table(f"DistilledSet: {self.provenance.method or 'unknown method'}", rows)
 
     def __len__(self) -> int:
         return self.spec.storage.num_rows(self.spec.size)

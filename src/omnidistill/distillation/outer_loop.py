@@ -187,7 +187,7 @@ class _Loop:
                 if self.folder is not None:
                     save_checkpoint(self.folder / CHECKPOINT, self.identity, state, self.learner)
 
-            progress.start(total, f"distill {self.settings.num_stored} rows", state.iteration)
+            progress.start(total, f"distill {self.settings.num_stored} rows", state.iteration, state.seconds)
             saved_at, over = time.monotonic(), False
             if state.iteration == 0:
                 over = self._logged(self._validated(MetricsRecord(0)), notes, tracker)

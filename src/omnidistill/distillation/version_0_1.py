@@ -96,7 +96,7 @@ def _resolved(storage: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _similarity(distill: Mapping[str, Any]) -> Any:
-    """Return the target similarity settings of a run, which are fixed for methods `select`, `covmatch` and `apm`."""
+    """Return the settings of the target similarity. They are fixed for the methods `select`, `covmatch` and `apm`."""
     fixed = {"select": "groups", "covmatch": "identity", "apm": "identity"}
     return {"kind": fixed[distill["kind"]]} if distill["kind"] in fixed else distill["similarity"]
 

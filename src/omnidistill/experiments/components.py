@@ -6,6 +6,7 @@ from typing import Any
 
 from omnidistill.core.engines import engines
 from omnidistill.core.registry import Registry
+from omnidistill.data.source_layouts import layouts
 from omnidistill.distillation.optimisers import set_optimisers
 from omnidistill.distillation.outer import outer_objectives
 from omnidistill.encoding.encoders import encoders
@@ -34,6 +35,7 @@ def component_registries() -> dict[str, Registry[Any]]:
         "distill.selector": selectors,
         "recipe of a set": recipes,
         "baselines of a comparison": baselines,
+        "SOURCE of pack and manifest": layouts,
         "--encoder": encoders,
         "--tracker": trackers,
         "--engine": engines,

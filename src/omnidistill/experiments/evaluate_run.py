@@ -19,6 +19,7 @@ import torch
 from omnidistill.core.arguments import argument
 from omnidistill.core.device import moved, resolve_device
 from omnidistill.core.errors import InputError
+from omnidistill.core.html_table import html_table
 from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
@@ -47,9 +48,11 @@ from omnidistill.experiments.table_baselines import (
 from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads
+from omnidistill.plotting import Plottable, PlottedRun
 from omnidistill.report.cases import Cases, find_cases, save_cases
 from omnidistill.report.page import RunView, render_page
-from omnidistill.report.run_table import to_csv, to_markdown
+from omnidistill.report.run_table import score_rows as table_rows
+from omnidistill.report.run_table import scoring_facts, to_csv, to_markdown
 
 _ORDER = (
     *("zero_shot", "random", "low_rank", "equal_bytes", "equal_bytes_4_bit", "cca", "cca_infonce", "cca_stacked"),
@@ -58,7 +61,7 @@ _ORDER = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(Plottable):
     """The scores of a set and of the baselines.
 
     Attributes:
@@ -69,6 +72,7 @@ class Evaluation:
         result: the result of the run.
         data: the data of the run.
         folder: output folder; None if nothing was stored.
+        skipped: names of the requested baselines that do not apply to the set.
     """
 
     scores: RunScores
@@ -77,6 +81,17 @@ class Evaluation:
     result: DistillResult
     data: FeatureSet
     folder: Path | None = None
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Settings that validation chose for the baselines that train on all training rows.
+
+        The keys are the labels of the rows in the score table. The values are texts, which also say how many settings
+        were compared.
+        """
+        chosen = [self.rows[name] for name in ("full", "best") if name in self.rows]
+        return {row.label: _choice(row) for row in chosen if row.num_evaluated}
 
     def table(self) -> str:
         """Return the table as Markdown, with recall, gain retained, seconds and bytes of every row."""
@@ -85,6 +100,11 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the content of scores.json."""
         return self.scores.to_json()
+
+    @property
+    def plot_source(self) -> PlottedRun:
+        """The scores, from which `plot` draws intervals or a heat map. `result.plot` draws the training curves."""
+        return PlottedRun(self.result.plot_source.label, (), self.scores)
 
     def view(self) -> RunView:
         """Return what the report page shows about the run."""
@@ -100,6 +120,11 @@ class Evaluation:
             save_cases(self.cases, folder / CASES)
         write_atomic(folder / PAGE, render_page([self.view()]).encode())
         return replace(self, folder=folder)
+
+    def _repr_html_(self) -> str:
+        table = table_rows(self.scores)
+        title = f"{self.scores.data.name}: mean recall over directions, test split"
+        return html_table(title, table.rows, table.header, scoring_facts(self.scores))
 
     def __repr__(self) -> str:
         distilled = self.scores.distilled
@@ -181,11 +206,19 @@ def evaluate(
             seconds={**facts.seconds, "evaluate": time.monotonic() - started_at},
             membership=revealed,
         )
-        evaluation = Evaluation(scores, rows, find_cases(rows, test, config.gallery), result, features)
+        skipped = tuple(baseline.name for baseline in requested if table_key(baseline) not in rows)
+        cases = find_cases(rows, test, config.gallery)
+        evaluation = Evaluation(scores, rows, cases, result, features, skipped=skipped)
         if result.folder is None:
             return evaluation
         name = heads.resolve().stem if isinstance(heads, Path) else "given"
         return evaluation.save(result.folder if own is None else result.folder / f"from-{name}")
+
+
+def _choice(row: TrainedHeads) -> str:
+    named = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.settings.items()}
+    values = ", ".join(f"{name} {value}" for name, value in named.items())
+    return f"{values} (best of {row.num_evaluated} on validation)"
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:

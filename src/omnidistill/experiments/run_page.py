@@ -15,6 +15,7 @@ from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.encoding.manifests.manifest import Manifest, read_manifest
 from omnidistill.evaluation.run_scores import RunBytes, RunData, RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
+from omnidistill.experiments.related_results import related_results
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
 from omnidistill.io.artifacts import require_new, write_output
 from omnidistill.io.input_files import read_json
@@ -22,6 +23,7 @@ from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
 from omnidistill.report.page import RunView, render_page
+from omnidistill.report.run_curves import kept_iteration
 from omnidistill.report.similarity_view import SimilarityView, similarity_view
 from omnidistill.report.theory_summary import Finding, findings
 
@@ -40,7 +42,8 @@ def write_report(
 ) -> list[RunView]:
     """Write one report page about finished runs on the same data.
 
-    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used.
+    The scores and retrieval examples are read from the files that `evaluate` wrote; the test split is not used. The
+    page links to results of other commands in the run folders or next to them (see `related_results`).
 
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
@@ -59,22 +62,50 @@ def write_report(
             runs use different data, or the output exists and `force` is False.
     """
     output, folders = Path(output), [_folder(each) for each in runs]
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
-    replaceable = force or output.resolve() == (folders[0] / PAGE).resolve()
-    require_new(output, replaceable)
+    replaceable = report_file(output, folders[0], force)
     items = read_manifest(media, root, other_columns=True) if isinstance(media, Path) else media
-    views = []
     with runs_unchanged(folders):
-        for folder in folders:
-            run = open_run(folder)
-            features = run.data(None if data is None else opened(data))
-            result, path = run.result(features), folder / SCORES
-            scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
-            view = run_view(result, scores, features, load_cases(folder / CASES, features), items)
-            views.append(replace(view, theory=_theory(folder / THEORY)))
+        views = [stored_view(folder, output, data, items) for folder in folders]
         write_output(output, render_page(views).encode(), replaceable)
     return views
+
+
+def report_file(output: Path, folder: Path, force: bool) -> bool:
+    """Check that a report page can be written, and return whether an existing file may be replaced.
+
+    Args:
+        output: the page.
+        folder: folder of the (first) run, whose page report.html may always be replaced.
+        force: whether another existing file may be replaced.
+
+    Raises:
+        InputError: the file exists and may not be replaced, or it has another suffix than .html.
+    """
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
+    replaceable = force or output.resolve() == (folder / PAGE).resolve()
+    require_new(output, replaceable)
+    return replaceable
+
+
+def stored_view(folder: Path, page: Path, data: Data | None = None, media: Manifest | None = None) -> RunView:
+    """Return what the page shows about the finished run in a folder, from the files of `distill` and `evaluate`.
+
+    Args:
+        folder: the run folder.
+        page: path of the page, from which it links to related results.
+        data: the data; None loads them from the recorded location.
+        media: manifest of the original items.
+
+    Raises:
+        InputError: the folder is not a finished run, or the data do not belong to it.
+    """
+    run = open_run(folder)
+    features = run.data(None if data is None else opened(data))
+    result, path = run.result(features), folder / SCORES
+    scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
+    view = run_view(result, scores, features, load_cases(folder / CASES, features), media)
+    return replace(view, theory=_theory(folder / THEORY), related=related_results(folder, scores, page))
 
 
 def _folder(run: Path | DistillResult) -> Path:
@@ -116,16 +147,20 @@ def run_view(
     train = data.split("train")
     instances: list[Instance] = []
     similarities: list[SimilarityView] = []
+    named: list[Sequence[str]] = []
     for distilled in result.sets:
-        similarities.append(similarity_view(distilled, first=len(instances)))
+        if (learned := similarity_view(distilled, first=len(instances))) is not None:
+            similarities.append(learned)
+            named.append(distilled.modalities)
         instances += trace_instances(distilled, train, first=len(instances))
+    records = list(result.parts[0].records) if result.config.joint else []
     provenance, encoders = result.sets[0].provenance, data.provenance.get("encoders")
     return RunView(
         scores,
-        list(result.parts[0].records) if result.config.joint else [],
+        records,
         instances,
         items_of(data, media),
-        _named_similarities(similarities, [distilled.modalities for distilled in result.sets]),
+        _named_similarities(similarities, named),
         cases,
         result.config.method if result.folder is None else result.folder.resolve().name,
         list(dict.fromkeys([result.command, scores.command])),
@@ -135,7 +170,7 @@ def run_view(
             "Encoders": encoders if isinstance(encoders, dict) else {},
             "Settings": result.config.model_dump(mode="json"),
         },
-        provenance.iteration if result.config.joint else None,
+        kept_iteration(result.parts[0]) if result.config.joint else None,
     )
 
 

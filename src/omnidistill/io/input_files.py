@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from omnidistill.core.errors import InputError
@@ -173,6 +173,21 @@ def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: is not a regular file; check the path")
     return status
+
+
+def files_below(folder: Path) -> Iterator[PurePosixPath]:
+    """Yield the sorted relative paths of all files in a folder and its subfolders, except hidden ones."""
+
+    def fail(error: OSError) -> None:
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield PurePosixPath(Path(place, name).relative_to(folder))
 
 
 def cannot_read(path: Path, error: OSError | ValueError) -> InputError:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
-_MAX_LOG_TICKS = 10
+_MAX_LOG_TICKS = 8
+_LOG_DIGITS = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1,))
 _SMALLEST_RANGE = 1e-300
+_SKEW = 3.0  # largest value / median from which a logarithmic axis is easier to read
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,21 @@ def linear_axis(low: float, high: float, start: float, stop: float, enclose: boo
 def log_axis(low: float, high: float, start: float, stop: float) -> Axis:
     """Return a logarithmic axis for positive values in [low, high], extended so that it begins and ends at a tick."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1e3 * low else (1,)
-    marks = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
-    below = max(mark for mark in marks if mark <= low)
-    above = min(mark for mark in marks if mark > below and mark >= high)
-    between = [mark for mark in marks if below <= mark <= above]
+    for digits in _LOG_DIGITS:
+        marks = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
+        below = max(mark for mark in marks if mark <= low)
+        above = min(mark for mark in marks if mark > below and mark >= high)
+        between = [mark for mark in marks if below <= mark <= above]
+        if len(between) <= _MAX_LOG_TICKS:
+            break
     ticks = tuple((mark, f"{mark:g}") for mark in between[:: math.ceil(len(between) / _MAX_LOG_TICKS)])
     return Axis(below, above, start, stop, ticks, log=True)
+
+
+def log_axis_helps(values: Iterable[float]) -> bool:
+    """Return whether a logarithmic axis shows the values better: they are positive, and a few are much larger."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) >= _SKEW * median(finite)
 
 
 def _nice_step(rough: float) -> float:

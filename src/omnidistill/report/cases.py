@@ -1,5 +1,7 @@
 """Retrieval examples (cases): test queries, with the five best items before and after training on a set.
 
+At most one item per group is shown, because the items of a group are variants of each other.
+
 The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. For each retrieval
 direction, two queries are selected: one whose rank improves most, and one whose rank worsens most, by the ratio of the
 ranks. All selected queries belong to different groups. Only the first student of each row of the score table is used.
@@ -9,7 +11,7 @@ Cases are computed together with the scores and stored next to them. They are no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -52,7 +54,7 @@ class Case:
         query_modality, gallery_modality: modality of the query, and modality of the retrieved items.
         rose: whether training on the set improves the rank of the query (otherwise it worsens the rank).
         ranks: {row of the score table: rank of the query}. The best rank is 1. Ties can give half ranks.
-        retrieved: {row of the score table: the highest-ranked items}.
+        retrieved: {row of the score table: the highest-ranked items, at most one per group}.
     """
 
     query: str
@@ -149,7 +151,18 @@ def load_cases(path: Path, data: FeatureSet) -> Cases | None:
             raise content.damaged(where, f"cases.{number} has a modality that is not in the data")
         if not {case.query, *(each.id for items in case.retrieved.values() for each in items)} <= ids:
             raise content.damaged(where, f"cases.{number} has an id that is not in the data")
-    return Cases(content.rose, content.fell, content.stayed, content.cases)
+    group_of = dict(zip(data.ids, data.groups, strict=True))  # files of earlier versions repeat groups
+    cases = tuple(
+        replace(
+            case,
+            retrieved={
+                name: _first_of_groups((group_of[each.id], each) for each in items)
+                for name, items in case.retrieved.items()
+            },
+        )
+        for case in content.cases
+    )
+    return Cases(content.rose, content.fell, content.stayed, cases)
 
 
 class _CasesContent(JsonContent):
@@ -177,6 +190,18 @@ def _retrieved(
     }
     heads = {name: matrix for name, matrix in run_of(part, 0).items() if name in pair}
     embedded = embed(heads, features, trained.bias)
-    order = (embedded[pair[0]] @ embedded[pair[1]].T)[0].sort(descending=True, stable=True).indices[:NUM_RETRIEVED]
-    shown = gallery[order.cpu()].tolist()
-    return tuple(Retrieved(test.ids[item], test.groups[item] == test.groups[row]) for item in shown)
+    order = (embedded[pair[0]] @ embedded[pair[1]].T)[0].sort(descending=True, stable=True).indices
+    ordered = gallery[order.cpu()].tolist()
+    return _first_of_groups(
+        (test.groups[item], Retrieved(test.ids[item], test.groups[item] == test.groups[row])) for item in ordered
+    )
+
+
+def _first_of_groups(items: Iterable[tuple[str, Retrieved]]) -> tuple[Retrieved, ...]:
+    """Return the first `NUM_RETRIEVED` items that are the first of their group, from pairs (group, item)."""
+    first: dict[str, Retrieved] = {}
+    for group, item in items:
+        first.setdefault(group, item)
+        if len(first) == NUM_RETRIEVED:
+            break
+    return tuple(first.values())

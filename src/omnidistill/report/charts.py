@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from omnidistill.distillation.outer.task_loss import TASK
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.io.tracking import MetricsRecord
-from omnidistill.report.curves import Point, line_chart
+from omnidistill.report.curves import line_chart
+from omnidistill.report.run_curves import CurveGroup, run_curves, shared_curves
 
-_X = "outer iteration"
+_WIDTH = 400.0  # of a chart of the page, so that text is readable on a phone
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,8 @@ def run_charts(scores: RunScores, metrics: Sequence[MetricsRecord], iteration: i
         iteration: outer iteration at which the run obtained its final set; it is marked on every curve. If None,
             nothing is marked.
     """
-    steps = curves(metrics, "step_size/")
-    log_steps = all(y > 0 for curve in steps.values() for _, y in curve)
-    for title, drawn, y_label, floor, log_y in (
-        *((title, drawn, "loss", floor, False) for title, drawn, floor in _losses(scores, metrics)),
-        ("Mean recall on the validation split", _percent(curves(metrics, "validation")), "mean recall, %", None, False),
-        ("Learned step sizes", steps, f"step size{', log scale' if log_steps else ''}", None, log_steps),
-    ):
-        if drawn:
-            marks = {} if iteration is None else dict.fromkeys(drawn, float(iteration))
-            chart = line_chart(drawn, title=title, x_label=_X, y_label=y_label, floor=floor, marks=marks, log_y=log_y)
-            yield Chart(title, chart)
+    for group in run_curves(metrics, scores.floor, matching=scores.matching_loss is not None, iteration=iteration):
+        yield Chart(group.title, _chart(group, group.title))
 
 
 def shared_charts(
@@ -51,21 +42,15 @@ def shared_charts(
 ) -> Iterator[Chart]:
     """Yield a chart of the validation score and a chart of the loss, with one curve per run.
 
+    If some runs are much longer than others, the x axis is the share of the run that is done.
+
     Args:
         runs: {label of a run: records from its log}.
         iterations: {label of a run: outer iteration at which the run obtained its final set}. This iteration is marked
             on the curve of the run.
     """
-    marks = {label: float(iteration) for label, iteration in (iterations or {}).items()}
-    for title, key, y_label in (
-        ("Mean recall on the validation split", "validation", "mean recall, %"),
-        ("Outer loss", "loss", "loss"),
-    ):
-        drawn = {label: curve for label, metrics in runs.items() for curve in curves(metrics, key).values()}
-        if drawn:
-            drawn = _percent(drawn) if key == "validation" else drawn
-            chart = line_chart(drawn, title=f"{title}, all runs", x_label=_X, y_label=y_label, marks=marks)
-            yield Chart(title, chart)
+    for group in shared_curves(runs, iterations or {}):
+        yield Chart(group.title, _chart(group, f"{group.title}, all runs"))
 
 
 def total_floor(scores: RunScores) -> float | None:
@@ -76,52 +61,14 @@ def total_floor(scores: RunScores) -> float | None:
     return sum(scores.floor.values(), start=0.0) if scores.floor and scores.matching_loss is not None else None
 
 
-def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]:
-    """Return {name of a metric: curve}. A curve is a list of points (iteration, value).
-
-    Args:
-        metrics: records from a log. Records without an iteration are ignored.
-        key: name of a metric; or a prefix that ends with a slash, to select all metrics with this prefix.
-    """
-    named: dict[str, list[Point]] = {}
-    for record in metrics:
-        if record.iteration is None:
-            continue
-        for name, value in record.values.items():
-            if name.startswith(key) if key.endswith("/") else name == key:
-                named.setdefault(name.removeprefix(key) or name, []).append((float(record.iteration), float(value)))
-    return named
-
-
-def _losses(
-    scores: RunScores, metrics: Sequence[MetricsRecord]
-) -> Iterator[tuple[str, dict[str, list[Point]], float | None]]:
-    """Yield (title, curves, rank floor) for every chart of a loss.
-
-    The rank floor is a lower bound on the matching loss; None for a chart that shows no such bound.
-    """
-    total, terms = curves(metrics, "loss"), curves(metrics, "loss/")
-    task = {"task": terms.pop(TASK)} if TASK in terms else {}
-    name = "Outer loss" if scores.matching_loss is None else "Matching loss"
-    floor = total_floor(scores)
-    if not task:
-        yield f"{name}{'' if floor is None else ' and its rank floor'}", total, floor
-    elif terms:
-        yield "Outer loss: matching and task loss", total, None
-        matched = _summed(list(terms.values()))
-        yield f"{name}, summed over modalities{'' if floor is None else ', and its rank floor'}", matched, floor
-    yield f"{name} by modality", terms, None
-    yield "Task loss: the trained student on real rows", task, None
-
-
-def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the pointwise sum of the curves. Iterations at which any curve has no value are omitted."""
-    values: dict[float, list[float]] = {}
-    for curve in drawn:
-        for x, y in curve:
-            values.setdefault(x, []).append(y)
-    return {"sum": [(x, sum(ys)) for x, ys in sorted(values.items()) if len(ys) == len(drawn)]}
-
-
-def _percent(drawn: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:
-    return {name: [(x, 100 * y) for x, y in curve] for name, curve in drawn.items()}
+def _chart(group: CurveGroup, title: str) -> str:
+    return line_chart(
+        group.curves,
+        title=title,
+        x_label=group.x_label,
+        y_label=f"{group.y_label}, log scale" if group.log_y else group.y_label,
+        floor=group.floor,
+        marks=group.marks,
+        log_y=group.log_y,
+        width=_WIDTH,
+    )

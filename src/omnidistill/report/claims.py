@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import MEAN, RunScores
 from omnidistill.report.charts import total_floor
+from omnidistill.report.rivals import strongest_rival
 from omnidistill.report.run_table import human_bytes, interval, percent
 
 
@@ -20,6 +21,22 @@ def claim(scores: RunScores) -> str:
         )
     k, gain = next(iter(gains.items()))
     return f"{scores.size:,} synthetic rows retain {share(gain)} of the gain from {_all_rows(scores)} at {k}."
+
+
+def rivalry(scores: RunScores) -> str:
+    """Return a sentence about the strongest baseline that needs no more bytes than the set.
+
+    It states the baseline's gain retained at the first recall level for which gain retained is defined. Return an empty
+    string if there is no such level, or if the bytes of the set are not recorded.
+    """
+    gains = _gains(scores)
+    if not gains or scores.distilled.bytes is None:
+        return ""
+    k = next(iter(gains))
+    rival = strongest_rival(scores, k)
+    if rival is None or (gain := rival.gain(k)) is None:
+        return "No baseline in the table needs as few bytes."
+    return f"The strongest baseline that needs no more bytes, “{rival.label}”, retains {share(gain)}."
 
 
 def further(scores: RunScores) -> str:

@@ -1,8 +1,8 @@
-"""An HTML page with the tables of a crossed table as heat maps; self-contained, without scripts.
+"""A self-contained HTML page with heat maps of a crossed comparison (distilled sets x training recipes x models).
 
 The shade of a cell shows its value for the first recall metric. The scale is 0 to 100 % for gain retained, and the
 smallest to the largest value in the table for other measures. Texts from the data are escaped, and a content security
-policy allows only the page's own style.
+policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent
 from omnidistill.report.crossed_table import CrossedView, crossed_views, notes, reference_rows
-from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page import render_template
 from omnidistill.report.page_tables import NUM_SHADES
 from omnidistill.report.run_table import human_bytes
 
@@ -36,7 +36,6 @@ def render_crossed(content: CrossedContent) -> str:
             (each.name, each.rows, None if each.bytes is None else human_bytes(each.bytes)) for each in content.sets
         ],
         notes=notes(content),
-        style=page_style(),
     )
 
 

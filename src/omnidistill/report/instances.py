@@ -19,6 +19,7 @@ from omnidistill.distillation import DistilledSet
 
 NUM_NEAREST = 3
 """Number of nearest items per row and modality; all are from different groups."""
+_UNCHANGED = 1e-3  # relative distance up to which a row is a copy; storage rounds numbers
 _NUM_CANDIDATES = 16  # nearest rows, from which items in different groups are selected
 
 
@@ -78,6 +79,12 @@ class Instance:
     def agrees(self) -> bool:
         """Whether the nearest items of all modalities belong to the same group. False if there is only one modality."""
         return len(self.traces) > 1 and len({trace.nearest[0].group for trace in self.traces.values()}) == 1
+
+    @property
+    def moves(self) -> bool:
+        """Whether the row differs from its initial row in any modality. False if the initial row is unknown."""
+        moves = [trace.move for trace in self.traces.values() if trace.move is not None]
+        return any(move.distance > _UNCHANGED for move in moves)
 
     @property
     def stays(self) -> bool:

@@ -20,9 +20,11 @@ from omnidistill.core.errors import InputError
 from omnidistill.core.printable import printable
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.charts import shared_charts
+from omnidistill.report.gain_dots import GainDots, gain_dots
 from omnidistill.report.interval_notes import covered
 from omnidistill.report.page_items import ShownItems, as_script_data, instance_numbers
 from omnidistill.report.page_tables import HeatTable, comparison_table, heat_tables
+from omnidistill.report.rivals import fits, is_set
 from omnidistill.report.run_facts import plain
 from omnidistill.report.run_table import TextTable, combine, metric_rows, score_rows, scoring_facts
 from omnidistill.report.run_view import RunView, run_labels
@@ -32,6 +34,7 @@ __all__ = ["MAX_BYTES", "RunView", "render_page"]
 
 MAX_BYTES = 4_900_000
 """Intended maximum size of a page; media that would exceed it are omitted."""
+_STYLES = ("base.css", "tables.css", "figures.css")  # of all pages
 _FRAME_BYTES = 150_000  # estimated size of style, script, tables and curves, per run
 
 
@@ -65,10 +68,14 @@ def render_page(runs: Sequence[RunView]) -> str:
     together = list(zip(labels, runs, strict=True)) if len(runs) > 1 else []
     return render_template(
         "page.html.jinja",
+        styles=("items.css",),
+        scripts=("items.js", "instances.js"),
         data_name=data.name or "data",
         rows=data.rows,
         widths=data.widths,
         licences=[plain(entry) for entry in data.licence],
+        gain_dots=tables.gain_dots,
+        marks_larger=tables.marks_larger,
         scores_table=tables.scores,
         has_best=tables.has_best,
         emphasised=tables.emphasised,
@@ -88,8 +95,6 @@ def render_page(runs: Sequence[RunView]) -> str:
         runs=views,
         media_note=media.note(),
         data=as_script_data(content),
-        style=page_style(),
-        script=_source("page.js"),
     )
 
 
@@ -99,9 +104,13 @@ class _SharedTables:
 
     Attributes:
         emphasised: indices of the table rows that belong to distilled sets.
+        gain_dots: the charts of gain retained, one per recall level.
+        marks_larger: whether these charts mark baselines that need more bytes than the sets.
         interval_covers: the variation that the confidence intervals of distilled sets include, as text.
     """
 
+    gain_dots: Sequence[GainDots] = ()
+    marks_larger: bool = False
     scores: TextTable | None = None
     has_best: bool = False
     emphasised: frozenset[int] = frozenset()
@@ -117,10 +126,13 @@ def _shared_tables(evaluated: Sequence[RunScores]) -> _SharedTables:
     if not evaluated:
         return _SharedTables()
     scores = combine(evaluated)
+    dots = gain_dots(scores)
     return _SharedTables(
+        dots,
+        any(not is_set(name) and not fits(scores, row) for name, row in scores.rows.items()),
         score_rows(scores),
         scores.has_best,
-        frozenset(number for number, name in enumerate(scores.rows) if name.startswith("distilled")),
+        frozenset(number for number, name in enumerate(scores.rows) if is_set(name)),
         [*scores.levels, *scores.undefined],
         heat_tables(scores),
         metric_rows(scores),
@@ -134,14 +146,17 @@ def _places(numbers: dict[int, int | None]) -> dict[int, int]:
     return {item: place for item, place in numbers.items() if place is not None}
 
 
-def render_template(name: str, **content: object) -> str:
-    """Return a page as HTML. Control characters and lone surrogates in the content are shown as escapes."""
-    return printable(_environment().get_template(name).render(**content))
+def render_template(name: str, *, styles: Sequence[str] = (), scripts: Sequence[str] = (), **content: object) -> str:
+    """Return a page as HTML. Control characters and lone surrogates in the content are shown as escapes.
 
-
-def page_style(*further: str) -> Markup:
-    """Return the style of all pages, followed by further style files from the templates folder."""
-    return Markup("\n").join(_source(name) for name in ("page.css", *further))
+    Args:
+        name: file of the template, which extends base.html.jinja.
+        styles: further style files of the templates folder, after those of all pages.
+        scripts: further script files of the templates folder, after that of all pages.
+        content: values for the template.
+    """
+    style, script = (Markup("\n").join(map(_source, files)) for files in ((*_STYLES, *styles), ("base.js", *scripts)))
+    return printable(_environment().get_template(name).render(style=style, script=script, **content))
 
 
 def _source(name: str) -> Markup:

@@ -1,13 +1,13 @@
-"""An HTML page with the tables of the HoPA paper, ours and as printed; self-contained, without scripts.
+"""A self-contained HTML page with the tables of the HoPA paper: our measurements, and the values printed in the paper.
 
-Texts from the data are escaped; a content security policy allows only the page's own style.
+Texts from the data are escaped; a content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
 
 from markupsafe import Markup
 
-from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page import render_template
 from omnidistill.report.paper_content import PaperContent
 from omnidistill.report.paper_table import OURS, PRINTED, paper_chart, paper_views, section_notes
 
@@ -19,6 +19,4 @@ def render_paper(content: PaperContent) -> str:
         chart = paper_chart(section)
         views = list(paper_views(section))
         sections.append((section, views, None if chart is None else Markup(chart), section_notes(section)))
-    return render_template(
-        "paper.html.jinja", content=content, sections=sections, whose=(OURS, PRINTED), style=page_style()
-    )
+    return render_template("paper.html.jinja", content=content, sections=sections, whose=(OURS, PRINTED))

@@ -1,7 +1,7 @@
-"""An HTML page with media rendered from a distilled set, next to the nearest real items; self-contained, no scripts.
+"""An HTML page with media rendered from a distilled set, next to the nearest real items; self-contained.
 
 Pictures and sounds are embedded. Texts from the data are escaped, and a content security policy allows only the page's
-own style and embedded media.
+own style and script, and embedded media.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omnidistill.encoding.manifests.manifest import Manifest
 from omnidistill.encoding.media.picture import read_picture
 from omnidistill.encoding.media.sound import read_sound
 from omnidistill.report.items import SOUND_RATE, SOUND_SECONDS, ManifestItems, Medium, short_sound, thumbnail
-from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page import render_template
 from omnidistill.report.render_content import NearItem, RenderContent, RenderedMedium, render_table
 
 MAX_ROWS = 100
@@ -64,7 +64,7 @@ def render_media_page(content: RenderContent, folder: Path, items: Manifest) -> 
         table=body[1:],
         rows=rows,
         left_out=len(content.rows) - len(rows),
-        style=page_style("render.css"),
+        styles=("render.css",),
     )
 
 

@@ -12,6 +12,7 @@ from omnidistill.io.tracking import MetricsRecord
 from omnidistill.report.cases import Cases
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items, NamedItems
+from omnidistill.report.related import RelatedResult
 from omnidistill.report.similarity_view import SimilarityView
 from omnidistill.report.theory_summary import Finding
 
@@ -33,6 +34,7 @@ class RunView:
         iteration: outer iteration at which the run obtained its final set; None if it is unknown, or if there is one
             set per modality pair.
         theory: findings of `diagnose`, if the run has been diagnosed.
+        related: results of other commands, to which the page links.
     """
 
     scores: RunScores
@@ -46,6 +48,7 @@ class RunView:
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     iteration: int | None = None
     theory: Sequence[Finding] = ()
+    related: Sequence[RelatedResult] = ()
 
     @property
     def scored(self) -> bool:

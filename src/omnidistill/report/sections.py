@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from omnidistill.report.cases import COMPARED, Case, Cases
 from omnidistill.report.charts import Chart, run_charts
-from omnidistill.report.claims import claim, differences, further, matching, origin
+from omnidistill.report.claims import claim, differences, further, matching, origin, rivalry
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items
 from omnidistill.report.page_items import ShownItems
+from omnidistill.report.related import RelatedResult
 from omnidistill.report.run_facts import Facts, run_facts
 from omnidistill.report.run_view import RunView
 from omnidistill.report.similarity_view import SimilarityView
@@ -92,6 +93,7 @@ class RunSections:
     label: str
     scored: bool
     claim: str
+    rivalry: str
     further: str
     origin: str
     notes: tuple[str, ...]
@@ -102,9 +104,11 @@ class RunSections:
     num_agreeing: int
     num_staying: int
     starts_from_items: bool
+    moves: bool
     commands: tuple[str, ...]
     facts: Facts
     theory: tuple[Finding, ...]
+    related: tuple[RelatedResult, ...]
 
 
 def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
@@ -121,6 +125,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         label=label,
         scored=run.scored,
         claim=claim(scores) if run.scored else "This run has not been evaluated, so its gain is not known yet.",
+        rivalry=rivalry(scores) if run.scored else "",
         further=further(scores) if run.scored else "",
         origin=origin(scores),
         notes=tuple(sentence for sentence in sentences if sentence),
@@ -131,9 +136,11 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         num_agreeing=sum(instance.agrees for instance in run.instances),
         num_staying=sum(instance.stays for instance in run.instances),
         starts_from_items=any(instance.start is not None for instance in run.instances),
+        moves=any(instance.moves for instance in run.instances),
         commands=tuple(command for command in run.commands if command),
         facts=run_facts(scores, run.facts),
         theory=tuple(run.theory),
+        related=tuple(run.related),
     )
 
 

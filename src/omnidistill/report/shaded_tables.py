@@ -1,7 +1,7 @@
-"""An HTML page with tables whose numbers are shaded; self-contained, without scripts.
+"""An HTML page with tables whose numbers are shaded; self-contained.
 
 The larger the first number of a cell is, compared with the other cells of its column, the stronger is its shade. Texts
-from the data are escaped, and a content security policy allows only the page's own style.
+from the data are escaped, and a content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page import render_template
 from omnidistill.report.page_tables import NUM_SHADES
 
 _NUMBER = re.compile(r"-?[0-9.]+")
@@ -45,7 +45,7 @@ def render_tables(title: str, tables: Sequence[tuple[TableOfTexts, Sequence[int]
         notes: sentences below the tables.
     """
     shaded = [(table, _shaded(table, columns)) for table, columns in tables]
-    return render_template("shaded_tables.html.jinja", title=title, tables=shaded, notes=notes, style=page_style())
+    return render_template("shaded_tables.html.jinja", title=title, tables=shaded, notes=notes)
 
 
 def _shaded(table: TableOfTexts, columns: Sequence[int]) -> list[tuple[str, list[tuple[str, int | None]]]]:

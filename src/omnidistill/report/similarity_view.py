@@ -1,4 +1,4 @@
-"""Summary of the target similarities between the rows of a distilled set.
+"""Summary of the learned target similarities between the rows of a distilled set.
 
 It consists of a sentence and, if off-diagonal entries are learned, a heat map and the largest of these entries.
 """
@@ -32,13 +32,16 @@ class SimilarityView:
     pairs: tuple[tuple[int, int, float], ...] = ()
 
 
-def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView:
-    """Return the summary of a set's similarity matrix, in which the rows of the set are numbered from `first`."""
+def similarity_view(distilled: DistilledSet, first: int = 0) -> SimilarityView | None:
+    """Return the summary of a set's similarity matrix, or None if the matrix was not learned.
+
+    Args:
+        distilled: the set.
+        first: number that the summary gives to the first row of the set. The other rows are numbered from there.
+    """
     kind = distilled.spec.similarity.kind
-    if kind == "identity":
-        return SimilarityView("The similarity is the identity and is not learned: each row matches only itself.")
-    if kind == "groups":
-        return SimilarityView("The similarity is given by groups and is not learned: rows in the same group match.")
+    if kind in ("identity", "groups"):
+        return None
     matrix = distilled.similarity()
     diagonal = matrix.diagonal()
     own = f"its diagonal ranges from {diagonal.min():.2f} to {diagonal.max():.2f}".replace("-", "−")

@@ -1,6 +1,6 @@
-"""A self-contained HTML page without scripts that compares the theory with measurements: findings, charts, tables.
+"""A self-contained HTML page that compares the theory of the HoPA paper with measurements: findings, charts, tables.
 
-Texts from the data are escaped; a content security policy allows only the page's own style.
+Texts from the data are escaped; a content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from omnidistill.evaluation.theory.theory_content import InstanceModes, TheoryContent
-from omnidistill.report.page import page_style, render_template
+from omnidistill.report.page import render_template
 from omnidistill.report.theory_charts import theory_charts
 from omnidistill.report.theory_summary import findings, headline
 
@@ -41,7 +41,6 @@ def render_theory(content: TheoryContent) -> str:
         ],
         instances=_instance_rows(content.instances["end"]),
         versions=", ".join(f"{name} {version}" for name, version in content.versions.items()),
-        style=page_style(),
     )
 
 

@@ -1,6 +1,6 @@
-"""An HTML page with transfer tables; self-contained, without scripts.
+"""A self-contained HTML page with transfer tables, which compare ways to use a distilled set with a new encoder.
 
-Cells with recall are shaded: the larger the first number of a cell, compared with its column, the stronger the shade.
+Cells with recall are shaded. Within a column, a cell with a larger first number has a stronger shade.
 """
 
 from __future__ import annotations

@@ -53,6 +53,11 @@ def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: p
     text = open_encoder(references[-1])
     assert text.encode(text.prepare(Item("the sea"))[None]).shape == (1, 1, 16)
     assert [path.name for path in out.parent.iterdir()] == ["IB"]
+    checksums = load_artifact(out / "vision", "encoder").files
+    other = checkpoint(tmp_path / "other", **{"modality_heads.vision.2.weight": torch.ones(8, 16)})
+    run("imagebind", other, "--vocabulary", out / "merges.txt", "-o", out, "--force")
+    assert load_artifact(out / "vision", "encoder").files != checksums
+    assert len(list(out.rglob("tensors-*"))) == 3
 
 
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,11 +113,12 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "given")
     (tmp_path / "IB").mkdir()
-    with pytest.raises(InputError, match=r"IB: already exists; choose another folder"):
+    (tmp_path / "IB" / "mine").touch()
+    with pytest.raises(InputError, match=r"IB: is not empty; choose another folder, or use force=True"):
         convert("imagebind", file, tmp_path / "IB")
     shutil.rmtree(tmp_path / "IB")
     (tmp_path / "IB").write_text("mine")
-    with pytest.raises(InputError, match="already exists"):
+    with pytest.raises(InputError, match="is a file, but the output is a folder"):
         convert("imagebind", file, tmp_path / "IB")
     with pytest.raises(InputError, match=r"IB/sub: cannot be written \(Not a directory|File exists"):
         convert("imagebind", file, tmp_path / "IB" / "sub")

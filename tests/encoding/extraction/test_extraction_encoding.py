@@ -42,7 +42,7 @@ class NoteRecorder(SilentProgress):
         self.advanced = 0
         self.fields: set[str] = set()
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         self.started.append((total, label, done))
 
     def advance(self, n: int = 1, **fields: Any) -> None:

@@ -98,7 +98,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"video": "file:///etc/passwd"}, "is a URL"),
         ({"video": "a\0.mp4"}, "is not a file name"),
         ({"video": 5}, "column 'video': found 5, expected a text or a path"),
-        ({"video": ["a"]}, "column 'video': found .*expected a text or a path"),
+        ({"video": [["a"]]}, "column 'video': found .*expected a text or a path"),
         ({"split": "tset"}, "column 'split': unknown split 'tset'.*did you mean 'test'"),
         ({"split": 3.5}, "column 'split' is 3.5; expected text"),
         ({"id": "a"}, "column 'id': 'a' is also the id of line 1"),

@@ -29,6 +29,10 @@ def test_a_kind_that_was_not_seen_counts_as_the_mean_of_all_cells() -> None:
     assert remaining.estimate() == "(about 6 s left)"
 
 
+def test_cells_from_before_an_interruption_are_known_at_once() -> None:
+    assert RemainingTime(["a", "b"], [("a", 10.0), ("a", 20.0)]).estimate() == "(about 30 s left)"
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(59.0, "59 s"), (60.0, "1 min"), (7200.0, "120 min")])
 def test_minutes_from_a_minute_on(seconds: float, told: str) -> None:
     remaining = RemainingTime(["a", "a"])

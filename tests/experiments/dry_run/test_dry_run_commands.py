@@ -173,7 +173,7 @@ def test_progress_is_shown(data: Path) -> None:
     labels = []
 
     class Shown(SilentProgress):
-        def start(self, total: int, label: str, done: int = 0) -> None:
+        def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
             labels.append(label)
 
     estimate_experts(data, config=small_config(), progress=Shown())

@@ -169,7 +169,7 @@ def test_an_interruption_is_passed_on(data: FeatureSet) -> None:
     class Stop:
         """A progress that is interrupted after the first iteration."""
 
-        def start(self, total: int, label: str, done: int = 0) -> None:
+        def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
             self.label = label
 
         def advance(self, n: int = 1, **fields: Any) -> None:

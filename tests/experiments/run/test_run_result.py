@@ -11,6 +11,7 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import Distillation
 from omnidistill.experiments.run import DistillResult, distill, matching_loss
 from omnidistill.io.tracking import MetricsRecord
+from omnidistill.report.run_curves import kept_iteration
 from small_runs import features
 
 SILENT = {"device": "cpu", "progress": False}
@@ -43,6 +44,18 @@ def test_the_matching_loss_is_that_of_the_returned_set(
 ) -> None:
     """The mean over the last tenth of the records up to the loss of the set of the iteration, which is k."""
     assert matching_loss(part_of(result, iteration)) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("iteration", "score", "kept"),
+    [(7, 0.5, 7), (None, 0.5, 10), (None, 0.75, None), (None, 0.3, None), (None, None, None)],
+)
+def test_a_set_without_an_iteration_has_the_first_one_with_its_validation_score(
+    iteration: int | None, score: float | None, kept: int | None, result: DistillResult
+) -> None:
+    log = [MetricsRecord(k, {"validation": value}) for k, value in ((0, 0.25), (10, 0.5), (20, 0.5), (None, 0.75))]
+    record = replace(result.set.provenance, iteration=iteration, validation=score)
+    assert kept_iteration(Distillation(replace(result.set, provenance=record), 1.0, tuple(log))) == kept
 
 
 def test_the_table_names_the_iteration_of_the_set(result: DistillResult) -> None:

@@ -245,6 +245,21 @@ def test_another_repository_and_a_folder_in_use(hub: Hub, tmp_path: Path) -> Non
         pull(NAME, tmp_path / "SET")
     with pytest.raises(InputError, match="not empty"):
         pull(NAME, tmp_path / "RUN")
+    with pytest.raises(InputError, match=r"RUN: not an omnidistill artifact"):
+        pull(NAME, tmp_path / "RUN", force=True)
+
+
+def test_force_replaces_the_set_in_the_folder(hub: Hub, tmp_path: Path) -> None:
+    push(small_run(tmp_path / "RUN"), NAME)
+    first = pull(NAME, tmp_path / "SET")
+    (tmp_path / "SET" / "mine.txt").write_text("mine")
+    (tmp_path / "SET" / "tensors-000000000000.safetensors").touch()
+    push(small_run(tmp_path / "OTHER"), NAME)
+    again = pull(NAME, tmp_path / "SET", force=True)
+    assert again.commit != first.commit
+    DistilledSet.load(tmp_path / "SET")
+    assert len(list((tmp_path / "SET").glob("tensors-*"))) == 1
+    assert (tmp_path / "SET" / "mine.txt").read_text() == "mine"
 
 
 def test_a_hub_that_is_down_is_one_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("WANDB_CACHE_DIR", str(place / "wandb"))
         patch.setenv("WANDB_CONFIG_DIR", str(place / "wandb"))
         patch.delenv("WANDB_MODE", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield
 
 
@@ -93,12 +94,26 @@ def in_trackio(folder: Path, name: str = "loss") -> Shown:
     return once([(row["step"], row[name]) for row in rows if name in row])
 
 
+def in_mlflow(folder: Path, name: str = "loss") -> Shown:
+    from mlflow import MlflowClient
+
+    client = MlflowClient((folder / "mlruns").resolve().as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("omnidistill").experiment_id])
+    assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
+    return once([(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)])
+
+
 def once(found: list[tuple[int, float]]) -> Shown:
     assert len(dict(found)) == len(found), f"a step is there twice: {found}"
     return dict(found)
 
 
-READ: dict[str, Callable[..., Shown]] = {"tensorboard": in_tensorboard, "wandb": in_wandb, "trackio": in_trackio}
+READ: dict[str, Callable[..., Shown]] = {
+    "tensorboard": in_tensorboard,
+    "wandb": in_wandb,
+    "trackio": in_trackio,
+    "mlflow": in_mlflow,
+}
 
 
 def opened(folder: Path, names: list[str], resume_at: int | None = None, told: list[str] | None = None) -> TrackedLog:
@@ -144,6 +159,19 @@ def test_a_tracker_added_later_shows_earlier_steps(tmp_path: Path, name: str) ->
     with opened(tmp_path, [name], position) as tracker:
         log(tracker, range(3, 5))
     assert READ[name](tmp_path) == losses(range(5))
+
+
+def test_mlflow_continues_the_run_in_another_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "other/mlruns").as_uri())
+    told: list[str] = []
+    (tmp_path / "other").mkdir()
+    with opened(tmp_path / "other", ["mlflow"], told=told) as tracker:
+        log(tracker, range(3))
+        position = tracker.position()
+    with opened(tmp_path / "other", ["mlflow"], position, told) as tracker:
+        log(tracker, range(3, 5))
+    assert in_mlflow(tmp_path / "other") == losses(range(5))
+    assert told == []
 
 
 class Failing:
@@ -221,16 +249,16 @@ def test_trackers_continue_an_interrupted_run(tmp_path: Path) -> None:
 def test_failing_trackers_do_not_change_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, config, told = Loop.make(tmp_path / "experts"), small_config("distill.iterations=3"), NoteRecorder()
     loop.distill(tmp_path / "plain", config)
-    for name, at in zip(READ, ("open", "log", "close"), strict=True):
+    for name, at in zip(READ, ("open", "log", "close", "close"), strict=True):
         monkeypatch.setitem(trackers._loaded, name, lambda folder, settings, at=at: Failing(at))
     loop.distill(tmp_path / "failed", config, trackers=list(READ), progress=told)
     assert contents(tmp_path / "failed") == contents(tmp_path / "plain")
-    assert len(told.notes) == 3
+    assert len(told.notes) == 4
 
 
 def test_names_and_packages_are_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        InputError, match=r"tracker 'wand' is not installed; installed: tensorboard, wandb, trackio; did you"
+        InputError, match=r"tracker 'wand' is not installed; installed: tensorboard, wandb, trackio, mlflow; did you"
     ):
         check_trackers(["wand"])
     monkeypatch.setitem(sys.modules, "trackio", None)
@@ -299,11 +327,11 @@ def test_the_registry_imports_no_tracker() -> None:
     code = """if True:
         import sys
         from omnidistill.io.tracking import trackers
-        print(trackers.names(), sorted({"torch", "wandb", "trackio", "tensorboard"} & set(sys.modules)))
-        print([name for name in sys.modules if name.endswith((".wandb", ".trackio", ".tensorboard"))])
+        print(trackers.names(), sorted({"torch", "wandb", "trackio", "tensorboard", "mlflow"} & set(sys.modules)))
+        print([name for name in sys.modules if name.endswith((".wandb", ".trackio", ".tensorboard", ".mlflow"))])
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "('tensorboard', 'wandb', 'trackio') []\n[]\n"
+    assert done.stdout == "('tensorboard', 'wandb', 'trackio', 'mlflow') []\n[]\n"
 
 
 def test_experts_log_their_distance_from_the_start(tmp_path: Path) -> None:

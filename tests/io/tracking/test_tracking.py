@@ -309,9 +309,26 @@ def test_a_resumed_stage_estimates_from_its_own_steps(capsys: pytest.CaptureFixt
     clock.now += 15.0
     progress.advance(10)
     assert capsys.readouterr().err.splitlines() == [
+        "distil 80/100  0:00:00  ETA ?",
         "distil 80/100  0:00:15  ETA ?",
         "distil 90/100  0:00:30  ETA 0:00:30",
     ]
+
+
+def test_a_resumed_stage_shows_the_remaining_time_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = RichProgress(clock=clock)
+    progress.start(100, "distil", done=80, seconds=160.0)
+    clock.now += 20.0
+    progress.advance(10)
+    assert capsys.readouterr().err.splitlines() == [
+        "distil 80/100  0:02:40  ETA 0:00:40",
+        "distil 90/100  0:03:00  ETA 0:00:20",
+    ]
+    with terminal() as stream:
+        progress.start(100, "distil", done=80, seconds=160.0)
+        progress.stop()
+    assert "80/100 0:00:00 ETA 0:00:40" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
 
 
 def test_a_note_is_a_line_at_once_and_no_field(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,15 @@ from omnidistill.cli.options import (
     numbers,
     set_of,
 )
-from omnidistill.cli.output import command_line, print_estimate, print_table, print_text, progress, typed_command
+from omnidistill.cli.output import (
+    command_line,
+    print_end,
+    print_estimate,
+    print_table,
+    print_text,
+    progress,
+    typed_command,
+)
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -153,12 +161,16 @@ def run(options: argparse.Namespace) -> int:
     compared = compare(
         set_of(options.set), **arguments, folder=options.output, resume=options.resume, command=typed_command()
     )
-    if options.json:
-        print_text(json.dumps(compared.to_json(), allow_nan=False))
-    else:
+    if not options.json:
         print_table(to_rich(compared.content), width=100)
-        print_text(f"table  {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})")
-        print_text(f"next   {command_line('cite', options.output)}")
+    evaluated = max((row.choices or 0 for row in compared.content.rows), default=0)
+    lines = [
+        *([f"chosen training settings on validation, out of up to {evaluated} students per row"] if evaluated else []),
+        *(f"skipped {cell}: failed; repeat the command with --resume" for cell in compared.failures),
+        f"files {compared.file('.md')} (also .csv, .tex, .json{', .svg' if compared.file('.svg') else ''})",
+        f"next {command_line('cite', options.output)}",
+    ]
+    print_end(options, compared.to_json(), lines)
     for cell, error in compared.failures.items():
         print_text(f"omnidistill: {cell}: {error}", to_stderr=True)
     return 1 if compared.failures else 0

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import command_line, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -54,6 +54,7 @@ def add(group: CommandGroup) -> None:
         "file next to the weights)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
+    add_force(parser, "an earlier conversion in DIR")
     add_json(parser)
 
 
@@ -62,7 +63,9 @@ def run(options: argparse.Namespace) -> None:
     from omnidistill.encoding.encoders.convert import LICENCES, convert
 
     print_note(options, f"licence  {LICENCES[options.model]}")
-    result = convert(options.model, options.weights, options.output, options.modality, options.vocabulary)
+    result = convert(
+        options.model, options.weights, options.output, options.modality, options.vocabulary, force=options.force
+    )
     encoders = [word for reference in result.encoders for word in ("--encoder", reference)]
     following = command_line("encode", "MANIFEST", *encoders, "-o", "SET")
     lines = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_device, add_dry_run, add_json, add_set, add_trackers, set_of, settings_of
-from omnidistill.cli.output import command_line, print_estimate, print_result, progress, typed_command
+from omnidistill.cli.output import command_line, print_end, print_estimate, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -101,7 +101,9 @@ def run(options: argparse.Namespace) -> None:
         command=typed_command(),
     )
     following = command_line("evaluate", options.output)
-    print_result(options, {**result.to_json(), "next": following}, [result.table(), f"next     {following}"])
+    files = f"files {result.folder} (distilled, heads, metrics.jsonl and run.json)"
+    lines = [*result.table().splitlines(), files, f"next {following}"]
+    print_end(options, {**result.to_json(), "next": following}, lines)
 
 
 def _source(options: argparse.Namespace) -> str | Path:

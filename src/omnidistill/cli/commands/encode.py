@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
-from omnidistill.cli.output import command_line, print_estimate, print_note, print_result, progress
+from omnidistill.cli.output import command_line, print_end, print_estimate, print_note, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
@@ -149,4 +149,5 @@ def run(options: argparse.Namespace) -> None:
         progress=progress(),
     )
     following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
-    print_result(options, {**encoded.to_json(), "next": following}, [encoded.table(), f"next   {following}"])
+    lines = [*encoded.table().splitlines(), f"next {following}"]
+    print_end(options, {**encoded.to_json(), "next": following}, lines)

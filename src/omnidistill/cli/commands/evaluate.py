@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_json, names, set_of
-from omnidistill.cli.output import command_line, print_result, print_table, progress, typed_command
+from omnidistill.cli.output import command_line, print_end, print_table, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -76,8 +76,10 @@ def run(options: argparse.Namespace) -> None:
     folder, revealed = evaluation.folder, evaluation.scores.membership
     lines = [
         *([] if revealed is None else revealed.lines()),
-        f"scores {folder}/scores.json, {folder}/scores.csv",
-        f"page   {folder}/report.html",
-        f"next   {command_line('export', options.run, '-o', 'set.parquet')}; {command_line('cite', options.run)}",
+        *(f"chosen {name}: {text}" for name, text in evaluation.choices.items()),
+        *([f"skipped {', '.join(evaluation.skipped)}: not applicable to this set"] if evaluation.skipped else []),
+        f"page {folder}/report.html",
+        f"files {folder}/scores.json, {folder}/scores.csv",
+        f"next {command_line('export', options.run, '-o', 'set.parquet')}; {command_line('cite', options.run)}",
     ]
-    print_result(options, evaluation.to_json(), lines)
+    print_end(options, evaluation.to_json(), lines)

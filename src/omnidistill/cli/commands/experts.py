@@ -14,7 +14,7 @@ from omnidistill.cli.options import (
     set_of,
     settings_of,
 )
-from omnidistill.cli.output import command_line, folder_size, print_estimate, print_result, progress
+from omnidistill.cli.output import command_line, folder_size, print_end, print_estimate, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -61,5 +61,10 @@ def run(options: argparse.Namespace) -> None:
     num_bytes = folder_size(options.output)
     following = command_line("distill", options.set, "--experts", options.output, "--size", 100, "-o", "RUN")
     content = {"output": str(options.output), **buffer.to_json(), "bytes": num_bytes, "next": following}
-    lines = [f"experts  {options.output} ({buffer.table()}, {num_bytes:,} bytes)", f"next     {following}"]
-    print_result(options, content, lines)
+    lines = [
+        f"experts {options.output} ({buffer.table()}, {num_bytes:,} bytes)",
+        *(f"chosen {name} = {text}" for name, text in buffer.choices.items()),
+        f"files {options.output} (heads and buffer)",
+        f"next {following}",
+    ]
+    print_end(options, {**content, "choices": buffer.choices}, lines)

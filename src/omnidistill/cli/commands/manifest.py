@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from omnidistill.cli.options import add_json, add_manifest_output, names
+from omnidistill.cli.options import add_columns, add_json, add_manifest_output, names, source_of
 from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
 
@@ -23,27 +22,34 @@ def add(group: CommandGroup) -> None:
         examples=(
             "omnidistill manifest media/ -o media/items.csv",
             "omnidistill manifest media/items.csv --missing fail",
+            "omnidistill manifest shards/ -o items.csv",
+            "omnidistill manifest hub:OWNER/NAME --modalities image,text=caption -o items.csv",
         ),
         needs_torch=False,
     )
     parser.add_argument(
-        "source", type=Path, metavar="FOLDER|FILE", help="folder of media files, or an existing manifest to check"
+        "source",
+        metavar="SOURCE",
+        help="folder of media files; .tar shards of webdataset or img2dataset; a dataset of the Hugging Face library "
+        "'datasets' (folder written by save_to_disk, folder of Parquet files, or hub:OWNER/NAME); or an existing "
+        "manifest to check",
     )
     parser.add_argument(
         "--modalities",
         type=names,
         default=(),
         metavar="A,B",
-        help="modalities to include, for example image,text (default: all of video, audio, image and text that the "
-        "folder contains)",
+        help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
+        "as the captions). For shards and datasets, use MODALITY=NAME to rename a column: image=photo,text=caption",
     )
+    add_columns(parser, "item", "shards and datasets: column or .json field")
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="seed for random train, validation and test splits (default: 0); used only if no subfolder is named after "
-        "a split",
+        help="seed for random train, validation and test splits (default: 0); used only for splits that SOURCE "
+        "does not define",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)
@@ -51,37 +57,32 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Create or read a manifest (list of media items), check its files, print the result, and save the usable items."""
-    from omnidistill.core.errors import InputError
-    from omnidistill.encoding.manifests.build import build_manifest
-    from omnidistill.encoding.manifests.check import check_manifest
-    from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
-    from omnidistill.io.artifacts import require_new
+    from omnidistill.encoding.manifests.create import create_manifest
 
-    if options.output is not None:
-        require_new(options.output, options.force)
-    if options.source.is_dir():
-        manifest, notes = build_manifest(options.source, options.modalities, options.seed)
-    elif options.modalities:
-        raise InputError(
-            f"{options.source}: --modalities applies only to a folder of media files; "
-            "the columns of a manifest define its modalities, so omit --modalities"
-        )
-    else:
-        manifest, notes = read_manifest(options.source), ()
-    checked = check_manifest(manifest, options.missing, progress())
+    checked = create_manifest(
+        source_of(options.source),
+        options.output,
+        modalities=options.modalities,
+        id_column=options.id,
+        group_column=options.group,
+        split_column=options.split,
+        seed=options.seed,
+        missing=options.missing,
+        force=options.force,
+        progress=progress(),
+    )
     if not options.json:
         print_table(_table(checked.table()))
-    lines = [*checked.lines(), *(f"note   {note}" for note in notes)]
+    lines = checked.lines()
     content = {
         "total": checked.total,
         "usable": len(checked.manifest),
         "splits": dict(Counter(row.split for row in checked.manifest.rows)),
         "problems": [asdict(problem) for problem in checked.problems],
         "duplicates": [asdict(pair) for pair in checked.duplicates],
-        "notes": list(notes),
+        "notes": list(checked.notes),
     }
     if options.output is not None:
-        write_manifest(checked.manifest, options.output, force=options.force)
         content |= {
             "output": options.output,
             "next": command_line("encode", options.output, "--encoder", "NAME", "--encoder", "NAME", "-o", "SET"),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_force, add_json
-from omnidistill.cli.output import print_result
+from omnidistill.cli.output import command_line, print_end
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
 
     output = options.output
     merged = merge(*options.sets, size=options.size, bytes=options.bytes, folder=output, force=options.force)
-    following = f"omnidistill export {output} -o rows.parquet"
+    following = command_line("export", output, "-o", "rows.parquet")
     content = {
         "output": str(output),
         "rows": merged.size,
@@ -54,9 +54,10 @@ def run(options: argparse.Namespace) -> None:
         "next": following,
     }
     lines = [
-        f"set     {output} ({merged.size} rows of {merged.spec.storage.title}, {merged.bytes:,} bytes)",
-        f"recipe  {merged.recipe.title}",
-        *(f"note    {note}" for note in merged.provenance.notes),
-        f"next    {following}",
+        f"set {output} ({merged.size} rows of {merged.spec.storage.title}, {merged.bytes:,} bytes)",
+        f"recipe {merged.recipe.title}",
+        *(f"chosen {name} = {reason}" for name, reason in merged.provenance.choices.items()),
+        *(f"note {note}" for note in merged.provenance.notes),
+        f"next {following}",
     ]
-    print_result(options, content, lines)
+    print_end(options, content, lines)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_force, add_json
-from omnidistill.cli.output import command_line, print_result, progress, typed_command
+from omnidistill.cli.output import command_line, print_end, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
@@ -54,7 +54,10 @@ def add(group: CommandGroup) -> None:
         "the training pairs in float32 (default: 1%%)",
     )
     parser.add_argument(
-        "--size", type=int, metavar="N", help="number of synthetic rows in the kit (the learned map); replaces --bytes"
+        "--size",
+        type=int,
+        metavar="N",
+        help="number of synthetic rows from which the two maps are computed; replaces --bytes",
     )
     parser.add_argument(
         "--groups",
@@ -119,15 +122,15 @@ def run(options: argparse.Namespace) -> None:
         command=typed_command(),
     )
     output, old = options.output, options.old if _is_file(options.old) else "old.npy"
+    following = command_line("apply", output, old, "-o", "mapped.npy")
     lines = [
-        result.table(),
-        "",
-        f"kit     {output} ({result.kit.bytes:,} bytes)",
-        f"report  {output}-report.md (also .json, .html)",
-        f"next    {command_line('apply', output, old, '-o', 'mapped.npy')}",
+        f"kit {output} ({result.kit.bytes:,} bytes)",
+        f"page {output}-report.html",
+        f"files {output}, {output}-report.md, {output}-report.json",
+        f"next {following}",
     ]
     content = {**result.to_json(), "output": str(output), "bytes": result.kit.bytes}
-    print_result(options, content, lines)
+    print_end(options, {**content, "next": following}, lines, result.table())
 
 
 def _side(text: str) -> str | Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_force, add_json, add_preprocessing, names
+from omnidistill.cli.options import add_columns, add_force, add_json, add_preprocessing, names, source_of
 from omnidistill.cli.output import command_line, folder_size, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -15,41 +15,49 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "pack",
         run,
-        "create a dataset (SET) from feature files and a metadata table",
+        "create a dataset (SET) from features of any encoders",
         main_options=("--features", "--table"),
         less_memory="store the features as .npy or .safetensors files, which are read in chunks",
         examples=(
+            "omnidistill pack laion-embeddings/ -o SET",
+            "omnidistill pack hub:OWNER/NAME --modalities image=image_embedding,text=text_embedding -o SET",
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
             "omnidistill pack --features features/ --table rows.jsonl --group video_id -o SET",
             "omnidistill pack --features feats.npz --table rows.csv --merge-duplicates --drop-leaks image,audio -o SET",
         ),
     )
     parser.add_argument(
+        "source",
+        nargs="?",
+        type=source_of,
+        metavar="SOURCE",
+        help="features as another tool stores them: a folder of clip-retrieval (img_emb, text_emb, metadata); a "
+        "dataset of the Hugging Face library 'datasets' (folder of save_to_disk, Parquet files, or hub:OWNER/NAME); "
+        "or .tar shards with .npy members. Also everything that --features takes",
+    )
+    parser.add_argument(
         "--features",
-        type=Path,
-        required=True,
+        type=source_of,
         metavar="FILE|DIR",
         help="feature file (.npz, .safetensors or .parquet) with one array per modality, or a folder with one feature "
-        "file (.npy, .npz or .safetensors) per modality",
+        "file (.npy, .npz or .safetensors) per modality; pass it instead of SOURCE",
     )
     parser.add_argument(
         "--table",
         type=Path,
         metavar="FILE",
-        help="table (.jsonl, .csv or .parquet) with the id, group and split of every feature row, in the same order; "
-        "may be omitted if --features is a .parquet file that contains these columns",
+        help="table (.jsonl, .csv, .tsv or .parquet) with the id, group and split of every feature row, in the same "
+        "order; omit it if SOURCE contains these columns. The separator of .csv files is detected",
     )
-    for column, content in (
-        ("id", "table column with the unique id of every row"),
-        ("group", "table column with the group of every row; rows of the same group are positives of each other"),
-        ("split", "table column with the split of every row: train, validation, test or (optionally) heads"),
-    ):
-        parser.add_argument(
-            f"--{column}",
-            default=column,
-            metavar="COLUMN",
-            help=f"{content} (default: {column})",
-        )
+    parser.add_argument(
+        "--modalities",
+        type=names,
+        default=None,
+        metavar="A,B",
+        help="arrays or columns to use (default: all that contain features); MODALITY=NAME renames one: "
+        "image=image_embedding,text=text_embedding",
+    )
+    add_columns(parser, "row", "table column")
     parser.add_argument(
         "--merge-duplicates",
         nargs="?",
@@ -73,7 +81,7 @@ def add(group: CommandGroup) -> None:
     )
     add_preprocessing(parser)
     parser.add_argument(
-        "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of --features)"
+        "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of SOURCE)"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
     add_force(parser, "an existing SET")
@@ -88,10 +96,13 @@ def run(options: argparse.Namespace) -> None:
     runs = [str(run) for run in runs_on(options.output)] if options.force else []
     if runs:
         print_note(options, f"note   these runs refer to the set that is replaced: {', '.join(runs)}")
+    if (options.source is None) == (options.features is None):
+        options.parser.error(f"{'missing' if options.source is None else 'use only one of'}: SOURCE or --features")
     packed = pack(
-        options.features,
+        options.source if options.features is None else options.features,
         options.table,
         options.output,
+        modalities=options.modalities,
         id_column=options.id,
         group_column=options.group,
         split_column=options.split,

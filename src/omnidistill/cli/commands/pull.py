@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_json
+from omnidistill.cli.options import add_force, add_json
 from omnidistill.cli.output import command_line, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -24,6 +24,7 @@ def add(group: CommandGroup) -> None:
         help="dataset on the Hugging Face Hub; REVISION is a commit hash (default: the latest commit)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
+    add_force(parser, "a distilled set that is already in DIR")
     add_json(parser)
 
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     """Download a distilled set from the Hugging Face Hub, and print its path and the commit hash of its version."""
     from omnidistill.experiments.sharing import pull
 
-    pulled = pull(options.reference, options.output)
+    pulled = pull(options.reference, options.output, force=options.force)
     name = options.reference.partition("@")[0]
     content = {
         "output": pulled.folder,

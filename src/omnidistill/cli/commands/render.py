@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_force, add_json, names, set_of
-from omnidistill.cli.output import print_result, progress, typed_command
+from omnidistill.cli.output import print_end, progress, typed_command
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = (
@@ -104,14 +104,12 @@ def run(options: argparse.Namespace) -> None:
     )
     folder = rendered.folder
     lines = [
-        rendered.table(),
-        "",
-        *(f"note   {note}" for note in rendered.content.notes),
-        f"media  {folder}/items.csv, {folder}/sheet.png",
-        f"page   {folder}/render.html",
-        "next   open the page in a browser",
+        *(f"note {note}" for note in rendered.content.notes),
+        f"page {folder}/render.html",
+        f"files {folder}/items.csv (all media), {folder}/sheet.png",
+        "next open the page in a browser",
     ]
-    print_result(options, {**rendered.to_json(), "output": str(folder)}, lines)
+    print_end(options, {**rendered.to_json(), "output": str(folder)}, lines, rendered.table())
 
 
 def _encoders(references: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_force, add_json, set_of
-from omnidistill.cli.output import command_line, print_result
+from omnidistill.cli.output import command_line, print_result, print_text
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -18,8 +18,12 @@ def add(group: CommandGroup) -> None:
         run,
         summary,
         description=f"{summary}. The page shows scores, curves, synthetic instances and retrieval examples",
-        main_options=("--media",),
-        examples=("omnidistill report RUN", "omnidistill report RUN OTHER -o both.html"),
+        main_options=("--media", "--follow"),
+        examples=(
+            "omnidistill report RUN",
+            "omnidistill report RUN OTHER -o both.html",
+            "omnidistill report RUN --follow",
+        ),
     )
     parser.add_argument(
         "runs",
@@ -49,13 +53,33 @@ def add(group: CommandGroup) -> None:
         metavar="DIR",
         help="base folder for relative paths in the manifest (default: the manifest's folder)",
     )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="follow one unfinished run of 'distill' or 'compare': update the page until the run ends, and exit with "
+        "code 1 if the run stops before it is complete. The page reloads itself in a browser",
+    )
+    parser.add_argument(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        help="with --follow: time between two updates (default: 10)",
+    )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_json(parser)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Write the report page, and print its path, its size, and the runs that have no scores."""
-    from omnidistill.api import write_report
+def run(options: argparse.Namespace) -> int:
+    """Write the report page, and print its path, its size, and the runs that have no scores.
+
+    With `--follow`, update the page until the run ends. Return 1 if the run stops before it is complete, otherwise 0.
+    """
+    if options.follow:
+        return _follow(options)
+    from omnidistill.api import InputError, write_report
+
+    if options.interval is not None:
+        raise InputError(f"--interval {options.interval:g}: is the time between the updates of --follow; add --follow")
 
     output = options.output or options.runs[0] / "report.html"
     data = None if options.data is None else set_of(options.data)
@@ -66,3 +90,31 @@ def run(options: argparse.Namespace) -> None:
     lines = [f"note   {note}" for note in unscored_notes]
     lines += [f"page   {output} ({num_bytes / 1e6:.2f} MB)", "next   open the page in a browser"]
     print_result(options, {"output": output, "bytes": num_bytes, "runs": len(views), "unscored": unscored}, lines)
+    return 0
+
+
+def _follow(options: argparse.Namespace) -> int:
+    """Update the page of a run or comparison until it ends. Return 1 if it stops before it is complete, otherwise 0."""
+    from omnidistill.api import InputError
+    from omnidistill.encoding.manifests.manifest import read_manifest
+    from omnidistill.experiments.live import follow_report
+
+    if len(options.runs) > 1:
+        raise InputError(f"--follow: {len(options.runs)} runs are given, but only one can be followed; pass one RUN")
+    (folder,) = options.runs
+    output = options.output or folder / "report.html"
+    print_text(f"page   {output} (open it in a browser; it is updated until the run ends)", to_stderr=True)
+    followed = follow_report(
+        folder,
+        output,
+        interval=10.0 if options.interval is None else options.interval,
+        media=None if options.media is None else read_manifest(options.media, options.root, other_columns=True),
+        data=None if options.data is None else set_of(options.data),
+        force=options.force,
+    )
+    if not followed.finished:
+        print_text(f"omnidistill: {folder}: {followed.status} Resume it with --resume", to_stderr=True)
+        return 1
+    content = {"output": output, "finished": True, "status": followed.status}
+    print_result(options, content, [f"state  {followed.status}", f"page   {output}"])
+    return 0

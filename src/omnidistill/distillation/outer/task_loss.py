@@ -1,9 +1,9 @@
 """The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
 After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X. Here W_0 is the initial
-head and A_T (N x d) is a matrix of coefficients (see `training.rollout`). The outputs of the head on real rows X~ are
-Y = X~ W_0^T + (X~ X^T) A_T. The loss is therefore differentiated exactly through all T steps. For the outputs
-Y_1 .. Y_M of all M modalities on a batch of training rows, the loss is
+head, and the matrix A_T (N x d) is a differentiable function of X that results from all T steps (see
+`training.rollout`). The outputs of the head on real rows X~ are Y = X~ W_0^T + (X~ X^T) A_T. For the outputs
+Y_1 .. Y_M of all M modalities on a batch of training rows, the loss, whose gradient is exact, is
 
     L = InfoNCE(Y_1 .. Y_M; rows of one group are positives).
 

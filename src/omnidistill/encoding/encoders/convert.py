@@ -9,7 +9,6 @@ before anything is written, and a failed conversion leaves no files.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
-from omnidistill.io.artifacts import load_artifact
+from omnidistill.io.artifacts import load_artifact, move_output, require_new_folder
 
 Model = Literal["imagebind", "languagebind"]
 Modality = Literal["video", "image", "audio"]
@@ -65,28 +64,36 @@ class Conversion:
 
 
 def convert(
-    model: Model, source: Path, folder: Path, modality: Modality | None = None, vocabulary: Path | None = None
+    model: Model,
+    source: Path,
+    folder: Path,
+    modality: Modality | None = None,
+    vocabulary: Path | None = None,
+    *,
+    force: bool = False,
 ) -> Conversion:
-    """Convert published weights, and write them and the vocabulary into a new folder.
+    """Convert published weights, and write them and the vocabulary into a folder.
+
+    The models consist of towers, that is, one network per modality.
 
     Args:
         model: name of the model.
         source: file with ImageBind's weights, or folder of a LanguageBind model.
-        folder: folder to create.
+        folder: output folder, which does not exist or is empty.
         modality: modality of a LanguageBind model; None for ImageBind.
         vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses a vocabulary
             that is next to the weights, if there is one.
+        force: whether the folder may contain an earlier conversion, whose towers and vocabulary are replaced.
 
     Returns:
         The converted towers, and how to open them.
 
     Raises:
-        InputError: the folder exists; `modality` is missing for LanguageBind or given for ImageBind; a file is missing,
-            damaged or would execute code; a weight is missing, unknown or has the wrong shape; or the folder cannot be
-            written.
+        InputError: the folder is not empty and `force` is False; `modality` is missing for LanguageBind or given for
+            ImageBind; a file is missing, damaged or would execute code; a weight is missing, unknown or has the wrong
+            shape; or the folder cannot be written.
     """
-    if os.path.lexists(folder):
-        raise InputError(f"{folder}: already exists; choose another folder, or remove this one")
+    require_new_folder(folder, force)
     if (model == "languagebind") != (modality is not None):
         raise InputError(f"convert {model}: {_modality_hint(model)}")
     vocabulary = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)
@@ -103,12 +110,13 @@ def convert(
             if vocabulary is not None:
                 shutil.copyfile(vocabulary, temporary / vocabulary.name)
             temporary.chmod(0o755)  # mkdtemp gives access to the owner only
-            temporary.rename(folder)
+            names = sorted(path.name for path in temporary.iterdir() if path.is_dir())
+            move_output(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    towers = tuple(_tower(path) for path in sorted(folder.iterdir()) if path.is_dir())
+    towers = tuple(_tower(folder / name) for name in names)
     kinds = ("video", "audio", "text") if modality is None else (modality, "text")
     encoders = tuple(f"{model}-{kind}:{folder}" for kind in kinds)
     return Conversion(towers, encoders, None if vocabulary is None else vocabulary.name)

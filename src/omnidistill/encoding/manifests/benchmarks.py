@@ -18,10 +18,10 @@ from typing import Any
 
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.data.media_kinds import SUFFIXES
 from omnidistill.data.table import read_table, text_column
-from omnidistill.encoding.manifests.build import SUFFIXES, files_below
 from omnidistill.encoding.manifests.manifest import Manifest, Missing, Row
-from omnidistill.io.input_files import one_line, parse_json, read_text
+from omnidistill.io.input_files import files_below, one_line, parse_json, read_text
 
 MSRVTT = {"train": 9000, "test": 1000}
 DIDEMO = {"train": 8395, "validation": 1065, "test": 1004}

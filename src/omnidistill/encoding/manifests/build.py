@@ -10,29 +10,18 @@ change the splits of other items.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from omnidistill.core.errors import InputError, nearest
+from omnidistill.data.media_kinds import KIND_OF, KINDS, Kind
 from omnidistill.data.names import SPLITS
-from omnidistill.encoding.manifests.manifest import KINDS, Kind, Manifest, Row, split_name
-from omnidistill.io.input_files import read_text
+from omnidistill.data.splits import SHARES, random_split, split_name
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.io.input_files import files_below, read_text
 
-SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".gif"),
-    "audio": (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aiff"),
-    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"),
-    "text": (".txt",),
-}
-"""File suffixes of each kind of media. `check_manifest` also looks at the content of the files."""
-
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-
-_KIND_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _FOLDERS = {*KINDS, *(f"{kind}s" for kind in KINDS), "sound", "sounds", "picture", "pictures", "caption", "captions"}
 
 
@@ -65,7 +54,7 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
             )
         media: dict[str, str] = {kind: cell for kind in used if (cell := item.cell(folder, kind))}
         if media:
-            rows.append(Row(key, key, item.split or _random_split(key, seed), media))
+            rows.append(Row(key, key, item.split or random_split(key, seed), media))
     if not rows:
         raise InputError(
             f"{folder}: contains no files for {', '.join(used or KINDS)}; files are recognised by suffixes such as .mp4"
@@ -102,7 +91,7 @@ def _items(folder: Path) -> tuple[dict[str, _Item], Counter[str]]:
     items: dict[str, _Item] = {}
     ignored: Counter[str] = Counter()
     for path in files_below(folder):
-        kind = _KIND_OF.get(path.suffix.lower())
+        kind = KIND_OF.get(path.suffix.lower())
         if kind is None:
             ignored[path.suffix] += 1
             continue
@@ -117,21 +106,6 @@ def _items(folder: Path) -> tuple[dict[str, _Item], Counter[str]]:
     return dict(sorted(items.items())), ignored
 
 
-def files_below(folder: Path) -> Iterator[PurePosixPath]:
-    """Yield the sorted relative paths of all files in a folder and its subfolders, except hidden ones."""
-
-    def fail(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
-
-    for place, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield PurePosixPath(Path(place, name).relative_to(folder))
-
-
 def _kinds_of(items: Iterable[_Item]) -> list[Kind]:
     kinds = {kind for item in items for kind in item.files}
     return [kind for kind in KINDS if kind in kinds or (kind == "audio" and "video" in kinds)]
@@ -140,14 +114,3 @@ def _kinds_of(items: Iterable[_Item]) -> list[Kind]:
 def _caption(path: Path) -> str:
     """Read a caption from a file, and return it as one line."""
     return " ".join(read_text(path).split())
-
-
-def _random_split(key: str, seed: int) -> str:
-    """Draw a split with the probabilities in `SHARES`. The result depends only on `key` and `seed`."""
-    digest = hashlib.sha256(f"{seed}:{key}".encode(errors="surrogateescape")).digest()
-    remainder = int.from_bytes(digest[:6]) / 2**48
-    for split, share in SHARES.items():
-        remainder -= share
-        if remainder < 0:
-            return split
-    return split

@@ -61,14 +61,16 @@ class Checked:
     Attributes:
         manifest: manifest of the usable items.
         total: number of checked items.
-        problems: one entry for each modality of an item that is missing or cannot be used.
+        problems: one entry per item and modality if the item lacks this modality or its file cannot be used.
         duplicates: pairs of usable items in different splits that are identical in one modality.
+        notes: facts about how the manifest was created, one per element.
     """
 
     manifest: Manifest
     total: int
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicate, ...]
+    notes: tuple[str, ...] = ()
 
     def table(self) -> list[tuple[str, ...]]:
         """Return a table with a header: for each kind of problem, the number of items per modality and an example."""
@@ -89,14 +91,15 @@ class Checked:
         return table if examples else [row[:-1] for row in table]
 
     def lines(self) -> list[str]:
-        """Return a text report: the number of usable items, and warnings about duplicates across splits."""
+        """Return a text report: the number of usable items, warnings about duplicates across splits, and notes."""
         splits = [row.split for row in self.manifest.rows]
         counts = ", ".join(f"{split} {splits.count(split):,}" for split in dict.fromkeys(splits))
         summary = f"{len(self.manifest):,} of {self.total:,} items can be used: {counts}"
         pairs: dict[tuple[str, ...], list[Duplicate]] = defaultdict(list)
         for duplicate in self.duplicates:
             pairs[duplicate.modality, *duplicate.splits].append(duplicate)
-        return [summary, *(_warning(duplicates) for duplicates in pairs.values())]
+        notes = (f"note   {note}" for note in self.notes)
+        return [summary, *(_warning(duplicates) for duplicates in pairs.values()), *notes]
 
 
 def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Progress | None = None) -> Checked:

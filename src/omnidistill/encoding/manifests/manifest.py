@@ -1,9 +1,11 @@
 """The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
-The column `id` is required. The columns `group` (default: the id), `split` (default: train), `start` and `end` (in
-seconds) are optional. Each modality has one column, named KIND or NAME:KIND, such as `speech:audio`, where KIND is
-`video`, `audio`, `image` or `text`. Its cells contain a text, or the path of a file relative to the root of the
-manifest. A cell is empty if the item lacks the modality. Formats: .csv, .jsonl, .parquet.
+The column `id` is required. The columns `group` (default: the id), `split` (default: train), `start` and `end` are
+optional. `start` and `end` select a clip of the item's files, in seconds. Each modality has one column, named KIND or
+NAME:KIND, such as `speech:audio`, where KIND is `video`, `audio`, `image` or `text`. Its cells contain a text, or the
+path of a file relative to the root of the manifest. A cell is empty if the item lacks the modality. A cell with a list,
+such as several captions, becomes several rows of one group (see `data.list_cells`). Formats: .csv, .tsv, .jsonl,
+.parquet.
 """
 
 from __future__ import annotations
@@ -17,21 +19,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.optional import require
+from omnidistill.data.list_cells import expand_lists
+from omnidistill.data.media_kinds import KINDS, Kind
 from omnidistill.data.names import SPLITS, check_encodable, check_modality_names
+from omnidistill.data.splits import split_name
 from omnidistill.data.table import Table, read_table, text_column
 from omnidistill.io.artifacts import write_output
 
-Kind = Literal["video", "audio", "image", "text"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Missing = Literal["drop", "fail"]
 """What to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError."""
 
 _OWN = ("id", "group", "split", "start", "end")
-_SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation"}
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")
 
 
@@ -132,7 +134,7 @@ def read_manifest(
     """Read a manifest. The splits `val`, `valid` and `dev` are read as `validation`.
 
     Args:
-        path: a .csv, .jsonl or .parquet file.
+        path: a .csv, .tsv, .jsonl or .parquet file.
         root: folder to which the paths are relative; None uses the folder that contains the manifest.
         addresses: whether URLs (http:// and https://) are allowed instead of paths.
         other_columns: whether the table may have columns that do not belong to a manifest. They are ignored.
@@ -141,16 +143,20 @@ def read_manifest(
         InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message
             names the file, the line and the column.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; create its manifest first, with 'omnidistill manifest'")
     columns = read_table(path)
-    ids = text_column(path, columns, "id", "every item needs a unique id")
-    groups = text_column(path, columns, "group", "") if "group" in columns else ids
-    splits = text_column(path, columns, "split", "") if "split" in columns else ("train",) * len(ids)
+    text_column(path, columns, "id", "every item needs a unique id")
     try:
         modalities = {
             column: _modality(column)
             for column in columns
             if column not in _OWN and not (other_columns and column.rpartition(":")[2] not in KINDS)
         }
+        columns = expand_lists(columns, list(modalities))
+        ids = text_column(path, columns, "id", "")
+        groups = text_column(path, columns, "group", "") if "group" in columns else ids
+        splits = text_column(path, columns, "split", "") if "split" in columns else ("train",) * len(ids)
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
             raise InputError(
@@ -173,12 +179,6 @@ def read_manifest(
         return Manifest(rows, dict(modalities.values()), path.parent if root is None else root, addresses)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def split_name(text: str) -> str | None:
-    """Return the split with this name (`val`, `valid` and `dev` mean `validation`), or None if it is unknown."""
-    split = _SYNONYMS.get(text, text)
-    return split if split in SPLITS else None
 
 
 def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> None:

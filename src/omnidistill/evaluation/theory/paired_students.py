@@ -1,9 +1,9 @@
 """Two students that differ only in their rows, and measurements on them at every step.
 
 Both students start from the same heads, and use the same mini-batches and step sizes. The *synthetic student* trains on
-the synthetic rows with their target similarities. The *real student* trains on one real row for each synthetic row; its
-targets match rows of the same group. As in Lemma 1 (see `error_growth`), the gradients on synthetic and on real rows
-are compared at the heads of the synthetic student.
+the synthetic rows with their target similarities. The *real student* trains on one real row for each synthetic row,
+with real rows of the same group as positive pairs. As in Lemma 1 (see `error_growth`), the gradients on synthetic and
+on real rows are compared at the heads of the synthetic student.
 
 Everything is computed in float64 on the CPU. Shapes: T steps, N rows, b rows per mini-batch, M modalities, d embedding
 width.

@@ -26,6 +26,7 @@ from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell
 from omnidistill.experiments.comparison.result_store import ResultStore
 from omnidistill.experiments.run import DistillResult, InitialHeads, distill
+from omnidistill.experiments.run.result import num_candidates
 from omnidistill.experiments.table_baselines import check_result
 from omnidistill.io.input_files import reading
 from omnidistill.io.tracking import Progress
@@ -112,7 +113,7 @@ def num_compared_students(result: DistillResult) -> int:
 
     If there is one set per pair of modalities, the result is the sum over all pairs.
     """
-    return sum(int(record.values.get("judged", 0)) for part in result.parts for record in part.records)
+    return sum(map(num_candidates, result.parts))
 
 
 def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHeads:

@@ -53,6 +53,7 @@ from omnidistill.experiments.table_baselines import dependencies_first
 from omnidistill.io.artifacts import exclusive, write_atomic
 from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, shown
+from omnidistill.io.tracking.progress_file import followable
 
 
 def compare(
@@ -127,16 +128,19 @@ def compare(
         layout=layout,
         benchmark=benchmark,
     )
-    display, base = shown(progress), base_config(comparison)
-    root = None if folder is None else Path(folder)
+    root, base = None if folder is None else Path(folder), base_config(comparison)
     if preset is not None:
-        note_changed_name(preset, display)
+        note_changed_name(preset, shown(progress))
     features = opened(data, base.modalities)
     features.development()
     Scoring.of(features.split("test"), base.evaluate)  # raises an error about splits or metrics before any work is done
     cells = plan_cells(comparison, features)
     given, chosen_device = given_heads(heads, features.widths), resolve_device(device)
-    with engine_in_use(engine, str(chosen_device)) as used, nullcontext() if root is None else exclusive(root):
+    with (
+        engine_in_use(engine, str(chosen_device)) as used,
+        nullcontext() if root is None else exclusive(root),
+        followable(shown(progress), root) as display,
+    ):
         if root is None and not used.here:
             raise InputError(
                 f"{argument('engine')}: an engine with several processes needs an output folder; pass a folder"
@@ -156,7 +160,7 @@ def compare(
         stored = {cell: load_result(inputs, cell) for cell in all_cells if store.has(cell)}  # finds damage early
         missing = [cell for cell in all_cells if cell not in stored]
         if used.here or not isinstance(store, FolderStore):
-            failures = run_locally(inputs, all_cells, missing, command, used, display)
+            failures = run_locally(inputs, all_cells, stored, command, used, display)
         else:
             runner = UnitRunner(
                 features.location or features, features.modalities, base, store.folder, command, str(chosen_device)
@@ -164,21 +168,21 @@ def compare(
             failures = run_on_workers(inputs, store, runner, missing, used, display)
         stored |= {cell: load_result(inputs, cell) for cell in missing if store.has(cell)}
         results = {cell: stored[cell] for cell in all_cells if cell in stored}
-    content = summarise(
-        comparison,
-        rows,
-        cells,
-        results,
-        failures,
-        features,
-        base.evaluate,
-        name=name or usual_name,
-        command=command,
-        heads=heads_fingerprint(start),
-        initial_heads=initial_heads_bytes(start),
-    )
-    compared = Compared(content, {cell.folder: error for cell, error in failures.items()})
-    return compared if root is None else compared.save(root)
+        content = summarise(
+            comparison,
+            rows,
+            cells,
+            results,
+            failures,
+            features,
+            base.evaluate,
+            name=name or usual_name,
+            command=command,
+            heads=heads_fingerprint(start),
+            initial_heads=initial_heads_bytes(start),
+        )
+        compared = Compared(content, {cell.folder: error for cell, error in failures.items()})
+        return compared if root is None else compared.save(root)
 
 
 def base_config(comparison: ComparisonConfig) -> RunConfig:

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omnidistill.core.html_table import html_table
 from omnidistill.io.artifacts import write_atomic
+from omnidistill.plotting import Plottable
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.comparison_table import to_csv, to_markdown
 from omnidistill.report.gain_figure import gain_figure
 from omnidistill.report.latex import to_latex
+from omnidistill.report.layouts import comparison_table
 
 
 @dataclass(frozen=True, repr=False)
-class Compared:
+class Compared(Plottable):
     """The result of a comparison.
 
     Attributes:
@@ -41,6 +44,11 @@ class Compared:
         """Return the content of comparison.json."""
         return self.content.to_json()
 
+    @property
+    def plot_source(self) -> Comparison:
+        """The measurements, from which `plot` draws gain retained against bytes, intervals or a heat map."""
+        return self.content
+
     def file(self, suffix: str) -> Path | None:
         """Return the path of the stored file with this suffix: .md, .csv, .tex, .json, or .svg for the figure.
 
@@ -60,6 +68,15 @@ class Compared:
         if self.content.layout == "curve":
             write_atomic(folder / f"{name}.svg", gain_figure(self.content).encode())
         return replace(self, folder=folder)
+
+    def _repr_html_(self) -> str:
+        table = comparison_table(self.content)
+        rows: list[tuple[str, ...]] = []
+        for block in table.blocks:
+            rows += [(block.heading,)] if block.heading else []
+            rows += [tuple(cell.text + ("†" if cell.tied else "") for cell in row) for row in block.rows]
+        header = [f"{group} {name}".strip() for group, name in table.columns]
+        return html_table(table.title, rows, header, table.notes)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""

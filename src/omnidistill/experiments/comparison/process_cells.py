@@ -6,13 +6,13 @@ A *cell* is one result: of a method with one size and one seed, or of a baseline
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from omnidistill.core.engines import Engine
 from omnidistill.core.errors import OmnidistillError
 from omnidistill.core.memory import out_of_memory
-from omnidistill.experiments.comparison.cells import ComparisonContext, fit_baseline, run_cell
+from omnidistill.experiments.comparison.cells import ComparisonContext, Result, fit_baseline, run_cell
 from omnidistill.experiments.comparison.plan import AnyCell, Cell
 from omnidistill.experiments.comparison.remaining_time import LabelledProgress, RemainingTime
 from omnidistill.experiments.comparison.result_store import FolderStore
@@ -23,16 +23,18 @@ from omnidistill.io.tracking import Progress
 def run_locally(
     context: ComparisonContext,
     cells: Sequence[AnyCell],
-    missing: Sequence[AnyCell],
+    stored: Mapping[AnyCell, Result],
     command: str,
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Compute the cells in `missing` one by one, in this process. Return the error of each failed cell.
+    """Compute in this process, one after the other, all cells that are not in `stored`.
 
-    A cell is a method with one size and one seed, or a baseline.
+    A cell is a method with one size and one seed, or a baseline. Return the error message of each failed cell.
     """
-    remaining, failures = RemainingTime(list(map(_kind, missing))), dict[AnyCell, str]()
+    missing, failures = [cell for cell in cells if cell not in stored], dict[AnyCell, str]()
+    known = [(_kind(cell), sum(result.meta["seconds"].values())) for cell, result in stored.items()]
+    remaining = RemainingTime([_kind(cell) for cell in missing], known)
 
     def process(cell: AnyCell) -> None:
         started_at = time.monotonic()

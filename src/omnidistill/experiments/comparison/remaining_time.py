@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from omnidistill.core.json_value import Json
 from omnidistill.io.tracking import Progress
+from omnidistill.io.tracking.stage import time_left
 
 
 class RemainingTime:
@@ -18,11 +19,14 @@ class RemainingTime:
 
     Args:
         kinds: for every cell to process, its kind: the name of its method or baseline.
+        known: (kind, seconds) of the cells that were finished before this comparison resumed.
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], known: Iterable[tuple[str, float]] = ()) -> None:
         self._waiting = Counter(kinds)
         self._seconds: dict[str, list[float]] = defaultdict(list)
+        for kind, seconds in known:
+            self._seconds[kind].append(seconds)
 
     def record(self, kind: str, seconds: float) -> None:
         """Record the time that one result took. `kind` is the name of its method or baseline."""
@@ -39,7 +43,7 @@ class RemainingTime:
         for kind, count in self._waiting.items():
             known = self._seconds.get(kind)
             total += count * (sum(known) / len(known) if known else mean)
-        return f"(about {total / 60:.0f} min left)" if total >= 60 else f"(about {total:.0f} s left)"
+        return f"({time_left(total)})"
 
 
 class LabelledProgress:
@@ -51,9 +55,9 @@ class LabelledProgress:
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage; see `Progress.start`."""
-        self._progress.start(total, f"{self._label}: {label}", done)
+        self._progress.start(total, f"{self._label}: {label}", done, seconds)
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the progress of the stage by `n` steps; see `Progress.advance`."""

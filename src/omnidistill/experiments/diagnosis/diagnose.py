@@ -5,6 +5,7 @@ The student of the run is trained again, step by step, together with a second st
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from omnidistill.experiments.diagnosis.diagnosis_result import NAME, Diagnosis, 
 from omnidistill.experiments.diagnosis.real_rows import assigned_rows, check_real_rows
 from omnidistill.experiments.evaluate_run import open_result
 from omnidistill.experiments.run import DistillResult, Run, versions
+from omnidistill.io.artifacts import exclusive, unchanged
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.models.heads import Heads, shared_groups
 from omnidistill.models.objectives import Hopa, Objective
@@ -46,10 +48,10 @@ def diagnose(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Diagnosis:
-    """Measure the lemmas, coefficients and error bounds of the HoPA paper along the steps of a run's student.
+    """Compare the lemmas and error bounds of the HoPA paper with measurements at the training steps of a student.
 
-    The set may come from any method whose recipe is "sgd". Everything is computed in float64 on the CPU, and the same
-    arguments give the same files.
+    The student is trained on the distilled set of a run. The set may come from any method, but its training recipe must
+    be plain SGD. Everything is computed in float64 on the CPU, and the same arguments give the same files.
 
     Args:
         result: the result of `distill`, a run, or the Path of a run folder.
@@ -57,8 +59,8 @@ def diagnose(
         real_rows: which training row is compared with each synthetic row: "initial" (the row from which it was
             initialised), "nearest" or "random".
         num_steps: number of steps; None measures all steps of the recipe, but at most 64.
-        seed: seed of the mini-batches (unless the recipe fixes them), of random real rows, and of the power iteration
-            that estimates Lipschitz constants.
+        seed: seed for the mini-batches (unless the recipe fixes them), for the choice of training rows if `real_rows`
+            is "random", and for the power iteration that estimates Lipschitz constants.
         folder: output folder; None writes to RUN/theory, or writes nothing if the run has no folder.
         force: whether to replace the files of an earlier diagnosis.
         progress: whether to show progress, or the object that shows it.
@@ -68,8 +70,9 @@ def diagnose(
         The diagnosis, which is also saved if there is an output folder.
 
     Raises:
-        InputError: the run is not finished, has several sets, or has no trajectory of plain SGD steps; the data are
-            missing; real rows cannot be assigned; or the folder contains an earlier diagnosis and `force` is False.
+        InputError: the run is not finished or in use by another process, has one set per pair of modalities, or its
+            recipe is not plain SGD; the data are missing; real rows cannot be assigned; or the folder contains an
+            earlier diagnosis and `force` is False.
         NotFiniteError: the heads of a student became NaN or Inf.
     """
     check_real_rows(real_rows)
@@ -88,33 +91,40 @@ def diagnose(
     count = min(num_steps or MAX_STEPS, recipe.num_steps)
     students = _students(distilled, recipe, result.start, train, assigned, count, seed)
     display = shown(progress)
-    with display:
-        display.start(count, "diagnose")
-        measured = measure_theory(
-            students, [train.ids[row] for row in assigned.tolist()], Streams(seed)["diagnose/power"], display.advance
+    with _locked(result, folder is None):
+        with display:
+            display.start(count, "diagnose")
+            of_rows = [train.ids[row] for row in assigned.tolist()]
+            measured = measure_theory(students, of_rows, Streams(seed)["diagnose/power"], display.advance)
+        content = TheoryContent(
+            run="" if result.folder is None else result.folder.resolve().name,
+            data=str(features.provenance.get("name", "data")),
+            method=result.config.method,
+            objective=distilled.objective.title,
+            spectral=isinstance(distilled.objective, Hopa),
+            tau=students.tau,
+            modalities=distilled.modalities,
+            rows=len(distilled),
+            batch_size=recipe.batch_size,
+            recipe_steps=recipe.num_steps,
+            real_rows=real_rows,
+            seed=seed,
+            steps=measured.steps,
+            bounds=measured.bounds,
+            instances=measured.instances,
+            excitation=measured.excitation,
+            versions=versions(),
+            command=command,
         )
-    content = TheoryContent(
-        run="" if result.folder is None else result.folder.resolve().name,
-        data=str(features.provenance.get("name", "data")),
-        method=result.config.method,
-        objective=distilled.objective.title,
-        spectral=isinstance(distilled.objective, Hopa),
-        tau=students.tau,
-        modalities=distilled.modalities,
-        rows=len(distilled),
-        batch_size=recipe.batch_size,
-        recipe_steps=recipe.num_steps,
-        real_rows=real_rows,
-        seed=seed,
-        steps=measured.steps,
-        bounds=measured.bounds,
-        instances=measured.instances,
-        excitation=measured.excitation,
-        versions=versions(),
-        command=command,
-    )
-    diagnosis = Diagnosis(content)
-    return diagnosis if place is None else diagnosis.save(place, force=force)
+        diagnosis = Diagnosis(content)
+        return diagnosis if place is None else diagnosis.save(place, force=force)
+
+
+def _locked(result: DistillResult, writes: bool) -> AbstractContextManager[None]:
+    """Return a lock on the run folder. A run on a read-only disk needs none, unless the files are written there."""
+    if result.folder is None:
+        return nullcontext()
+    return exclusive(result.folder) if writes else unchanged(result.folder)
 
 
 def _place(result: DistillResult, folder: str | Path | None) -> Path | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.io.artifacts import require_new, write_output
-from omnidistill.report.curves import standalone
+from omnidistill.report.svg_elements import standalone
 from omnidistill.report.theory_charts import theory_charts
 from omnidistill.report.theory_page import render_theory
 from omnidistill.report.theory_summary import summary_text

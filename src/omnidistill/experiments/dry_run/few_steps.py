@@ -106,9 +106,9 @@ class Recorder(SilentProgress):
     def __init__(self, shown: Progress) -> None:
         self.shown, self.stages = shown, list[Record]()
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage of the command: record the time, and show the stage on the display."""
-        self.shown.start(total, f"dry run: {label}", done)
+        self.shown.start(total, f"dry run: {label}", done, seconds)
         self.stages.append(Record(label, time.monotonic()))
 
     def advance(self, n: int = 1, **fields: Any) -> None:

@@ -29,6 +29,7 @@ from omnidistill.experiments.run_page import SCORES
 from omnidistill.io.artifacts import load_artifact, read_tensors
 from omnidistill.io.input_files import read_json, reading
 from omnidistill.models.heads import load_heads
+from omnidistill.report.render_content import RenderContent
 from omnidistill.training.experts import load_experts
 
 COMPARISON = "comparison.lock.json"
@@ -37,6 +38,9 @@ COMPARISON = "comparison.lock.json"
 
 THEORY = "theory.json"
 """File that identifies the output folder of `diagnose`."""
+
+RENDER = "render.json"
+"""File that identifies the output folder of `render`."""
 
 
 def inspect(path: Path, verify: bool = False) -> Finding:
@@ -168,6 +172,24 @@ def _theory(path: Path, verify: bool) -> Finding:
     return Finding(path, "theory", facts, _bytes_of(path), verify)
 
 
+def _rendering(path: Path, verify: bool) -> Finding:
+    """Describe the output of `render`."""
+    file = path / RENDER
+    content = RenderContent.from_json(read_json(file), str(file))
+    facts: Facts = {
+        "run": content.run,
+        "data": content.data,
+        "rows": f"{len(content.rows)} of {content.size}",
+        "encoders": dict(content.encoders),
+        "media": dict(content.kinds),
+        "seconds": sum(content.seconds.values()),
+        "notes": list(content.notes),
+        "command": content.command,
+        "versions": dict(content.versions),
+    }
+    return Finding(path, "rendering", facts, _bytes_of(path), verify, parts=_parts(path, ["features"], verify))
+
+
 def _encoding(path: Path, verify: bool) -> Finding:
     """Describe an output folder of `encode` that is unfinished, or whose shards are not joined into a FeatureSet."""
     shards = sorted(path.glob("shards/*/manifest.json"))
@@ -245,6 +267,7 @@ _FOLDERS: dict[str, Callable[[Path, bool], Finding]] = {
     "run.json": _run,
     COMPARISON: _comparison,
     THEORY: _theory,
+    RENDER: _rendering,
     ENCODERS: _encoding,
     "buffer": _expert_folder,
     "progress.json": _unfinished_buffer,

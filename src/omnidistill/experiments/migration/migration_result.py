@@ -13,6 +13,7 @@ from typing import Any
 
 from omnidistill.experiments.migration.kit import Kit
 from omnidistill.io.artifacts import require_new, require_new_folder, write_output
+from omnidistill.plotting import Plottable
 from omnidistill.report.migration_content import MigrationContent
 from omnidistill.report.migration_page import render_migration
 from omnidistill.report.migration_table import migration_markdown
@@ -21,7 +22,7 @@ SUFFIXES = (".md", ".json", ".html")
 
 
 @dataclass(frozen=True, repr=False)
-class Migration:
+class Migration(Plottable):
     """The result of `migrate`.
 
     Attributes:
@@ -33,6 +34,11 @@ class Migration:
     kit: Kit
     content: MigrationContent
     folder: Path | None = None
+
+    @property
+    def plot_source(self) -> MigrationContent:
+        """The content of the report, from which `plot` draws a heat map of recall."""
+        return self.content
 
     def table(self) -> str:
         """Return the report as Markdown."""

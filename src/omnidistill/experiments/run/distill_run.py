@@ -31,6 +31,7 @@ from omnidistill.experiments.run.result import DistillResult
 from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, check_trackers, shown
+from omnidistill.io.tracking.progress_file import followable
 from omnidistill.models.objectives.objective import check_contract
 from omnidistill.training.experts import ExpertBuffer
 
@@ -140,7 +141,8 @@ def distill(
         location,
     )
     features = features.to(resolve_device(device))
-    with nullcontext() if place is None else exclusive(place):
+    with nullcontext() if place is None else exclusive(place), followable(job.progress, place) as display:
+        job = replace(job, progress=display)
         result = (distill_joint if resolved.joint else distill_pairs)(features, resolved, place, job)
     return replace(result, requested=requested)
 

@@ -13,15 +13,17 @@ from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import Distillation, DistilledSet
+from omnidistill.distillation.matching_loss import matching_loss
 from omnidistill.distillation.shipped_bytes import initial_heads_bytes
 from omnidistill.experiments.config import RunConfig
 from omnidistill.models.heads import Heads
+from omnidistill.plotting import Plottable, PlottedRun
 
 STAGES = ("heads", "experts", "distill")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DistillResult:
+class DistillResult(Plottable):
     """A finished distillation.
 
     Attributes:
@@ -119,6 +121,9 @@ class DistillResult:
             if provenance.validation is not None and provenance.iteration is not None:
                 of = f"{provenance.iteration} of {last_iteration(part)}"
                 lines.append(f"best     iteration {of}, validation score {provenance.validation:.3f}")
+            elif provenance.validation is not None and (candidates := num_candidates(part)):
+                score = f"validation score {provenance.validation:.3f}"
+                lines.append(f"chosen   rows and recipe: the best of {candidates} candidates on validation, {score}")
             lines.append(f"recipe   {distilled.recipe.title}")
             lines += [f"chosen   {name} = {reason}" for name, reason in provenance.choices.items()]
             lines += [f"note     {line}" for line in provenance.notes]
@@ -127,6 +132,11 @@ class DistillResult:
             lines.append(f"total    {len(self.parts)} sets, {self._size(self.bytes)}")
         lines.append(f"heads    initial heads, {initial_heads_bytes(self.start):,} bytes, which training needs too")
         return "\n".join(lines)
+
+    @property
+    def plot_source(self) -> PlottedRun:
+        """The sets with their training logs, from which `plot` draws curves or learned similarities."""
+        return PlottedRun(self.config.method if self.folder is None else self.folder.resolve().name, self.parts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the method, the sets, their sizes in bytes and the seconds per stage as a JSON object."""
@@ -179,23 +189,9 @@ def pair_folder(folder: Path, pair: tuple[str, str]) -> Path:
     return folder / "pairs" / "~".join(pair)
 
 
-def matching_loss(part: Distillation) -> float | None:
-    """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
-
-    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
-    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
-    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
-    """
-    matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
-    of_set = [
-        record
-        for record in part.records
-        if iteration is None or record.iteration is None or record.iteration <= iteration + 1
-    ]
-    terms = [[record.values[name] for name in matched if name in record.values] for record in of_set]
-    losses = [sum(of_record) for of_record in terms if of_record]
-    last = losses[-max(1, len(losses) // 10) :]
-    return sum(last) / len(last) if last else None
+def num_candidates(part: Distillation) -> int:
+    """Return how many candidates for the set and its recipe were compared on validation."""
+    return sum(int(record.values.get("judged", 0)) for record in part.records)
 
 
 def last_iteration(part: Distillation) -> int:
@@ -215,6 +211,7 @@ def _part_json(part: Distillation, place: str) -> dict[str, Any]:
         "rank_floor": None if part.floor is None else dict(part.floor),
         "recipe": distilled.recipe.model_dump(mode="json"),
         "validation": provenance.validation,
+        "candidates": num_candidates(part),
         "choices": dict(provenance.choices),
         "notes": list(provenance.notes),
     }

@@ -139,6 +139,14 @@ class Run:
             raise InputError(f"{named}: not the data of the run {self.folder} (modalities or rows differ); {remedy}")
         return data
 
+    def distillations(self) -> tuple[Distillation, ...]:
+        """Return the sets with their logs and rank floors: one, or one per pair of modalities. The data are not needed.
+
+        Raises:
+            InputError: the run is not finished, or one of its files is damaged.
+        """
+        return tuple(_stored_part(part, distilled) for part, distilled in zip(self.parts, self.sets(), strict=True))
+
     def result(self, data: FeatureSet) -> DistillResult:
         """Return the result of a finished run.
 
@@ -150,7 +158,7 @@ class Run:
         """
         return DistillResult(
             self.config,
-            tuple(_stored_part(part, distilled) for part, distilled in zip(self.parts, self.sets(), strict=True)),
+            self.distillations(),
             self.heads(data),
             self.fingerprint,
             training_bytes(data),

@@ -13,7 +13,6 @@ module neither reads nor prints it.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,15 @@ from omnidistill.experiments.run_page import SCORES
 from omnidistill.experiments.sharing.card import card
 from omnidistill.experiments.sharing.export import parquet_bytes
 from omnidistill.experiments.sharing.licences import Licence, licence_of
-from omnidistill.io.artifacts import load_artifact, making, temp_folder, write_atomic
+from omnidistill.io.artifacts import (
+    is_new_folder,
+    load_artifact,
+    making,
+    move_output,
+    require_new_folder,
+    temp_folder,
+    write_atomic,
+)
 from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import load_heads
 
@@ -117,22 +124,24 @@ def push(
     return Pushed(sizes, content.card, content.licence, commit.oid, commit.commit_url)
 
 
-def pull(reference: str, out: Path) -> Pulled:
+def pull(reference: str, out: Path, *, force: bool = False) -> Pulled:
     """Download a distilled set into a folder.
 
     Args:
         reference: OWNER/NAME or OWNER/NAME@REVISION.
-        out: a folder that does not exist or is empty.
+        out: a folder that does not exist or is empty, or with `force` a folder that contains a set.
+        force: whether to replace the set in the folder. Files that do not belong to the set stay.
 
     Raises:
-        InputError: the set or the revision does not exist; a file is damaged or has the wrong kind; or the path of a
-            file in the repository leads outside `out`, such as "../file". In each of these cases, `out` stays
-            unchanged.
+        InputError: the set or the revision does not exist; a file is damaged or has the wrong kind; the path of a file
+            in the repository leads outside `out`, such as "../file"; `out` is not empty and `force` is False; or, with
+            `force`, `out` contains no set. In each of these cases, `out` stays unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)
-    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not empty; choose another folder")
+    require_new_folder(out, force)
+    if not is_new_folder(out):
+        DistilledSet.load(out)  # raises an error if it is anything else
     hub = require("huggingface_hub", "hub")
     with making(out.parent), temp_folder(out) as staging:
         try:
@@ -161,7 +170,7 @@ def pull(reference: str, out: Path) -> Pulled:
             distilled = DistilledSet.load(staging)
             if (staging / "heads").exists():
                 load_heads(staging / "heads", {modality: rows.shape[1] for modality, rows in distilled.rows().items()})
-            os.replace(staging, out)
+            move_output(staging, out)
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); free disk space, or choose another folder"

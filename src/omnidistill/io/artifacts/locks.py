@@ -14,6 +14,9 @@ from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts.files import CANNOT_LOCK, SAVE_LOCK, cannot_write, clear_temps, making
 from omnidistill.io.input_files import reason
 
+_PROBE_SECONDS = 0.1
+"""How long `exclusive` waits, so that `in_use`, which holds the lock for a moment, never disturbs a writer."""
+
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
@@ -29,10 +32,10 @@ def exclusive(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     if path.is_symlink():
         raise InputError(f"{path}: this lock file is a symbolic link; delete the link")
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=_PROBE_SECONDS)
     with making(folder):
         try:
-            lock.acquire()
+            lock.acquire(poll_interval=_PROBE_SECONDS / 5)
         except Timeout:
             raise InputError(
                 f"{folder}: this folder is in use by another process; wait until that process ends, or choose another "
@@ -58,6 +61,23 @@ def unchanged(folder: Path) -> Iterator[None]:
     """
     with exclusive(folder) if os.access(folder, os.W_OK) else nullcontext():
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process holds the lock of a folder (`exclusive`). The folder is not changed."""
+    import fcntl
+
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # no process has locked the folder
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Records of a run: a metrics log on disk, trackers that mirror the log, and a progress display on stderr.
 
-`MetricsLog` is the source of truth. A `Tracker` shows the same numbers in another tool: TensorBoard, W&B, Trackio, or a
-tool that another package adds (see `trackers`). `Progress` shows the progress of the current stage of the run, such as
-distillation. None of them changes a result.
+`MetricsLog` is the source of truth. A `Tracker` shows the same numbers in another tool: TensorBoard, W&B, Trackio,
+MLflow, or a tool that another package adds (see `trackers`). `Progress` shows the progress of the current stage of the
+run, such as distillation. None of them changes a result.
 """
 
 from omnidistill.io.tracking.metrics_log import JsonlLog, MemoryLog, MetricsLog

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from omnidistill.core.json_value import Json
 from omnidistill.core.printable import printable
+from omnidistill.io.tracking.stage import Stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Shows the progress of the consecutive stages of a run. Use it as a context manager, or call `stop` at the end."""
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Start a stage, and end the previous stage if there is one.
 
         Args:
             total: number of steps of the stage.
             label: name of the stage.
             done: number of steps that were completed before an interruption.
+            seconds: time that these steps took, from which the remaining time is estimated; 0 if it is not known.
         """
 
     def advance(self, n: int = 1, **fields: Json) -> None:
@@ -50,7 +52,7 @@ class Progress(Protocol):
 class SilentProgress:
     """A `Progress` object that shows nothing."""
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         """Do nothing."""
 
     def advance(self, n: int = 1, **fields: Json) -> None:
@@ -80,35 +82,36 @@ class RichProgress:
     def __init__(self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._clock = interval_seconds, clock
         self._bar: RichBar | None = None
-        self._label, self._fields = "", ""
-        self._total = self._done = self._resumed = 0
-        self._started_at = self._printed_at = 0.0
+        self._stage, self._fields = Stage("", 0, 0, 0, 0.0), ""
+        self._printed_at = 0.0
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
-        """Start a stage; see `Progress.start`."""
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
+        """Start a stage; see `Progress.start`. If it resumes, show immediately what is done and what remains."""
         self.stop()
-        self._label, self._fields = printable(label), ""
-        self._total, self._done, self._resumed = total, done, done
-        self._started_at = self._printed_at = self._clock()
+        self._printed_at = now = self._clock()
+        self._stage, self._fields = Stage.start(total, printable(label), done, seconds, now), ""
         if sys.stderr.isatty():
             self._bar = _rich_bar()
-            self._bar.add_task(self._label, total=total, completed=done, shown="")
+            self._bar.add_task(self._stage.label, total=total, completed=done, shown="", eta=self._remaining(now))
             self._bar.start()
+        elif done:
+            self._print(self._line(now))
 
     def advance(self, n: int = 1, **fields: Json) -> None:
         """Advance the current stage by `n` steps; see `Progress.advance`."""
-        self._done += n
+        self._stage.done += n
         if fields:
             self._fields = printable("  ".join(f"{name}={_short(value)}" for name, value in fields.items()))
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields)
+            eta = self._remaining(self._clock())
+            self._bar.update(self._bar.task_ids[0], advance=n, shown=self._fields, eta=eta)
         elif (now := self._clock()) - self._printed_at >= self._interval:
             self._printed_at = now
-            self._print(self._line(now - self._started_at))
+            self._print(self._line(now))
 
     def note(self, line: str) -> None:
         """Print a line of text above the progress bar."""
-        self._print(f"{self._label}: {line}" if self._label else line)
+        self._print(f"{self._stage.label}: {line}" if self._stage.label else line)
 
     def stop(self) -> None:
         """End the current stage, if there is one."""
@@ -130,11 +133,14 @@ class RichProgress:
             else:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bar
 
-    def _line(self, elapsed: float) -> str:
-        steps = self._done - self._resumed
-        remaining = _hms(elapsed * (self._total - self._done) / steps) if steps else "?"
-        parts = [f"{self._label} {self._done}/{self._total}", _hms(elapsed), f"ETA {remaining}", self._fields]
-        return "  ".join(parts).rstrip()
+    def _line(self, now: float) -> str:
+        stage = self._stage
+        done, elapsed = f"{stage.label} {stage.done}/{stage.total}", _hms(stage.elapsed(now))
+        return "  ".join([done, elapsed, f"ETA {self._remaining(now)}", self._fields]).rstrip()
+
+    def _remaining(self, now: float) -> str:
+        remaining = self._stage.remaining(now)
+        return "?" if remaining is None else _hms(remaining)
 
 
 def _rich_bar() -> RichBar:
@@ -145,7 +151,6 @@ def _rich_bar() -> RichBar:
         Progress,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     return Progress(
@@ -153,8 +158,7 @@ def _rich_bar() -> RichBar:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        TextColumn("ETA {task.fields[eta]}"),
         TextColumn("{task.fields[shown]}", markup=False),
         console=Console(stderr=True),
         redirect_stdout=False,  # the bar must not capture the output of the command

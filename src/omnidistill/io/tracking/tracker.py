@@ -43,8 +43,9 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    A built-in tracker needs an optional package. Its attribute `extra` is the name of this package, and of the extra of
-    omnidistill that installs it. Trackers from other packages need no such attribute.
+    A built-in tracker needs an optional package, such as mlflow. The tracker's attribute `extra` is the name of the
+    omnidistill extra that installs this package, and also the name of the tracker's module. Trackers from other
+    packages need no such attribute.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:
@@ -62,6 +63,7 @@ trackers: Registry[TrackerFactory] = Registry(
         "tensorboard": "omnidistill.io.tracking.tensorboard",
         "wandb": "omnidistill.io.tracking.wandb",
         "trackio": "omnidistill.io.tracking.trackio",
+        "mlflow": "omnidistill.io.tracking.mlflow",
     },
     group="omnidistill.trackers",
 )

@@ -40,11 +40,11 @@ class Similarity(Component):
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return for how many rows the similarity stores values. The default implementation returns `num_rows`.
+        """Return the size n of the learned n x n similarity matrix. The default implementation returns `num_rows`.
 
         Args:
-            num_stored: number of stored rows.
-            num_rows: number of training rows. A storage can derive several training rows from each stored row.
+            num_stored: number of rows in the file of the set.
+            num_rows: number of rows that training uses; they are the rows in the file, and copies derived from them.
         """
         return num_rows
 

@@ -8,20 +8,21 @@ W_m^T W_n = A_mn, up to scale. The matrices A_mn are the analytic parameters:
 Here S_m(eps) is the covariance with a ridge eps (see `ridge`), and C_mn is the cross-covariance (see `moments`). For
 eps = 0 and r centred rows X_m, A_mn = (r - 1) X_m^+ (X_n^+)^T, where ^+ is the pseudo-inverse.
 
-APM chooses synthetic rows X~_m whose analytic parameters match those of the data. N rows can represent a product
-B_m B_n^T if each B_m has N - 1 columns (factors). The following rows represent it exactly:
+APM chooses synthetic rows X~_m whose analytic parameters match those of the data up to scale. N rows can represent any
+products B_m B_n^T of factors B_m with N - 1 columns:
 
-    X~_m = 1 mu_m^T + c Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T        so  c^2 Xc~_m^+ (Xc~_n^+)^T = B_m B_n^T
+    X~_m = 1 mu_m^T + s Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T
 
-Here mu_m is the mean of the data, Xc~_m are the centred synthetic rows, and Q is any N x (N - 1) matrix with
-orthonormal columns that sum to zero (see `rows_of_factors`). The scale c is chosen so that the sum of the squared norms
-of all cross-covariances is the same as in the data. The factors B are the best approximation of A in one of two norms:
+Here mu_m is the mean of the data, and Q is any N x (N - 1) matrix with orthonormal columns that sum to zero (see
+`rows_of_factors`). The analytic parameters of these rows are (N - 1) B_m B_n^T / s^2. The scale s is chosen so that the
+sum of the squared norms of all cross-covariances is the same as in the data.
+
+The factors approximate A in one of two norms. factor(G, k) denotes factors with k columns whose products are nearest to
+the matrices G_mn, one matrix per pair of modalities (see `factors`), and K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}
+are the whitened cross-covariances (see `cca`):
 
     "plain"       B_m = factor(A, N - 1)_m                       smallest error of the parameters
     "whitened"    B_m = S_m(eps)^{-1/2} factor(K, N - 1)_m       smallest error of the outputs on the data
-
-The function `factor` returns N - 1 common factors whose products are nearest to given matrices, one matrix per pair of
-modalities (see `factors`). K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2} are the whitened cross-covariances (see `cca`).
 
 The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns the heads
 for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.

@@ -83,6 +83,17 @@ class ExpertBuffer:
         first = self.snapshots[0]
         return len(self.snapshots) * sum(matrix.numel() * matrix.element_size() for matrix in first.values())
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """Settings that validation chose for the experts that start from the run's initial heads.
+
+        The keys are the names of the settings. The values are texts with the value and the reason for the choice.
+        """
+        own, config = self.key.starts[OWN], self.key.config
+        values = {"learning_rate": f"{own.learning_rate:g}", "num_epochs": str(own.num_epochs)}
+        reason = "best validation score of training on all rows"
+        return {name: f"{value} ({reason})" for name, value in values.items() if config.get(name, 0) is None}
+
     def table(self) -> str:
         """Return the number of runs, the number of epochs and the training time in seconds as one line of text."""
         return f"{self.num_experts} runs x {self.num_epochs} epochs, {self.seconds:.0f} s"
@@ -201,7 +212,7 @@ def _train(
         rows = (lambda: train) if engine.here or reopen is None else reopen
         training = BlockTraining(writer.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
         if engine.here:
-            progress.start(training.num_epochs, "experts", done)
+            progress.start(training.num_epochs, "experts", done, writer.seconds)
             for epoch in training.epochs(heads):
                 writer.add(epoch, heads, time.monotonic() - started_at)
                 progress.advance(1)

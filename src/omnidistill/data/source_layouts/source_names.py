@@ -1,0 +1,48 @@
+"""What the names of files and columns say: the layout of a folder, the split of a file, and whether columns agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.splits import split_name
+from omnidistill.io.input_files import files_below
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def only_suffixes(folder: Path, required: Collection[str], allowed: Collection[str]) -> bool:
+    """Return whether a folder tree has files with a `required` suffix, and all its other files an `allowed` one."""
+    found = False
+    for path in files_below(folder):
+        if (suffix := path.suffix.lower()) in required:
+            found = True
+        elif suffix not in allowed:
+            return False
+    return found
+
+
+def split_in_path(path: PurePosixPath) -> str | None:
+    """Return the split that a file is named after, such as "train" for data/train-00000-of-00002.parquet, or None."""
+    words = re.split(r"[^a-z]+", str(path).lower())
+    splits = list(dict.fromkeys(split for word in words if (split := split_name(word))))
+    return splits[0] if len(splits) == 1 else None
+
+
+def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema, names: Sequence[str]) -> None:
+    """Raise InputError if a part of a dataset does not have the columns of the first part, with the same types."""
+    for name in names:
+        if name not in schema.names:
+            raise InputError(
+                f"{where}: the column {name!r} is missing, but the first part has it; found the columns "
+                f"{', '.join(schema.names)}; write all parts with the same columns"
+            )
+        if schema.field(name).type != first.field(name).type:
+            raise InputError(
+                f"{where}: column {name!r} has type {schema.field(name).type}, but {first.field(name).type} in the "
+                "first part; write the parts with the same types"
+            )

@@ -1,0 +1,24 @@
+"""The matching loss of a finished set, computed from the log of its distillation."""
+
+from __future__ import annotations
+
+from omnidistill.distillation.outer_loop import Distillation
+
+
+def matching_loss(part: Distillation) -> float | None:
+    """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
+
+    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
+    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
+    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
+    """
+    matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
+    of_set = [
+        record
+        for record in part.records
+        if iteration is None or record.iteration is None or record.iteration <= iteration + 1
+    ]
+    terms = [[record.values[name] for name in matched if name in record.values] for record in of_set]
+    losses = [sum(of_record) for of_record in terms if of_record]
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last) if last else None

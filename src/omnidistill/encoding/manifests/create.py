@@ -1,0 +1,105 @@
+"""Create a manifest from what is at a path: a folder of media files, another manifest, or a layout of another tool."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.data.source_layouts import Choice, Source, as_source, open_layout
+from omnidistill.data.source_layouts.arrow_dataset import ArrowDataset
+from omnidistill.encoding.manifests.build import build_manifest
+from omnidistill.encoding.manifests.check import Checked, check_manifest
+from omnidistill.encoding.manifests.extract import extract_media
+from omnidistill.encoding.manifests.manifest import Manifest, Missing, read_manifest, write_manifest
+from omnidistill.io.artifacts import require_new
+from omnidistill.io.tracking import Progress, shown
+
+
+def create_manifest(
+    source: Source,
+    out: str | Path | None = None,
+    *,
+    modalities: Mapping[str, str] | Sequence[str] | None = None,
+    id_column: str = "id",
+    group_column: str = "group",
+    split_column: str = "split",
+    seed: int = 0,
+    missing: Missing = "drop",
+    force: bool = False,
+    progress: Progress | bool = True,
+) -> Checked:
+    """Create the table of items that `encode` takes, and check every file in it.
+
+    Args:
+        source: folder of media files; manifest to check (.csv, .jsonl, .tsv, .parquet); folder or file of .tar shards;
+            folder that `save_to_disk` wrote or that contains Parquet files; `datasets.Dataset` or `DatasetDict`; or the
+            name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub.
+        out: file to write (.csv, .jsonl or .parquet). None writes nothing: the function then only checks a folder of
+            media files or a manifest. All other sources need a file, because their media are written next to it, into
+            the new folder NAME-media for NAME.csv.
+        modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
+            {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
+            of text, such as the captions.
+        id_column, group_column, split_column: columns or .json fields with the id, group and split of an item, if
+            `source` is not a folder of media files or a manifest.
+        seed: seed of random splits, which are used if the source does not define splits.
+        missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
+        force: whether to replace the file `out`.
+        progress: whether to show progress, or an object that shows it.
+
+    Returns:
+        The manifest of the usable items, the problems of the others, and notes.
+
+    Raises:
+        InputError: the source cannot be read or contains no usable item, or the output exists.
+    """
+    out = None if out is None else Path(out)
+    if out is not None:
+        require_new(out, force)
+    choice = Choice.of(modalities, id_column, group_column, split_column)
+    with _manifest(source, out, choice, seed) as (manifest, notes):
+        checked = replace(check_manifest(manifest, missing, shown(progress)), notes=notes)
+        if out is not None:
+            write_manifest(checked.manifest, out, force=force)
+    return checked
+
+
+@contextmanager
+def _manifest(
+    source: Source, out: Path | None, choice: Choice, seed: int
+) -> Iterator[tuple[Manifest, tuple[str, ...]]]:
+    """Yield the manifest and notes. If the `with` block fails, delete the media that were written for this manifest."""
+    source = as_source(source)
+    layout = open_layout(source)
+    if layout is not None and not (isinstance(layout, ArrowDataset) and _is_manifest(source, layout)):
+        if out is None:
+            raise InputError(
+                f"{layout.where}: contains media, which are written to files next to the manifest; pass the path of "
+                f"the manifest: {argument('out', 'items.csv')}"
+            )
+        folder = out.with_name(f"{out.stem}-media")
+        extracted = extract_media(layout, folder, choice, seed)
+        try:
+            yield extracted
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    elif isinstance(source, Path) and source.is_dir():
+        yield build_manifest(source, list(choice.modalities or ()), seed)
+    elif choice.modalities:
+        raise InputError(
+            f"{source}: {argument('modalities')} does not apply to a manifest, because its columns define its "
+            "modalities; omit it"
+        )
+    else:
+        yield read_manifest(source), ()
+
+
+def _is_manifest(source: Source, layout: ArrowDataset) -> bool:
+    """Return whether a Parquet file is a manifest, which contains paths instead of media."""
+    return isinstance(source, Path) and source.is_file() and not layout.has_media
