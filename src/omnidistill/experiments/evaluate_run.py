@@ -51,6 +51,7 @@ from omnidistill.models.heads import Heads
 from omnidistill.plotting import Plottable, PlottedRun
 from omnidistill.report.cases import Cases, find_cases, save_cases
 from omnidistill.report.page import RunView, render_page
+from omnidistill.report.run_facts import flat
 from omnidistill.report.run_table import score_rows as table_rows
 from omnidistill.report.run_table import scoring_facts, to_csv, to_markdown
 
@@ -216,9 +217,12 @@ def evaluate(
 
 
 def _choice(row: TrainedHeads) -> str:
-    named = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.settings.items()}
-    values = ", ".join(f"{name} {value}" for name, value in named.items())
+    values = ", ".join(f"{name} {value}" for name, value in flat(row.settings, _shown))
     return f"{values} (best of {row.num_evaluated} on validation)"
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
