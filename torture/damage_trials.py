@@ -101,7 +101,9 @@ def resume_damaged(work: Workplace, command: Command, file: Path, damage: str, d
             return problem
         if outcome.code == 0:
             return work.difference(command) if damage != "a flipped bit" or file.suffix != ".json" else ""
-        advised = re.search(r"delete (?:the |this )?(?:folder |file )?(\S+OUT\S*|OUT\S*)", outcome.line)
+        advised = re.search(r"delete (?:the )?(?:folder |file )?(\S+OUT\S*|OUT\S*)", outcome.line)
+        if "delete this file" in outcome.line:
+            advised = re.search(r": (\S*OUT\S*): ", outcome.line)
         if advised is None:
             break
         target = work.place / advised[1].rstrip(";,:)")

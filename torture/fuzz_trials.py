@@ -70,7 +70,7 @@ FUZZED = (
     FuzzedReader("JSON", "RUN/run.json", read_json),
     FuzzedReader("run.json", "RUN/run.json", lambda path: open_run(path.parent)),
     FuzzedReader("metrics.jsonl", "RUN/metrics.jsonl", read_records),
-    FuzzedReader("scores.json", "RUN/scores.json", lambda path: RunScores.from_json(read_json(path), str(path))),
+    FuzzedReader("scores.json", "RUN/scores.json", lambda path: RunScores.from_file(path)),
     FuzzedReader("manifest.json", "SET/manifest.json", lambda path: load_features(path.parent)),
     FuzzedReader(".npz export", "exports/rows.npz", inspect),
     FuzzedReader(".parquet export", "exports/rows.parquet", inspect),

@@ -221,7 +221,7 @@ def _choice(row: TrainedHeads) -> str:
     return f"{values} (best of {row.num_evaluated} on validation)"
 
 
-def _shown(value: float) -> str:
+def _shown(value: int | float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -151,7 +151,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], Path], Source]] = {
 def _run(folder: Path) -> PlottedRun:
     with runs_unchanged([folder]):
         parts, path = open_run(folder).distillations(), folder / SCORES
-        scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else None
+        scores = RunScores.from_file(path) if path.exists() else None
     return PlottedRun(folder.resolve().name, parts, scores)
 
 

@@ -23,7 +23,6 @@ from omnidistill.core.errors import InputError
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.io.artifacts import JsonContent
-from omnidistill.io.input_files import read_json
 from omnidistill.report.claims import enumerated
 from omnidistill.report.crossed_content import CrossedContent
 from omnidistill.report.migration_content import MigrationContent
@@ -98,7 +97,7 @@ def related_results(folder: Path, scores: RunScores, page: Path) -> list[Related
     for kind in _KINDS:
         for path in _files(folder.resolve(), kind.pattern):
             try:
-                content = kind.content.from_json(read_json(path), str(path))
+                content = kind.content.from_file(path)
             except InputError:
                 continue
             inside = path.is_relative_to(folder.resolve())

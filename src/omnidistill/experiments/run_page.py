@@ -18,7 +18,6 @@ from omnidistill.evaluation.theory.theory_content import TheoryContent
 from omnidistill.experiments.related_results import related_results
 from omnidistill.experiments.run import DistillResult, matching_loss, open_run, runs_unchanged
 from omnidistill.io.artifacts import require_new, write_output
-from omnidistill.io.input_files import read_json
 from omnidistill.report.cases import Cases, load_cases
 from omnidistill.report.instances import Instance, trace_instances
 from omnidistill.report.items import EmojiItems, Items, ManifestItems, NamedItems
@@ -103,7 +102,7 @@ def stored_view(folder: Path, page: Path, data: Data | None = None, media: Manif
     run = open_run(folder)
     features = run.data(None if data is None else opened(data))
     result, path = run.result(features), folder / SCORES
-    scores = RunScores.from_json(read_json(path), str(path)) if path.exists() else unscored(result, features)
+    scores = RunScores.from_file(path) if path.exists() else unscored(result, features)
     view = run_view(result, scores, features, load_cases(folder / CASES, features), media)
     return replace(view, theory=_theory(folder / THEORY), related=related_results(folder, scores, page))
 
@@ -120,7 +119,7 @@ def _folder(run: Path | DistillResult) -> Path:
 
 def _theory(path: Path) -> list[Finding]:
     """Return the findings that `diagnose` stored; an empty list if the run has not been diagnosed."""
-    return findings(TheoryContent.from_json(read_json(path), str(path))) if path.exists() else []
+    return findings(TheoryContent.from_file(path)) if path.exists() else []
 
 
 def run_view(

@@ -54,8 +54,12 @@ def read_text(path: Path) -> str:
             raise cannot_read(path, error) from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "") -> Any:
     """Read the JSON object in `path`.
+
+    Args:
+        path: the file.
+        remedy: what the user can do if the file is not JSON, for the error message.
 
     Raises:
         InputError: the file cannot be read, is not a JSON object, or contains duplicate keys, NaN, Inf, or values that
@@ -67,9 +71,8 @@ def read_json(path: Path) -> Any:
         except OSError as error:
             raise cannot_read(path, error) from error
         except ValueError as error:
-            raise InputError(
-                f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
-            ) from error
+            advice = "; ".join(filter(None, ["the file is damaged or has another format", remedy]))
+            raise InputError(f"{path}: not valid JSON ({one_line(error)}); {advice}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")
     return value

@@ -27,7 +27,6 @@ from omnidistill.evaluation.scores import rank_runs
 from omnidistill.evaluation.trained_heads import TrainedHeads
 from omnidistill.evaluation.validation import run_of
 from omnidistill.io.artifacts import JsonContent, write_atomic
-from omnidistill.io.input_files import read_json
 from omnidistill.models.heads import embed
 
 COMPARED = ("zero_shot", "distilled", "full")
@@ -143,7 +142,7 @@ def load_cases(path: Path, data: FeatureSet) -> Cases | None:
     if not path.exists():
         return None
     where, ids = str(path), set(data.ids)
-    content = _CasesContent.from_json(read_json(path), where)
+    content = _CasesContent.from_file(path)
     for number, case in enumerate(content.cases):
         if missing := [name for name in COMPARED if name not in case.ranks or name not in case.retrieved]:
             raise content.damaged(where, f"cases.{number} has no ranks or no retrieved items for {missing[0]}")

@@ -20,7 +20,6 @@ from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.crossed.crossed_plan import Work
 from omnidistill.experiments.crossed.crossed_settings import CrossedSettings
 from omnidistill.io.artifacts import JsonContent, write_atomic
-from omnidistill.io.input_files import read_json
 
 _ALWAYS = ("seed", "heads", "evaluate", "hidden")
 _USED: dict[str, tuple[str, ...]] = {
@@ -75,7 +74,7 @@ class Results:
         """
         path = self._path(work)
         if work not in self._memory and path is not None and path.exists():
-            self._memory[work] = WorkResult.from_json(read_json(path), str(path))
+            self._memory[work] = WorkResult.from_file(path)
         return self._memory.get(work)
 
     def save(self, work: Work, result: WorkResult) -> None:

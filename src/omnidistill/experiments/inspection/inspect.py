@@ -108,7 +108,7 @@ def _run(path: Path, verify: bool) -> Finding:
     if verify:
         run.check_records()
         if (path / SCORES).exists():
-            RunScores.from_json(read_json(path / SCORES), str(path / SCORES))
+            RunScores.from_file(path / SCORES)
     state = read_json(path / "run.json")
     facts: Facts = {
         "method": run.config.method,
@@ -158,7 +158,7 @@ def _comparison(path: Path, verify: bool) -> Finding:
 def _theory(path: Path, verify: bool) -> Finding:
     """Describe the output of `diagnose`."""
     file = path / THEORY
-    content = TheoryContent.from_json(read_json(file), str(file))
+    content = TheoryContent.from_file(file)
     facts: Facts = {
         "run": content.run,
         "method": content.method,
@@ -175,7 +175,7 @@ def _theory(path: Path, verify: bool) -> Finding:
 def _rendering(path: Path, verify: bool) -> Finding:
     """Describe the output of `render`."""
     file = path / RENDER
-    content = RenderContent.from_json(read_json(file), str(file))
+    content = RenderContent.from_file(file)
     facts: Facts = {
         "run": content.run,
         "data": content.data,

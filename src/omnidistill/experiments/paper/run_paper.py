@@ -37,7 +37,6 @@ from omnidistill.experiments.paper.paper_summary import content_of, section_of
 from omnidistill.experiments.paper.paper_tables import PlannedTable, plan_tables
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive
-from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, shown
 from omnidistill.report.paper_content import PaperContent, PaperSection
 
@@ -215,7 +214,7 @@ def _open_folder(root: Path, resume: bool) -> dict[Key, PaperSection]:
         if any(entry.name != ".lock" for entry in root.iterdir()):
             raise InputError(f"{root}: exists and is not empty; choose another folder")
         return {}
-    stored = PaperContent.from_json(read_json(path), str(path))
+    stored = PaperContent.from_file(path)
     if not resume:
         raise InputError(
             f"{root}: already contains tables of the paper; continue or extend them with {argument('resume', True)}, "

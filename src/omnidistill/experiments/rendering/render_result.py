@@ -25,7 +25,6 @@ from omnidistill.data.store import load_features, save_features
 from omnidistill.distillation import DistilledSet
 from omnidistill.encoding.manifests.manifest import Manifest, Row, read_manifest, write_manifest
 from omnidistill.io.artifacts import write_atomic
-from omnidistill.io.input_files import read_json
 from omnidistill.report.contact_sheet import contact_sheet
 from omnidistill.report.render_content import RenderContent, render_table
 from omnidistill.report.render_page import render_media_page
@@ -76,7 +75,7 @@ class Rendered:
             InputError: the folder contains no render.json, or the file is damaged.
         """
         path = Path(folder) / f"{NAME}.json"
-        return Rendered(RenderContent.from_json(read_json(path), str(path)), Path(folder))
+        return Rendered(RenderContent.from_file(path), Path(folder))
 
     def __repr__(self) -> str:
         return f"Rendered({self.folder}: {len(self.content.rows)} rows of {', '.join(self.content.encoders)})"

@@ -12,7 +12,6 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from omnidistill.io.artifacts import JsonContent
-from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import MOST_METRIC
 
 TIMINGS, FLOOR = "timings.json", "floor.json"
@@ -36,7 +35,7 @@ class StageSeconds(JsonContent):
             InputError: the file is damaged.
         """
         path = folder / TIMINGS
-        return cls.from_json(read_json(path), str(path)) if path.exists() else cls()
+        return cls.from_file(path) if path.exists() else cls()
 
 
 class RankFloor(JsonContent):
@@ -63,7 +62,7 @@ class RankFloor(JsonContent):
             InputError: the file is damaged, or contains a modality that the run does not have.
         """
         path = folder / FLOOR
-        floor = cls.from_json(read_json(path), str(path)).floor if path.exists() else None
+        floor = cls.from_file(path).floor if path.exists() else None
         if floor is not None and not set(floor) <= set(modalities):
             raise cls.damaged(str(path), f"floor has the modalities {', '.join(floor)}")
         return floor

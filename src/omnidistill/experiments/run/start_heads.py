@@ -29,7 +29,6 @@ from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
 from omnidistill.experiments.run.run_identity import heads_fingerprint
 from omnidistill.io.artifacts import JsonContent, require_new_folder, write_atomic
-from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking import Progress, SilentProgress, shown
 from omnidistill.models.heads import Heads, check_heads, load_heads, save_heads
 from omnidistill.training.experts import Start
@@ -282,7 +281,7 @@ def _trained(
         "max_epochs": longest,
     }
     place = None if folder is None else folder / CHOSEN
-    stored = _Chosen.from_json(read_json(place), str(place)) if place is not None and place.exists() else None
+    stored = _Chosen.from_file(place) if place is not None and place.exists() else None
     if stored is not None and stored.key == key:
         training = stored.training
     else:

@@ -194,7 +194,7 @@ def _content(source: Path, name: str, fallback: str | None) -> _Content:
         distilled, place, heads = run.distilled(), source / "distilled", source / "heads"
         command = str(read_json(source / "run.json").get("command", ""))
         if (source / SCORES).exists():
-            scores = RunScores.from_json(read_json(source / SCORES), str(source / SCORES))
+            scores = RunScores.from_file(source / SCORES)
     else:
         distilled, place = DistilledSet.load(source), source
     licence = licence_of(_provenance(distilled.provenance.to_json(), heads), fallback)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from omnidistill.core.errors import InputError
+from omnidistill.io.input_files import read_json
 
 C = TypeVar("C", bound="JsonContent")
 _HALF_CHARACTER = "a text contains half of a surrogate pair, which is not a character"
@@ -40,6 +42,15 @@ class JsonContent(BaseModel):
         """Return the content as a JSON tree with the layout of the file."""
         version = {} if self.layout_version is None else {"schema": self.layout_version}
         return {**version, **self.model_dump(mode="json")}
+
+    @classmethod
+    def from_file(cls: type[C], path: Path) -> C:
+        """Read the content from a JSON file.
+
+        Raises:
+            InputError: the file cannot be read, is not JSON, or its content is invalid. The message says what to do.
+        """
+        return cls.from_json(read_json(path, cls.remedy), str(path))
 
     @classmethod
     def from_json(cls: type[C], tree: Mapping[str, Any], where: str) -> C:

@@ -17,7 +17,6 @@ from pydantic import Field
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
 from omnidistill.io.artifacts import JsonContent
-from omnidistill.io.input_files import read_json
 from omnidistill.io.tracking.progress import Progress
 from omnidistill.io.tracking.stage import Stage
 
@@ -54,7 +53,7 @@ class RunningStage(JsonContent):
         """Read the progress file in a folder. Return None if there is no such file, or if it is being written."""
         path = folder / RUNNING
         try:
-            return RunningStage.from_json(read_json(path), str(path))
+            return RunningStage.from_file(path)
         except InputError:
             return None
 
