@@ -27,8 +27,8 @@ class AnchorRows(LearnableHeads):
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of the property `weight`, the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: reduces later head outputs. Output number i is multiplied by a factor between 0 and 1, which
-            decreases with i and is 1/2 for i = `cutoff`. None scales no output. The cutoff is not learned.
+        cutoff: number k of the head output that counts half. Output number i is multiplied by a factor between 0 and 1,
+            which decreases with i and is 1/2 for i = k. None scales no output. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]

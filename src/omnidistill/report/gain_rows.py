@@ -21,8 +21,8 @@ class GainRow:
     Attributes:
         label: label of the row.
         is_method: whether the row is a synthetic set and not a baseline.
-        gain: gain retained (in transfer tables, the share) as a fraction, with its interval; None if it is undefined or
-            the row failed.
+        gain: gain retained, as a fraction with its interval. In a transfer table, it is the improvement relative to
+            that of direct distillation. None if it is undefined or the row failed.
     """
 
     label: str
