@@ -119,9 +119,7 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
         try:
             array = np.asarray(x)
         except ValueError:
-            raise InputError(
-                f"{what}: the rows have different lengths; features must have shape (rows, width)"
-            ) from None
+            raise InputError(f"{what}: the rows have different lengths; pass an array of shape (rows, width)") from None
         if array.dtype.kind not in "fiu":
             raise InputError(f"{what}: dtype is {array.dtype}; features must be integers or floating-point numbers")
         x = torch.from_numpy(np.require(array, requirements="W"))

@@ -34,11 +34,11 @@ KIND = "features"
 
 
 class FeaturesMeta(JsonContent):
-    """Metadata of a stored set.
+    """Metadata of a stored feature set.
 
     Attributes:
         modalities: names of the modalities.
-        splits: names of the splits, to which the tensor `split_codes` refers.
+        splits: names of the splits. The tensor `split_codes` contains an index into this list for each row.
         preprocessing: the steps that were applied; see `Preprocessing.from_parts`.
         provenance: where the rows come from.
     """

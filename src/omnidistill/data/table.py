@@ -94,9 +94,9 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row, which allows splits to be missing: without a column "split", all rows are training
-            rows at first. Then, if there are no validation or test rows, training groups chosen at random become this
-            split. If `groups` is None, a missing column or split is an error.
+        groups: group of each row. If it is None, a missing column or split is an error. Otherwise, splits may be
+            missing: without a column "split", all rows are first read as training rows. If there are no validation
+            rows, training groups chosen at random become validation rows. Test rows are chosen in the same way.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
@@ -121,7 +121,7 @@ def read_splits(
             present = ", ".join(split for split in SPLITS if split in splits)
             raise InputError(
                 f"{path}: column {name!r} has no {required!r} rows; found only {present}, "
-                "but train, validation and test are required"
+                "but train, validation and test are required; add rows of the missing split"
             )
     notes = [f"split {split!r} is read as {SYNONYMS[split]!r}" for split in dict.fromkeys(given) if split in SYNONYMS]
     return splits, notes + drawn
@@ -155,7 +155,10 @@ def _jsonl(path: Path) -> Table:
                     f"{path}: line {number} is not JSON ({error}); every line must be a JSON object"
                 ) from error
             if not isinstance(row, dict):
-                raise InputError(f"{path}: line {number} must be a JSON object, found a {type(row).__name__}")
+                raise InputError(
+                    f"{path}: line {number} must be a JSON object, found a {type(row).__name__}; write one JSON object "
+                    "per line"
+                )
             rows.append(row)
             places.append(number)
     names = _names(rows)

@@ -27,8 +27,8 @@ class AnchorRows(LearnableHeads):
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of the property `weight`, the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: position from which head outputs are scaled down. Output number `cutoff` is multiplied by 1/2, earlier
-            outputs by up to 1, and later outputs by less. None scales no output. The cutoff is not learned.
+        cutoff: number k of the head output that counts half. Output number i is multiplied by a factor between 0 and 1,
+            which decreases with i and is 1/2 for i = k. None scales no output. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]

@@ -309,8 +309,8 @@ class DistilledSet:
     def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
         """Return a copy of the set with new rows, which lie in the feature space of other data.
 
-        The copy has the same storage, recipe and target similarities. It has no mixture, the matrix from which rows can
-        be computed for other encoders.
+        The copy has the same storage, recipe and target similarities. It has no mixing matrix (attribute `mixture`), so
+        it cannot compute rows for other encoders.
 
         Args:
             rows: the new rows {modality: N x p_m}. If the set stores target similarities, N must not change.

@@ -1,13 +1,15 @@
 """Learn tensors from which heads are computed, by minimising the loss of these heads on real rows.
 
-    min over theta, a of  (1 - c) L(W_m(theta) x) + c L(J_m(theta, a) x) + mu R(theta)     on batches of training rows x
+Let theta be the learned tensors. The head W_m of modality m is computed from theta. The head J_m is W_m stacked on a
+given initial head: the outputs of both are scaled and concatenated, and a is the weight of W_m (see
+`training.recipes.anchor_regression.stack_on`). The problem is
 
-theta are the learned tensors. W_m(theta) is the head of modality m, computed from theta. J_m is this head, stacked on a
-given initial head: the outputs of both are scaled and concatenated, and a is the weight of the computed head (see
-`training.recipes.anchor_regression.stack_on`). L is InfoNCE or another objective, and c is a number in [0, 1]. R is the
-number of bits that the storage needs per number, and mu is its weight. Each subclass of `LearnableHeads` defines its
-own theta: the rows of a set (`distillation.anchor_rows`), a mixing matrix from which rows are computed
-(`distillation.mixture_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
+    min over theta, a of  (1 - c) L(W_m x) + c L(J_m x) + mu R(theta)     on batches of training rows x
+
+L is InfoNCE or another objective. R is the number of bits that the storage needs per number. The constants c in [0, 1]
+and mu weight the terms. Each subclass of `LearnableHeads` defines its own theta: the rows of a set
+(`distillation.anchor_rows`), a mixing matrix from which rows are computed (`distillation.mixture_rows`), or the heads
+themselves (`evaluation.baselines.direct_heads`).
 
 Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
 """

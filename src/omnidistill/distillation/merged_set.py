@@ -148,8 +148,9 @@ def _merged_anchor(sets: Sequence[DistilledSet], size: int | None) -> DistilledS
 def _falling_rows(sets: Sequence[DistilledSet]) -> dict[str, Float64[Tensor, "n _"]]:
     """Return the rows of all sets, with row i of a set divided by sqrt(i), followed by the negatives of these rows.
 
-    The division gives less weight to later rows, because on real rows output i of the heads varies less as i increases.
-    The negatives make the mean zero without centring. Centring N rows would lose one of their N directions.
+    Row i of a set determines output i of its heads. On real rows, this output varies less as i increases, so later rows
+    get less weight. The negatives make the mean zero without centring. Centring N rows would lose one of their N
+    directions.
     """
     scales = torch.cat([torch.arange(1, distilled.size + 1, device="cpu").double().rsqrt() for distilled in sets])
     rows = {}

@@ -148,9 +148,9 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the synthetic rows normalise(A F_m) of every modality m, before these rows are rounded themselves.
+        """Return the synthetic rows normalise(A F_m) of every modality m. The rows are not rounded, but A is.
 
-        The values of the mixing matrix A are rounded as they will be stored. F_m are the features of the items.
+        A is the mixing matrix, with values rounded as they will be stored. F_m are the features of the items.
         """
         weights = self.latent["weights"]
         if self.items_per_row is not None:

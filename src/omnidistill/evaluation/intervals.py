@@ -161,7 +161,7 @@ class _Contrast:
 
     @property
     def p_value(self) -> float:
-        """The p-value of a two-sided test of the hypothesis that the weighted sum of scores is 0."""
+        """The p-value of a two-sided test whether `value` is 0. `value` is a weighted sum of scores."""
         if self.variance == 0:
             return float(self.value == 0)
         return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)

@@ -145,7 +145,10 @@ class AllPairs:
         return MapCandidate("ridge, all pairs", [maps], 4 * numbers, None, self.seconds)
 
     def procrustes(self) -> MapCandidate:
-        """Return the orthogonal map fitted to all training pairs (Procrustes), and its transpose for the reverse."""
+        """Return the orthogonal map from old to new embeddings, fitted to all training pairs (Procrustes).
+
+        The map from new to old embeddings is its transpose.
+        """
         started_at = time.monotonic()
         matrix = self._moments["forward"].procrustes_map()
         maps: Maps = {"forward": self._dense("forward", matrix), "reverse": self._dense("reverse", matrix.mT)}

@@ -2,11 +2,12 @@
 
 For each query, consider its positive with the highest score. Let g be the number of negatives with a higher score, t
 the number of negatives with the same score, and p the number of positives with the same score, including this one. The
-t + p tied items are in random order, so a metric is the mean of its value over all orders. C is a binomial coefficient:
+t + p tied items are in random order, so a metric is the mean of its value over all orders. Let C be the binomial
+coefficient, Pr a probability, and E an expected value. Then
 
-    P(hit at K)   = 1 - C(t, s) / C(t + p, s)   with s = K - g, clamped to the range from 0 to t + p
+    Pr(hit at K)  = 1 - C(t, s) / C(t + p, s)   with s = K - g, clamped to the range from 0 to t + p
     E(rank)       = 1 + g + t / (p + 1)
-    E(1 / rank)   = sum_j P(first positive at place j of the tied items) / (g + j)
+    E(1 / rank)   = sum_j Pr(first positive at place j of the tied items) / (g + j)
 
 Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with the same score form a level. A level
 has n items, and r of them are positive. The levels above it have c items in total, and R of these are positive. Then

@@ -19,14 +19,16 @@ class TrainedHeads:
 
     Attributes:
         label: name of the row in tables.
-        parts: the heads: one part for all modalities, or one part per pair of modalities. A direction is scored with
-            the first part that contains both of its modalities.
+        parts: one part with heads for all modalities, or one part per pair of modalities. A retrieval direction is
+            scored with the first part that contains both of its modalities.
         bytes: size of the files that are needed to use the heads: either the heads themselves, or the rows on which
             they are trained. The initial heads are not included (`distillation.shipped_bytes`).
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.
         bias: {modality: vector of width d}, added to the outputs of every run; only if there is a single part.
+
+    Shapes: R runs, d embedding width, p_m feature width.
     """
 
     label: str

@@ -33,7 +33,10 @@ _MOST_PER_BYTE = 64  # in addition
 
 
 def ideal_bits(levels: Int[Tensor, "N p"]) -> float:
-    """Return the size of the code in bits without padding: the number of integers times the entropy of the model."""
+    """Return the size of the code in bits, without padding.
+
+    It is the number of integers times the entropy of their probabilities, which the module docstring defines.
+    """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).cpu().double()
     total, nonzero = counts.sum(), counts[counts > 0]
     return float((nonzero * (total / nonzero).log2()).sum() + counts[1:].sum())

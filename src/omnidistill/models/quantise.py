@@ -1,11 +1,12 @@
 """Quantisation of rows to densely packed b-bit integers, with one float32 step per row.
 
-    x_i ~ s_i q_i,   q_i integers in [-L, L],   L = 2^(b-1) - 1,   s_i = f max|x_i| / L
+    x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
-The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are clipped and
-the step is finer. An integer q_i is stored as the code q_i + L + 1, which is at least 1 and takes b bits. The codes of
-a row follow each other without gaps, lowest bit first. Unused bits at the end of the last byte are 0. Since no integer
-has the code 0, they are recognised as padding, and the number of values per row need not be stored.
+Here x is a row, q are its integers in [-L, L], and s is its step. The factor f <= 1 is chosen from a fixed list to
+minimise the squared error. With f < 1, large numbers are clipped and the step is finer. An integer k is stored as the
+code k + L + 1, which is at least 1 and takes b bits. The codes of a row follow each other without gaps, lowest bit
+first. Unused bits at the end of the last byte are 0. No integer has the code 0, so the unused bits are recognised, and
+the number of values per row need not be stored.
 """
 
 from __future__ import annotations

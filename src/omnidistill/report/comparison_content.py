@@ -137,9 +137,9 @@ class ComparisonRow(JsonContent):
         return (self.gain_retained_best or {}).get(level)
 
     def difference(self, level: str) -> Interval | None:
-        """Return the difference to the best method with the same size or budget, at a recall level such as "R@1".
+        """Return the recall of this row minus the recall of the best method with the same size or budget.
 
-        Return None for the best method itself and for baselines.
+        Return None for the best method itself and for baselines. `level` is a recall level, such as "R@1".
         """
         return (self.difference_to_best or {}).get(level)
 

@@ -59,7 +59,9 @@ def end_names(names: Sequence[str], ends: Sequence[float], left: float, bottom: 
 
 
 def name_list(names: Sequence[str], top: float, width: float) -> tuple[list[str], float]:
-    """Return a list with a sample of every curve and its name, and the height of the list.
+    """Return the SVG elements of a list of curve names, and the height of the list.
+
+    Each name follows a short line in the style of its curve.
 
     Args:
         names: the name of every curve.

@@ -16,12 +16,13 @@ _TRANSFER_BASELINES = ("initial heads", "random rows", "group means", "all rows"
 
 @dataclass(frozen=True)
 class GainRow:
-    """A row of a table.
+    """The gain of one row of a results table, for a figure.
 
     Attributes:
         label: label of the row.
         is_method: whether the row is a synthetic set and not a baseline.
-        gain: gain as a fraction, with its interval; None if it is undefined or the row failed.
+        gain: gain retained, as a fraction with its interval. In a transfer table, it is the improvement relative to
+            that of direct distillation. None if it is undefined or the row failed.
     """
 
     label: str

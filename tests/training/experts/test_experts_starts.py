@@ -149,7 +149,7 @@ def test_starts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     wide = Start(small_heads(TRAIN, width=9), 1.0, 2)
     with pytest.raises(
         InputError,
-        match=r"initial heads number 2 have the shapes .*\(9, 12\).*those of the run have the shapes .*\(8, 12\)",
+        match=r"initial heads with index 2 have the shapes .*\(9, 12\).*heads of the run have the shapes .*\(8, 12\)",
     ):
         train_experts([*STARTS[:2], wide], TRAIN, CONFIG, tmp_path / "wide", seed=0)
     assert not list(tmp_path.iterdir())

@@ -42,7 +42,7 @@ def add(group: CommandGroup) -> None:
         help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
         "as the captions). For shards and datasets, use MODALITY=NAME to rename a column: image=photo,text=caption",
     )
-    add_columns(parser, "item", "shards and datasets: column or .json field")
+    add_columns(parser, "item", "if SOURCE is a dataset or .tar shards: column or .json field")
     parser.add_argument(
         "--seed",
         type=int,

@@ -1,7 +1,9 @@
-"""Layouts: data as other tools store it. Each layout is one file; `open_layout` recognises it by what is at a path.
+"""Layouts, the formats in which other tools store data. `open_layout` selects the layout that matches a source.
+
+Each layout is implemented in one module of this package:
 
 embedding-folder    img_emb/img_emb_0.npy, text_emb/text_emb_0.npy, metadata/metadata_0.parquet (clip-retrieval)
-arrow               Hugging Face datasets: folders of save_to_disk, Parquet and Arrow files, `Dataset` objects, hub:
+arrow               Hugging Face datasets: folders of save_to_disk, Parquet and Arrow files, `Dataset`, hub:OWNER/NAME
 shards              00000.tar with KEY.jpg, KEY.txt, KEY.json (webdataset, img2dataset)
 """
 

@@ -65,7 +65,7 @@ class ArrowDataset(Layout):
         return bool(media_columns(self._parts[0].schema()))
 
     def features(self, choice: Choice) -> StoredFeatures:
-        """Return the columns of number lists. A column of lists of number lists has several rows per item.
+        """Return the columns whose cells contain one or several lists of numbers. Each list is a feature row.
 
         Raises:
             InputError: a file is damaged, a chosen column is missing, or the lists of a column have different lengths.

@@ -1,8 +1,8 @@
-"""The metadata of an Arrow message, as far as it says whether the columns in it are compressed.
+"""Find out from the metadata of an Arrow message whether its columns are compressed.
 
-The metadata is a flatbuffer (Arrow columnar format, "Encapsulated message format"; Message.fbs). A table in it starts
-with the distance to its vtable, which lists the position of every field, or 0 if the field is missing. pyarrow does not
-show these fields, and decompresses a batch before one can ask for its size.
+The metadata is a flatbuffer (Arrow columnar format, "Encapsulated message format"; Message.fbs). Each table of a
+flatbuffer starts with the distance to its vtable. The vtable lists the position of every field, or 0 if the field is
+missing. pyarrow does not show these fields, and it decompresses a batch before one can ask for its size.
 """
 
 from __future__ import annotations

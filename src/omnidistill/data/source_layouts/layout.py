@@ -129,11 +129,11 @@ class StoredFeatures:
     counts: dict[str, list[int]] = field(default_factory=dict)
 
     def expanded(self, choice: Choice) -> StoredFeatures:
-        """Return features in which every row is an item: an item with several captions becomes several items.
+        """Return features with one row per item: an item with several captions becomes several items.
 
         Raises:
-            InputError: an item has no rows in a modality, or different numbers of rows in two modalities with several
-                rows per item; or the table does not have one row per item.
+            InputError: an item has no rows in a modality, or the table does not have one row per item. The error is
+                also raised if two modalities both have several rows for an item, but in different numbers.
         """
         if not self.counts:
             return self
@@ -253,9 +253,7 @@ def as_source(source: Source) -> Source:
 
 
 def open_layout(source: Source) -> Layout | None:
-    """Return the first registered layout that matches the source.
-
-    If no layout matches, return None for a path.
+    """Return the first registered layout that matches the source; None if the source is a path that no layout matches.
 
     Raises:
         InputError: no layout matches, and the source is not a path.

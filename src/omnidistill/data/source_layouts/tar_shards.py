@@ -219,7 +219,9 @@ def _text(where: str, data: bytes) -> str:
 
 def _rows(where: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     if array.ndim not in (1, 2) or 0 in array.shape:
-        raise InputError(f"{where}: shape is {array.shape}; expected (width,), or (captions, width)")
+        raise InputError(
+            f"{where}: shape is {array.shape}; write one row as (width,), or one row per caption as (captions, width)"
+        )
     return array.reshape(-1, array.shape[-1])
 
 

@@ -45,7 +45,7 @@ class ShortcutMatching(TrajectoryMatching):
         """Return None: a lower bound on the loss needs singular values, which are not stored for straight lines."""
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return, for every head and epoch t, the fraction b_t of the expert's path length that lies before epoch t."""
+        """Return b_t, the fraction of the expert's path length before epoch t, for every head and every epoch t."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

@@ -58,8 +58,8 @@ class TrajectoryMatching:
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Return the heads from which the student starts, and the target that it must match.
 
-        The student starts from the heads of the next expert after a random epoch. The target consists of the heads of
-        this expert after a later epoch, stored as their difference from the former.
+        The experts take turns. The student starts from the heads of one expert after a random epoch. The target
+        consists of the heads of the same expert after a later epoch, stored as starting heads minus target heads.
         """
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)

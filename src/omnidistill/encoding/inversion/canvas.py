@@ -161,7 +161,7 @@ class PixelCanvas:
             _write_video(pixels, path)
 
     def picture(self, values: Float[Tensor, ...]) -> UInt8[Tensor, "3 height width"]:
-        """Return the picture, or the frame in the middle."""
+        """Return a picture that shows the medium: the image itself, or the middle frame of a video."""
         pixels = as_bytes(values)
         return pixels if pixels.ndim == 3 else pixels[len(pixels) // 2]
 

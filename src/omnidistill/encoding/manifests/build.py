@@ -57,7 +57,8 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
             rows.append(Row(key, key, item.split or random_split(key, seed), media))
     if not rows:
         raise InputError(
-            f"{folder}: contains no files for {', '.join(used or KINDS)}; files are recognised by suffixes such as .mp4"
+            f"{folder}: contains no files for {', '.join(used or KINDS)}; check the path and the suffixes of the "
+            "files, such as .mp4"
         )
     notes = [f"ignored {count:,} {suffix or 'files without a suffix'}" for suffix, count in sorted(ignored.items())]
     if not has_splits:

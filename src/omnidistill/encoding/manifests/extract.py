@@ -33,7 +33,7 @@ class Extracted:
 
     Attributes:
         rows: rows of the manifest, in the order of the source. Paths are relative to the folder of the files.
-        kinds: {modality: kind}.
+        kinds: {modality: kind of its media}, such as "image".
         notes: facts for the user, one per element.
     """
 

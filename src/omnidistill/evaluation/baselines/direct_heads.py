@@ -2,8 +2,9 @@
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 
-L is the loss, and V_m (r x p_m) is the head of modality m. The rank r is the largest that fits in the bytes of the set.
-J_m is the rounded V_m, stacked on the initial head with weight a. The share c in [0, 1] is a setting.
+L is the loss, and the setting c in [0, 1] weights the two terms. V_m (r x p_m) is the head of modality m. The rank r is
+the largest that fits in the bytes of the set. J_m is the rounded V_m stacked on the initial head: the outputs of both
+are scaled and concatenated, and a is the weight of V_m.
 
 The method "anchor" learns synthetic rows, and computes heads from them by regression. This baseline learns the heads
 directly. Apart from that, it trains in the same way (`distillation.head_learning`): with the same loss, rounding,

@@ -55,7 +55,7 @@ class Stacked(Baseline):
     use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether `upper`, the baseline whose heads are stacked on the initial heads, applies to the inputs."""
+        """Return whether the baseline `upper`, whose heads are stacked, is meaningful for these inputs."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:

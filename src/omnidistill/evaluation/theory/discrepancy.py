@@ -163,11 +163,11 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the mean over instances i of ||(J_i - J'_i)^T G'_i||, where a prime marks the synthetic instance.
+    """Return the mean over instances i of ||(J_i - J'_i)^T G'_i||, where a prime marks the synthetic batch.
 
-    J_i is the Jacobian of the embeddings of instance i with respect to the heads, and G_i the gradient with respect to
-    these embeddings. The result is the last term of the complete bound on the discrepancy between the gradients of the
-    two batches.
+    J_i is the Jacobian of the embeddings of instance i with respect to the heads. G_i is the gradient of the loss with
+    respect to these embeddings. The result is the last term of the bound "complete" in the module docstring, which
+    bounds the distance between the gradients of the two batches.
     """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total

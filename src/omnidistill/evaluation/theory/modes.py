@@ -1,13 +1,16 @@
 """Modes of an instance: the singular values and vectors of its embeddings (HoPA, arXiv 2604.10666, eq. 1, 5, 10).
 
-The embeddings of an instance are the rows of Z (M x d). With the thin SVD of Z and K = min(M, d),
+The embeddings of an instance are the rows of Z (M x d). The thin SVD of Z gives K = min(M, d) modes:
 
     Z = sum_k sigma_k A_k,   A_k = u_k v_k^T,   sigma_1 >= sigma_2 >= ...     mode k is the pair (sigma_k, A_k)
     p_k = softmax(sigma / tau)_k                                             share of mode k; sums to 1 over k
-    eps_k = ||A_k^syn - A_k^real||_F                                         distance between two modes, at most 2
 
-The shares p_k occur in the loss term L_mod of HoPA (see `mode_gradients`). A_k does not depend on the sign of the
-singular vectors, and neither does eps_k.
+The shares p_k occur in the loss term L_mod of HoPA (see `mode_gradients`). A synthetic instance (superscript syn) is
+compared with a real instance (superscript real) by the distance between their k-th modes:
+
+    eps_k = ||A_k^syn - A_k^real||_F                                         at most 2
+
+A_k does not depend on the sign of the singular vectors, and neither does eps_k.
 
 To avoid cancellation, eps_k is computed from differences of singular vectors (own derivation). Choose the signs such
 that u^syn . u^real >= 0, and let a = ||u^syn - u^real||^2 and c = ||v^syn - v^real||^2. Then

@@ -38,7 +38,8 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
         methods: names of the methods in the new table.
 
     Raises:
-        InputError: the file contains such a table of version 0.1. The message gives the present name of its comparison.
+        InputError: the file contains a table that version 0.1 wrote for another comparison. The message gives the name
+            that this comparison has now.
     """
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):

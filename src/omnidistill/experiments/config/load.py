@@ -204,7 +204,9 @@ def _extended(tree: Tree, where: str) -> Tree:
     if base is None:
         return with_kinds(tree, RunConfig)
     if not isinstance(base, str):
-        raise InputError(f"{where}: 'extends' must be the name of a preset, not {base!r}")
+        raise InputError(
+            f"{where}: 'extends' is {base!r}; write the name of a preset ('omnidistill presets' lists them)"
+        )
     return with_kinds(merged(_preset(base), tree), RunConfig)
 
 

@@ -184,7 +184,7 @@ def _students(
 ) -> PairedStudents:
     """Return the two students: one trains on the set, the other on the assigned training rows.
 
-    For the training rows, the target similarities match rows of the same group.
+    The target similarity of two training rows is 1 if they belong to the same group, otherwise 0.
     """
     codes = train.group_codes.cpu()[assigned]
     synthetic, objective = distilled.rows(), distilled.objective

@@ -46,9 +46,9 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         most: largest limit.
 
     Returns:
-        The last result, its duration in seconds, and the factor by which the complete search takes longer. If the last
-        search did not end before its limit, the complete search is assumed to take 1.5 times as many epochs as this
-        limit, but at least 30 and at most `most`.
+        The result of the last search, its duration in seconds, and the duration of the complete search divided by that
+        of the last search. If the last search did not end before its limit, the complete search is assumed to take 1.5
+        times as many epochs as this limit, but at least 30 and at most `most`.
     """
     limit = min(least, most)
     while True:

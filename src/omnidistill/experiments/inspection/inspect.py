@@ -90,8 +90,8 @@ def _artifact(path: Path, verify: bool) -> Finding:
     kind = read_json(path / "manifest.json").get("kind")
     if not isinstance(kind, str):
         raise InputError(
-            f"{path / 'manifest.json'}: field 'kind' is {kind!r}, expected a string; the file was not written by "
-            "omnidistill, or it was altered"
+            f"{path / 'manifest.json'}: field 'kind' is {kind!r}, expected a string; pass a folder that omnidistill "
+            "wrote, or restore the file if it was altered"
         )
     artifact = load_artifact(path, kind, verify, (PROVENANCE,))
     with reading(str(path / "manifest.json"), "create the artifact again"):

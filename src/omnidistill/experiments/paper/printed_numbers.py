@@ -78,10 +78,10 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
 
 
 def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
-    """Return two recalls that the HoPA paper prints for a dataset, with which its gain retained is computed.
+    """Return two recalls from the HoPA paper, which are needed to compute the gain retained on a dataset.
 
-    The first is the recall of the initial heads or, if the paper does not print it, the recall after training on random
-    rows. The second is the recall after training on all rows.
+    The first is the recall of the initial heads. If the paper does not print it, the recall after training on random
+    rows takes its place. The second is the recall after training on all rows.
     """
     named = {each.row: each.recall for each in printed_numbers() if each.benchmark == benchmark}
     return named.get("zero-shot", named["random"]), named["full"]

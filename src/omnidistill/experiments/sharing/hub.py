@@ -186,7 +186,7 @@ class _Content:
 
 
 def _content(source: Path, name: str, fallback: str | None) -> _Content:
-    """Return {path: file} of the files to upload, the text of the card, and the licence."""
+    """Return the content of an upload: {path in the repository: local file or bytes}, text of the card, and licence."""
     scores: RunScores | None = None
     command, heads = "", None
     if (source / "run.json").is_file():

@@ -70,9 +70,9 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     Args:
         provenance: provenance of the set, as JSON. Its field "licences" is a dict {name: licence}, a list, or a single
             licence. A list or a single licence applies to the data. In a dict, a name that also occurs in the field
-            "encoders" stands for the weights of this encoder, and any other name for a part of the data. If "licences"
-            does not name an encoder, the licence is taken from the field "licence" of its entry in "encoders".
-        said: SPDX identifier that the user states for all sources whose licence is not known.
+            "encoders" stands for the weights of this encoder. Any other name stands for a part of the data. For an
+            encoder without a licence in "licences", the licence in its entry in "encoders" is used.
+        said: SPDX identifier from the user. It applies to all sources whose licence is not known.
 
     Raises:
         InputError: a licence forbids redistribution; or the licence of a source is not known and `said` is None.

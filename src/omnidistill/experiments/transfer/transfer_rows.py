@@ -1,9 +1,9 @@
 """The rows of a transfer table: ways to use a distilled set with a new encoder, direct distillation, and baselines.
 
 A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. The
-distilled set comes from a finished run; several runs, such as runs with different seeds, can be compared at once. For
-options and direct distillation, a row of the table contains one result (trained heads) per run. For baselines, it
-contains the heads of all training repetitions. This module uses only training and validation rows.
+distilled set comes from a finished run; several runs, such as runs with different seeds, can be compared at once. A
+table row for an option or for direct distillation contains one result (trained heads) per run. A table row for a
+baseline contains the heads of all training repetitions. This module uses only the training and validation splits.
 """
 
 from __future__ import annotations

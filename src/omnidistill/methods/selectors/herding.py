@@ -1,10 +1,12 @@
 """Herding (Welling 2009): rows selected one by one, so that their mean stays close to the mean of all rows.
 
-    i_{t+1} = argmin_i || w_t - J_i || = argmax_i <w_t, J_i>        because ||J_i|| = 1
-    w_t = (t + 1) mean(J) - sum_{chosen} J
+The joint embedding J_i of row i contains its unit embeddings in all modalities, scaled so that ||J_i|| = 1. After t
+selected rows, the next row i is the one whose J_i is nearest to
 
-J_i is the joint embedding of row i, and mean(J) the mean over all rows. Herding each modality separately would select
-different rows in each modality and thus break the pairs.
+    w_t = (t + 1) (mean of J over all rows) - (sum of J over the t selected rows)
+
+All J_i have length 1, so this is the row with the largest inner product <w_t, J_i>. Herding each modality separately
+would select different rows in each modality and thus break the pairs.
 """
 
 from __future__ import annotations

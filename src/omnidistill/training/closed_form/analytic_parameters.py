@@ -82,8 +82,8 @@ def apm_rows(
 ) -> dict[str, Float[Tensor, "_ _"]]:
     """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data.
 
-    The module docstring defines the analytic parameters. Their best approximation by N - 1 factors is used, i.e. by
-    products B_m B_n^T of matrices with N - 1 columns. The means of the rows are those of the data.
+    The module docstring defines the analytic parameters A_mn. The rows are computed from the matrices B_m with N - 1
+    columns whose products B_m B_n^T are nearest to A_mn. The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.

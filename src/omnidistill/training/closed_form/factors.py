@@ -51,7 +51,10 @@ class Factors:
 
     @property
     def residual(self) -> float:
-        """Residual r(B), the squared error of the products B_m B_n^T, after the last sweep."""
+        """Residual r(B) after the last sweep: the sum of ||C_mn - B_m B_n^T||_F^2 over all pairs of modalities.
+
+        C_mn are the given cross-covariances.
+        """
         return self.residuals[-1]
 
 
@@ -78,7 +81,7 @@ def factor(
         InputError: the rank is below 1, or all matrices are zero.
     """
     if rank < 1:
-        raise InputError(f"rank = {rank}: the number of common factors must be at least 1")
+        raise InputError(f"rank = {rank}: the number of common factors is too small; pass at least 1")
     full = {**cross, **{(n, m): block.mT for (m, n), block in cross.items()}}
     names = list(dict.fromkeys(name for pair in cross for name in pair))
     total = sum(float(block.square().sum()) for block in cross.values())

@@ -13,9 +13,9 @@ C(gamma). Every pair of rows, including negatives, is weighted by the InfoNCE er
 
     C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 N)
 
-Here z_m (N x d) are the embeddings that the heads compute from X_m, and tau is the temperature. Let W_m be the heads.
-For embeddings of length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau. Therefore C(gamma)
-can replace C.
+Here z_m (N x d) are the embeddings that the heads W_m compute from X_m, and tau is the temperature. For embeddings of
+length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau. With weights = "errors", the method
+`covmatch` uses C(gamma) instead of C.
 
 Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 

@@ -1,9 +1,10 @@
-"""Regression of torch modules to the heads of the recipe "anchor", on mixtures of the rows and noise.
+"""Train torch modules to give the same outputs as the linear heads that the recipe "anchor" computes.
+
+For each modality m, let X_m be the rows of the set, W_m the head that "anchor" computes from them, and f_m the module:
 
     minimise over f_m   mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2        x = sqrt(mu) c X_m + sqrt(1 - mu) r e
 
-Here f_m is the module of modality m, W_m are the heads of `anchor`, and X_m are the rows of the set. Each input x is a
-random mixture of the rows and noise:
+Each input x is a random mixture of the rows and noise:
 
     c     N random numbers from a normal distribution with variance 1/N
     e     p_m random numbers from a normal distribution with variance 1

@@ -1,15 +1,15 @@
 """Dual rollout: exact training of a student whose heads are represented by coefficients of the synthetic rows.
 
-Heads are linear and features are frozen. An SGD step W <- W - beta Delta^T X_I therefore only adds multiples of the N
-rows X to the heads. It is sufficient to store the coefficients of the rows. In step t, heads W_t, outputs Y_t and
-velocities v_t are
+Let X be the N synthetic rows, I the row numbers of a mini-batch, and X_I its rows. Heads W are linear and features are
+frozen, so the outputs of the mini-batch are Y = X_I W^T. With the step size beta and the gradient Delta = dL/dY of the
+loss, an SGD step is W <- W - beta Delta^T X_I. It only adds multiples of the rows to the heads, so it is sufficient to
+store the coefficients of the rows. In step t, heads W_t, outputs Y_t and velocities v_t are
 
     W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
     v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
 
-Here I are the row numbers of the mini-batch, and Delta = dL/dY is the gradient of the loss. A_t are the coefficients of
-the rows, and c_t is the coefficient of the initial heads W_0 (1 without weight decay). The step size is beta, the
-momentum mu and the weight decay wd. Velocities have the same form as the heads.
+Here A_t are the coefficients of the rows, c_t is the coefficient of the initial heads W_0 (1 without weight decay), mu
+is the momentum, and wd is the weight decay. Velocities have the same form as the heads.
 
 No tensor as large as W is created, updated or saved for the backward pass. Except for rounding errors, the result
 equals that of back-propagation through the parameters. All functions are differentiable with respect to rows, targets,

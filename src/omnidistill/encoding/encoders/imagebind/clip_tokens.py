@@ -167,7 +167,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if len(merges) < num_merges:
         raise InputError(
             f"{path}: contains {len(merges)} BPE merges instead of {num_merges}; "
-            "the file is truncated or is not CLIP's vocabulary"
+            "the file is truncated or is not CLIP's vocabulary, so download the vocabulary file of CLIP again"
         )
     return merges
 
