@@ -68,7 +68,8 @@ def read_json(path: Path) -> Any:
             raise cannot_read(path, error) from error
         except ValueError as error:
             raise InputError(
-                f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format"
+                f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format, so restore it "
+                "or pass a JSON file"
             ) from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")

@@ -1,6 +1,6 @@
 """The content of a crossed table: scores for every combination of distilled set, training recipe and model.
 
-For a cell with recall r,
+One such combination is a cell of the table. For a cell with recall r,
 
     improvement     r - r_random                      r_random: random rows of the same size
     gain retained   (r - r_zero) / (r_full - r_zero)  r_full: InfoNCE on all rows; r_zero: before training

@@ -102,6 +102,6 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
             raise InputError(
-                f"rotation: synthetic rows are rotated towards given real rows, but those of modality {name!r} have "
-                f"shape {given}, expected {shape}; pass one real row per synthetic row"
+                f"rotation: the real rows of modality {name!r} have shape {given}, expected {shape}; pass one real row "
+                "per synthetic row"
             )
