@@ -19,7 +19,7 @@ replaced by that of the identity. Each subclass of `LearnableMaps` defines how t
 M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. The gradient of the linear
 solve is exact.
 
-Shapes: b pairs per batch, N rows or rank, p and q widths of the old and the new space.
+Shapes: b pairs per batch, N learned rows (or rank N of the factors), p and q widths of the old and the new space.
 """
 
 from __future__ import annotations
