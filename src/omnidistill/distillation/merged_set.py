@@ -165,7 +165,7 @@ def _dual_rows(
     """Return rows and ridges from which the recipe "anchor" computes heads that are close to the given heads.
 
     The rows are latent, that is, not yet rounded by the storage. For each modality, every candidate ridge in `_RIDGES`
-    is tried. The one that gives the head with the largest cosine similarity to the given head is returned.
+    is tried. The function returns the ridge that gives the head with the largest cosine similarity to the given head.
     """
     latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
     rows = {name: x.double() for name, x in storage.expand(latent).items()}
