@@ -126,6 +126,8 @@ def as_rows(what: str, x: Array) -> Float[Tensor, "_ _"]:
     if x.ndim != 2:
         raise InputError(f"{what}: shape is {tuple(x.shape)}; features must have shape (rows, width)")
     if x.is_complex() or x.dtype == torch.bool:
-        raise InputError(f"{what}: dtype is {str(x.dtype).removeprefix('torch.')}; features must be real numbers")
+        raise InputError(
+            f"{what}: dtype is {str(x.dtype).removeprefix('torch.')}; features must be real numbers, such as float32"
+        )
     rows: Tensor = x if x.is_floating_point() else x.float()
     return rows

@@ -58,7 +58,7 @@ class EmbeddingRows:
         """Return the rows with these row numbers in float32.
 
         Raises:
-            InputError: a number is NaN or Inf.
+            InputError: one of these rows contains NaN or Inf.
         """
         return self._checked(np.asarray(self.array[numbers.cpu().numpy()]), numbers)
 

@@ -187,7 +187,7 @@ class _Forest:
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Merge the trees that contain the two groups, so that both groups have the same root."""
+        """Merge two groups, and all groups that were merged with either of them: all of them get the same root."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 

@@ -134,7 +134,7 @@ def _text(path: Path | str, name: str, place: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     description = "missing" if value is None or value == "" else f"{value!r}"
-    raise InputError(f"{path}: {place}, column {name!r} is {description}; expected text or an integer")
+    raise InputError(f"{path}: {place}, column {name!r} is {description}; enter text or an integer")
 
 
 def _lines(path: Path) -> io.TextIOWrapper:

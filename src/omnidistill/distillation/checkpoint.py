@@ -29,7 +29,10 @@ from omnidistill.io.tracking import JsonlLog
 
 @dataclass
 class Best:
-    """The synthetic set with the best validation score so far, and the number of restarts before it was stored."""
+    """The synthetic set with the best validation score so far.
+
+    The attribute `restarts` is the number of times that the outer loop had restarted before this set was stored.
+    """
 
     score: float = float("-inf")
     iteration: int = 0

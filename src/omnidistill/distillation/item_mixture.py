@@ -58,8 +58,8 @@ class Mixture:
     Attributes:
         stored: values of A in the form in which `storage` stores them.
         storage: rounds and stores the values.
-        item_numbers: for each value, the index of its item in `ids` (N x k); None if A is dense, with one column per
-            item.
+        item_numbers: for each value, the index of its item in `ids` (N x k, where every row has k values). None if A is
+            dense, with one column per item.
         ids: ids of the n items.
     """
 

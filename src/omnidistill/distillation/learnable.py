@@ -52,9 +52,9 @@ class Learnable:
         return learnable
 
     def load_set(self, rows: Mapping[str, Tensor], similarity: Mapping[str, Tensor], sgd: StudentSgd | None) -> None:
-        """Copy rows and similarity from another set, the similarity only if its shapes match.
+        """Copy the rows, the target similarities and the SGD settings of another set.
 
-        Also copy the settings of SGD, unless `sgd` is None because the other set has none.
+        The similarities are copied only if their shapes match. If `sgd` is None, the SGD settings do not change.
         """
         initial = {f"rows/{name}": matrix for name, matrix in rows.items()}
         if sgd is not None:

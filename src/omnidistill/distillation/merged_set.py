@@ -165,8 +165,8 @@ def _dual_rows(
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
     """Return rows and ridges from which the recipe "anchor" computes heads that are close to the given heads.
 
-    The rows are latent, that is, not yet rounded by the storage. Each ridge is the number in `_RIDGES` whose head has
-    the largest cosine similarity to the given head.
+    The rows are latent, that is, not yet rounded by the storage. For each modality, every candidate ridge in `_RIDGES`
+    is tried. The function returns the ridge that gives the head with the largest cosine similarity to the given head.
     """
     latent = storage.init({name: x.float() for name, x in dual_frame(heads).items()})
     rows = {name: x.double() for name, x in storage.expand(latent).items()}

@@ -16,10 +16,10 @@ replaced by that of the identity. Each subclass of `LearnableMaps` defines how t
                                                           the reverse direction exchanges R and Q
     FactoredMaps    M = L^T R                             separate learned factors L and R for each direction
 
-M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. The gradient of the linear
-solve is exact.
+M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. A linear solve replaces the
+inverse, and its gradient is exact.
 
-Shapes: b pairs per batch, N rows or rank, p and q widths of the old and the new space.
+Shapes: b pairs per batch, N learned rows (or rank N of the factors), p and q widths of the old and the new space.
 """
 
 from __future__ import annotations

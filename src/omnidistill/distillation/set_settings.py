@@ -76,7 +76,10 @@ class SetSettings(Component):
         return SetSpec(dict(widths), self.num_stored, self.resolved_storage, self.set_similarity, self.student, recipe)
 
     def placeholder_recipe(self, num_modalities: int) -> Recipe:
-        """Return a training recipe of the kind that the method produces, with placeholder values."""
+        """Return a training recipe of the kind that the method produces.
+
+        Its values (such as step sizes) are placeholders until the method has chosen the real ones.
+        """
         return Sgd(step_sizes=(1.0,) * num_modalities, num_steps=1, batch_size=self.batch)
 
     @property

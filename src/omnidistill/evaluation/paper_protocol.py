@@ -10,7 +10,7 @@ the settings `evaluate.max_epochs` and `evaluate.batch_size`.
 
 The protocol intentionally differs from the public code in three ways. Training starts from the initial heads (as in
 HoPA) instead of random heads. It returns the heads of the last epoch, not those of the epoch with the best test score.
-It trains with the loss of the set, even if the temperature of this loss is not 0.07.
+It trains with the loss of the set, even if the temperature of this loss is not 0.07 as in the public code.
 
 The public code does not centre features. Centring is a property of the data (`pack --no-centre`), because initial
 heads, experts and sets all belong to one feature space. The protocol therefore only warns if the features are centred.
@@ -65,9 +65,10 @@ def steps_per_epoch(evaluate: EvaluateConfig, num_rows: int) -> int:
 
 
 def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> DistilledSet:
-    """Return a copy of the set with the published recipe. Only the step sizes are those of the set's own recipe.
+    """Return a copy of the set with the training recipe of the public code of LoRS and RepBlend.
 
-    Warns if the features are centred, because the published code does not centre them.
+    The step sizes are not changed: they are those of the set's own recipe. Warns if the features of the set are
+    centred, because the public code does not centre features.
 
     Raises:
         InputError: the recipe of the set is not of kind "sgd", so the set has no step sizes.

@@ -133,7 +133,13 @@ def precision_and_gain(
 
 
 def _reciprocal(above: float, tied: float, positives: float) -> Tensor:
-    """Return the expected reciprocal rank if several positives tie for the best score."""
+    """Return the expected reciprocal rank of a query's first positive if several positives tie for the best score.
+
+    Args:
+        above: number of negatives that score above these positives.
+        tied: number of negatives that tie with them.
+        positives: number of these positives.
+    """
     place = torch.arange(1, int(tied) + 2, dtype=torch.float64, device="cpu")
     remaining = tied + positives - place + 1  # tied items from this place on
     missed = (tied - place + 1) / remaining  # no positive at this place if there was none before

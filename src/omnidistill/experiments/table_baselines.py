@@ -137,12 +137,13 @@ def check_result(baseline: Baseline, result: object, start: Heads) -> TrainedHea
     for part in result.parts:
         for name, heads in part.items():
             if name not in start or heads.ndim != 3 or heads.shape[2] != start[name].shape[1]:
-                shape = (
-                    f"(runs, output width, {start[name].shape[1]})" if name in start else "no heads for this modality"
+                remedy = (
+                    f"return heads of shape (runs, output width, {start[name].shape[1]})"
+                    if name in start
+                    else "return no heads for this modality"
                 )
                 raise InputError(
-                    f"{where}: fit() returned heads of shape {tuple(heads.shape)} for modality '{name}', expected "
-                    f"{shape}"
+                    f"{where}: fit() returned heads of shape {tuple(heads.shape)} for modality '{name}'; {remedy}"
                 )
     return result
 

@@ -54,7 +54,7 @@ def read_text(path: Path) -> str:
             raise cannot_read(path, error) from error
 
 
-def read_json(path: Path, remedy: str = "") -> Any:
+def read_json(path: Path, remedy: str = "restore it, or pass a JSON file") -> Any:
     """Read the JSON object in `path`.
 
     Args:
@@ -71,8 +71,9 @@ def read_json(path: Path, remedy: str = "") -> Any:
         except OSError as error:
             raise cannot_read(path, error) from error
         except ValueError as error:
-            advice = "; ".join(filter(None, ["the file is damaged or has another format", remedy]))
-            raise InputError(f"{path}: not valid JSON ({one_line(error)}); {advice}") from error
+            raise InputError(
+                f"{path}: not valid JSON ({one_line(error)}); the file is damaged or has another format; {remedy}"
+            ) from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}; pass another file")
     return value

@@ -7,8 +7,8 @@ X_m are the N synthetic rows of modality m. V_m are ridge CCA heads in their can
 pseudo-inverse. W_m are the heads that the recipe computes from the rounded rows X_m with the ridges lambda (see
 `training.recipes.anchor_regression`). J_m are the heads W_m, stacked on the initial heads: the outputs of both are
 concatenated, where W_m has weight a. L is InfoNCE or another objective, and c is a number in [0, 1]. With c = 0, the
-initial heads are not used at all. The gradient of the N x N linear solve is exact. The method needs no experts and
-trains no students.
+initial heads are not used at all. To compute W_m, the recipe solves an N x N linear system, and the gradient of this
+solve is exact. The method needs no experts and trains no students.
 
 Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
 also chooses the cutoff: outputs beyond this number count less (see `training.closed_form.anchor_map`). If the

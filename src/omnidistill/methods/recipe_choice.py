@@ -1,6 +1,6 @@
 """Base class of methods that select or compute rows instead of learning them.
 
-The recipe of a set contains the step size and the number of steps for training on the set. They are chosen by
+The base class chooses the recipe for training on these rows: the step size and the number of steps that have the best
 validation score.
 """
 

@@ -81,7 +81,9 @@ class Cases:
 
 
 def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
-    """Select the cases of a run. The result is deterministic.
+    """Select the cases of a run, which are retrieval examples: test queries with the items that they retrieve.
+
+    The result is deterministic.
 
     Args:
         rows: {row of the score table: trained heads}. It must contain all rows named in `COMPARED`.

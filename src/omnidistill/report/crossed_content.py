@@ -1,13 +1,14 @@
 """The content of a crossed table: scores for every combination of distilled set, training recipe and model.
 
-For a cell with recall r,
+One such combination is a cell of the table. For a cell with recall r,
 
     improvement     r - r_random                      r_random: random rows of the same size
     gain retained   (r - r_zero) / (r_full - r_zero)  r_full: InfoNCE on all rows; r_zero: before training
 
-All terms use the model of the cell, and r_random also uses its recipe. For linear heads, r_zero is the recall of the
-pre-trained heads, cut to the width of the model, even if the model starts from random heads. For a network, r_zero is
-the recall of its random initial weights. All values are fractions. Undefined and missing values are None.
+All terms are recalls of the model of the cell, and r_random also uses its recipe. For linear heads, r_zero is the
+recall of the pre-trained heads, cut to the width of the model, even if the model starts from random heads. For a
+network, r_zero is the recall of its random initial weights. All values are fractions. Undefined and missing values are
+None.
 """
 
 from __future__ import annotations

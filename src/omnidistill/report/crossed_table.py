@@ -74,7 +74,11 @@ class CrossedView:
 
 
 def crossed_views(content: CrossedContent) -> list[CrossedView]:
-    """Return the tables of a crossed comparison, one per part and measure. Tables without cells are omitted."""
+    """Return the tables of a crossed comparison. Tables without cells are omitted.
+
+    Each table shows one measure, such as recall, of one of these parts: all combinations of set, recipe and model;
+    changes to a recipe; or training with mismatched pairs.
+    """
     views = []
     for (part, measure), title in _TITLES.items():
         cells = [cell for cell in content.cells if cell.part == part]

@@ -44,9 +44,10 @@ def comparison_gains(comparison: Comparison, level: str) -> list[tuple[str, list
 
 
 def rows_by_size(cells: ComparisonCells) -> list[tuple[str, list[tuple[str, ComparisonRow]]]]:
-    """Return (heading, labelled rows) for each size or budget; with a single one, there is one list without heading.
+    """Return (heading, labelled rows) for each size or budget.
 
-    Baselines that depend on neither size nor budget come first, without heading.
+    Baselines that depend on neither size nor budget come first, without heading. If the comparison has only one size or
+    budget, all rows are in one list without heading.
     """
     if len(set(cells.groups) - {None}) < 2:
         return [("", [(cells.label(row), row) for row in cells.rows])]

@@ -25,7 +25,7 @@ class RenderedMedium(JsonContent):
         cosine: cosine similarity between the row and the features that the encoder computes from the file.
         optimised: the same cosine similarity, before the medium was written to the file; None for text.
         nearest: the nearest real items, at most one per group. By default, the optimisation starts from the first.
-        pictures: paths of a picture of the rendered medium and one of the nearest real medium; empty for text.
+        pictures: paths of two pictures, which show the rendered medium and the nearest real medium; empty for text.
     """
 
     content: str

@@ -1,7 +1,7 @@
 """An HTML page with tables whose numbers are shaded; self-contained.
 
-The larger the first number of a cell is, compared with the other cells of its column, the stronger is its shade. Texts
-from the data are escaped, and a content security policy allows only the page's own style and script.
+Within a column, a cell with a larger first number has a stronger shade. Texts from the data are escaped, and a content
+security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations

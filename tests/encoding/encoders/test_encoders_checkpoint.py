@@ -50,7 +50,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [[torch.ones(2)], {"a": torch.ones(2), "epoch": 3}])
 def test_only_tensors_by_name(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "state.pth")
-    with pytest.raises(InputError, match=r"state\.pth: contains a \w+; expected a state dict"):
+    with pytest.raises(InputError, match=r"state\.pth: contains a \w+; pass a file with a state dict"):
         read_checkpoint(tmp_path / "state.pth")
 
 

@@ -239,7 +239,7 @@ def test_frames_are_views_and_each_is_a_picture(model: Callable[[str], Path], it
 
 
 def test_a_model_of_another_family_is_refused(model: Callable[[str], Path]) -> None:
-    with pytest.raises(InputError, match=r"type 'bert'; clip-image:sentence requires type clip or metaclip_2"):
+    with pytest.raises(InputError, match=r"type 'bert', but clip-image:sentence requires type clip or metaclip_2"):
         open_encoder(f"clip-image:{model('sentence')}")
 
 

@@ -106,7 +106,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"group": "a", "split": "test"}, "column 'split': group 'a' has rows in the splits 'train' and 'test'"),
         ({"start": "soon"}, "column 'start': found 'soon', expected a number of seconds"),
         ({"start": True}, "column 'start': found True, expected a number of seconds"),
-        ({"start": -1}, r"column 'start': found -1\.0, expected a finite number of seconds, at least 0"),
+        ({"start": -1}, r"column 'start': found -1\.0; enter a finite number of seconds, at least 0"),
         ({"end": "nan"}, "column 'end': found nan"),
         ({"end": "1e999"}, "column 'end': found inf"),
         ({"start": 2, "end": 2}, r"column 'end': the end \(2\.0 s\) must be after the start \(2\.0 s\)"),

@@ -76,7 +76,9 @@ class Choice:
         return cls(chosen, id, group, split)
 
     def select(self, where: str, available: Sequence[str], others: Sequence[str], what: str) -> dict[str, str]:
-        """Return {modality: name in the source} for what was chosen; without a choice, all that is available.
+        """Return the chosen modalities as {modality: name of its column or array in the source}.
+
+        If no modalities were chosen, every available name becomes a modality of the same name.
 
         Args:
             where: the source, for messages.
@@ -85,7 +87,8 @@ class Choice:
             what: what the available names contain, for messages, such as "lists of numbers".
 
         Raises:
-            InputError: nothing is available, or a chosen name is not. The message lists the names and the option.
+            InputError: there are no available names, or a chosen name is not available. The message lists the names
+                in the source.
         """
         listed = f"such columns: {', '.join(available) or 'none'}; other columns: {', '.join(others) or 'none'}"
         for modality, name in (self.modalities or {}).items():

@@ -71,7 +71,10 @@ class TarShards(Layout):
                 selected = selected or choice.select(self.where, list(sample.arrays), [], ".npy arrays")
                 for modality, name in selected.items():
                     if name not in sample.arrays:
-                        raise InputError(f"{path}: item {sample.key!r} has no array {name!r}; every item needs one")
+                        raise InputError(
+                            f"{path}: item {sample.key!r} has no array {name!r}; every item needs one, so add it or "
+                            "remove the item"
+                        )
                     array = _rows(f"{path}: item {sample.key!r}, array {name!r}", sample.arrays[name])
                     arrays.setdefault(modality, []).append(array)
                     counts.setdefault(modality, []).append(len(array))

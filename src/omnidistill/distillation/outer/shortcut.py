@@ -42,7 +42,11 @@ class ShortcutMatching(TrajectoryMatching):
         return Episode(start, Target(difference, share.square() * self._squared_distances(expert)[:, 0, -1]))
 
     def floor(self, rank: int) -> None:
-        """Return None: a lower bound on the loss needs singular values, which are not stored for straight lines."""
+        """Return None, because no lower bound on the loss is known.
+
+        A bound requires the singular values of changes in an expert's heads. They are stored for the path of the
+        expert, but not for the straight line that replaces this path.
+        """
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
         """Return b_t, the fraction of the expert's path length before epoch t, for every head and every epoch t."""

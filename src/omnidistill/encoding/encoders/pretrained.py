@@ -73,8 +73,8 @@ class Pretrained(Lazy):
         model_type = self.config.get("model_type")
         if model_type not in FAMILIES[self.family]:
             raise InputError(
-                f"{self.source}: contains a model of type {model_type!r}; {self.name} requires type "
-                f"{' or '.join(FAMILIES[self.family])}"
+                f"{self.source}: contains a model of type {model_type!r}, but {self.name} requires type "
+                f"{' or '.join(FAMILIES[self.family])}; pass another model"
             )
 
     @property

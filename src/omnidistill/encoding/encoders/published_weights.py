@@ -35,7 +35,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             "contains only tensors"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise InputError(f"{path}: contains a {type(state).__name__}; expected a state dict that maps names to tensors")
+        raise InputError(
+            f"{path}: contains a {type(state).__name__}; pass a file with a state dict, which maps names to tensors"
+        )
     return dict(state)
 
 

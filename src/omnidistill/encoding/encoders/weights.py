@@ -34,7 +34,7 @@ def model_folder(source: str) -> Path:
     """
     folder = Path(source) if Path(source).is_dir() else _from_hub(source)
     if not (folder / "config.json").is_file():
-        raise InputError(f"{source}: contains no config.json; expected a model saved by transformers (save_pretrained)")
+        raise InputError(f"{source}: contains no config.json; pass a model saved by transformers (save_pretrained)")
     if not weight_files(folder):
         raise InputError(
             f"{source}: contains no .safetensors file; convert weights in other formats with "

@@ -4,11 +4,13 @@ For every target x (a row with p values), the values v of the medium, such as pi
 
     1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v)
 
-f is the encoder, P is the preprocessing of the features, and `shift` is a random cyclic translation. TV is the mean
-squared difference of neighbouring values in the plane of the last two axes. The optimiser is Adam. With the
-parametrisation "fourier", it acts on the Fourier coefficients of the plane, each multiplied by its frequency. Low
-frequencies of the medium therefore change faster than high ones. All targets are independent of each other; batches
-only save time.
+f is the encoder, which returns one feature vector per view of the medium (such as a frame of a video). P is the
+preprocessing of the features, and `shift` is a random cyclic translation. TV is the mean squared difference of
+neighbouring values in the plane of the last two axes, and the setting `smoothness` is its weight.
+
+The optimiser is Adam. With the parametrisation "fourier", it acts on the Fourier coefficients of the plane, each
+multiplied by its frequency. Low frequencies of the medium therefore change faster than high ones. All targets are
+independent of each other; batches only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.

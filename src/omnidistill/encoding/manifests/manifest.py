@@ -254,9 +254,7 @@ def _check_row(place: str, row: Row, kinds: dict[str, Kind], addresses: bool) ->
     for name in ("start", "end"):
         value = getattr(row, name)
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise InputError(
-                f"{place}, column {name!r}: found {value}, expected a finite number of seconds, at least 0"
-            )
+            raise InputError(f"{place}, column {name!r}: found {value}; enter a finite number of seconds, at least 0")
     if row.end is not None and row.end <= (row.start or 0.0):
         raise InputError(f"{place}, column 'end': the end ({row.end} s) must be after the start ({row.start or 0.0} s)")
     for name, cell in row.media.items():

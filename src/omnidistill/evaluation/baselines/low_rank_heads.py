@@ -82,7 +82,10 @@ class LowRank(Baseline):
 
 
 class LowRankHeads:
-    """Heads W_0 + U V^T of several runs, updated by Adam on the closed-form InfoNCE gradient."""
+    """Heads W_0 + U V^T of several runs, with initial heads W_0 and a learned low-rank update U V^T.
+
+    Adam changes U and V, using the closed-form gradient of InfoNCE.
+    """
 
     def __init__(self, start: Heads, rank: int, num_runs: int, generator: torch.Generator) -> None:
         self.start = start

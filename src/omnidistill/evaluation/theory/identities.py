@@ -10,9 +10,10 @@ Our source for the paper lacks its equations, so both statements are reconstruct
 (docs/guides/theory.md). Lemma 2 is the theorem of Eckart and Young for G. The two sides are computed in different ways.
 `models.spectrum` computes u_1 and the eigenvalues from G, and an SVD of Z gives sigma_k and the right singular vector.
 
-The rounding error of a singular vector is inversely proportional to the gap between the first two eigenvalues (Davis
-and Kahan). The difference of the singular vectors is therefore multiplied by the relative gap
-(sigma_1^2 - sigma_2^2) / sigma_1^2. The sign of the vector from the SVD is chosen to match v_1.
+The last statement of Lemma 3 is checked by the difference between v_1 and the right singular vector from the SVD, whose
+sign is chosen to match v_1. The rounding error of a singular vector is inversely proportional to the gap between the
+first two eigenvalues (Davis and Kahan). The difference is therefore multiplied by the relative gap
+(sigma_1^2 - sigma_2^2) / sigma_1^2.
 
 Shapes: b instances, M modalities, d embedding width, K = min(M, d) modes.
 """

@@ -57,7 +57,8 @@ class Terms(JsonContent):
     def total(self) -> float:
         """The complete bound on Delta, the distance between the gradients on real and on synthetic rows.
 
-        It is the sum of the terms. Unlike eq. 10 of HoPA, it always holds.
+        It is the sum of the attributes of this class, except `modes_real`. It always holds. The bound in eq. 10 of HoPA
+        may not hold, because it contains only the effect of different modes.
         """
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 

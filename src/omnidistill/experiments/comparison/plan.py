@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def group(self) -> int:
-        """The budget in bytes if there is one, else the size. Sets with equal values are compared with each other."""
+        """The budget in bytes if there is one, else the size. Sets of the same group are compared with each other."""
         return self.size if self.budget is None else self.budget
 
     @property

@@ -121,7 +121,10 @@ def diagnose(
 
 
 def _locked(result: DistillResult, writes: bool) -> AbstractContextManager[None]:
-    """Return a lock on the run folder. A run on a read-only disk needs none, unless the files are written there."""
+    """Return a lock on the run folder.
+
+    If `writes` is False, the diagnosis is not written to this folder. A folder on a read-only disk then needs no lock.
+    """
     if result.folder is None:
         return nullcontext()
     return exclusive(result.folder) if writes else unchanged(result.folder)

@@ -48,7 +48,8 @@ class PairedInput:
     Attributes:
         old, new: the embeddings; row i of both belongs to the same item.
         rows: {split: numbers of its rows}, in increasing order.
-        by: what was split: "row", "group", or "set" if the splits are those of a packed dataset.
+        by: how the splits were made: "row" (at random, row by row), "group" (at random, group by group) or "set" (the
+            splits of a packed dataset).
     """
 
     old: EmbeddingRows

@@ -88,7 +88,10 @@ def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
 
 
 def reference_note(benchmark: str) -> str:
-    """Return a sentence that names the rows of the HoPA paper from which its gain retained is computed."""
+    """Return a sentence on the two rows of the HoPA paper from which the gain retained of its other rows is computed.
+
+    One row is the zero point (initial heads or random rows), the other is training on all rows.
+    """
     title = BENCHMARKS[benchmark].title
     rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}
     zero = rows.get("zero-shot", rows["random"])

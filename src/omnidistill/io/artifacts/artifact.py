@@ -146,7 +146,7 @@ def load_artifact(folder: Path, kind: str, verify: bool = True, sidecars: Sequen
 
 
 def _manifest_text(kind: str, meta: Mapping[str, Any], file: FileRecord, padding: int | None) -> bytes:
-    """Return the content of manifest.json. Its length depends on the size of the tensor file, but not on the values."""
+    """Return the content of manifest.json. Its length does not depend on the values of the tensors."""
     body = {"format": FORMAT, "version": VERSION, "kind": kind, "meta": meta, "files": [asdict(file)]}
     body["sha256"] = _checksum(body)
     if padding is None:

@@ -55,9 +55,9 @@ def require_new_folder(folder: Path, force: bool) -> None:
 
 
 def is_new_folder(folder: Path) -> bool:
-    """Return whether a folder does not exist, or contains nothing but what a killed writer of an artifact left.
+    """Return whether a folder does not exist, is empty, or contains only what a killed writer of an artifact left.
 
-    These are locks, temporary files, and tensor files without a manifest.
+    A killed writer leaves locks, temporary files, and tensor files without a manifest.
     """
     if not folder.exists():
         return True

@@ -2,7 +2,8 @@
 
 score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
 
-z_im is the unit embedding of row i in modality m, tau is the temperature of InfoNCE, and T_i are the targets of row i.
+z_im is the unit embedding of row i in modality m. The softmax runs over all rows j. The temperature of InfoNCE is
+tau, and T_i are the targets of row i.
 """
 
 from __future__ import annotations

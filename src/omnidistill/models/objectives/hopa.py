@@ -185,7 +185,7 @@ class Hopa(Objective):
         return share * torch.stack([inner_products(v, v) for v in directions]).sum(0)
 
     def _proxy_modes(self, num_modalities: int) -> tuple[int, float]:
-        """Return how many right singular vectors (modes) the proxy similarity uses, and the weight of each."""
+        """Return how many right singular vectors the similarity s_ij of two instances uses, and the weight of each."""
         return (num_modalities, 1 / num_modalities) if self.modes == "identity" else (self.proxy_rank, 1.0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:

@@ -6,7 +6,7 @@
     load       stored tensors   -> training rows, bit for bit equal to the result of `expand`
 
 The derivative of rounding is zero almost everywhere. `expand` therefore uses the derivative of the identity
-(straight-through estimator, Bengio et al. 2013).
+(straight-through estimator, Bengio et al. 2013). The row forms in this module store rows as
 
     Plain      float32                  Bits(b)           b-bit integers and one quantisation step per row
     Half       float16                  Views(inner, V)   V training rows per stored row, by fixed sign patterns

@@ -1,24 +1,27 @@
-"""CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities M >= 2.
+"""CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) without gradient descent, for M >= 2 modalities.
 
-Linearised InfoNCE depends on the data only through the cross-covariances C_mn of the modalities m and n,
+Let C_mn be the cross-covariance of the modalities m and n, W_m the head of modality m, and rho a positive constant.
+Linearised InfoNCE depends on the data only through the C_mn:
 
-    L_lin = sum_{m<n} -tr(W_m C_mn W_n^T) + rho/2 ||W_m^T W_n||_F^2,
+    L_lin = sum_{m<n} -tr(W_m C_mn W_n^T) + rho/2 ||W_m^T W_n||_F^2
 
-where W_m are the heads and rho is a positive constant. CovMatch therefore uses gradient descent to minimise
+The published method therefore looks for synthetic rows whose cross-covariances C~_mn are close to rho C_mn. By gradient
+descent on the rows, it minimises
 
-    L = sum_{m<n} ||rho C_mn - C~_mn||_F^2,
+    L = sum_{m<n} ||rho C_mn - C~_mn||_F^2
 
-where C~_mn are the cross-covariances of the synthetic rows. N rows can have any cross-covariances of the form B_m B_n^T
-where each B_m has N - 1 columns (factors). The minimisation is therefore a factorisation of C:
+N rows can have exactly the cross-covariances C~_mn = rho B_m B_n^T where each B_m has N - 1 columns (factors). For such
+rows, L = rho^2 r with the residual r = sum_{m<n} ||C_mn - B_m B_n^T||_F^2. The function `factor` minimises r (see
+`factors`), and the synthetic rows X~_m follow in closed form:
 
     B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-Here X~_m are the synthetic rows, mu_m is the mean of the data, and `factor` computes the best common factors (see
-`factors`). Q (N x (N - 1)) is any matrix with orthonormal columns that sum to zero (see `rows_of_factors`).
+Here mu_m is the mean of the data in modality m. Q (N x (N - 1)) is any matrix with orthonormal columns that sum to zero
+(see `rows_of_factors`).
 
-For M = 2, rho^2 times the residual of the factorisation is the minimum of L (Eckart-Young). For M > 2, several pairs
-share the same B_m and the products B_m B_m^T are not constrained, so the problem is not convex. The factorisation then
-finds a stationary point, and rho^2 times the residual is an upper bound on the minimum. A lower bound for any M is
+For M = 2, rho^2 r is the minimum of L (Eckart-Young). For M > 2, several pairs share the same B_m and the products
+B_m B_m^T are not constrained, so the problem is not convex. The function `factor` then finds a stationary point, and
+rho^2 r is an upper bound on the minimum of L. A lower bound for any M is
 rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, where s_k is the k-th singular value. It measures the part of each C_mn that no
 matrix of rank N - 1 can represent. In general, the minimum is above this bound.
 

@@ -2,10 +2,10 @@
 
     minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
 
-The C_mn are the off-diagonal blocks of one P x P matrix, and the B_m are stacked to B. Then B B^T is the positive
-semi-definite matrix of rank k that is nearest to this matrix outside the diagonal blocks. For M = 2, this is Tucker's
-inter-battery problem. One singular value decomposition (SVD) solves it, and the minimum of r is the sum of the squared
-singular values beyond the k-th.
+The C_mn are the off-diagonal blocks of one P x P matrix, and the B_m are stacked to B (P x k). For the best B, B B^T is
+the positive semi-definite matrix of rank at most k that is nearest to this matrix outside the diagonal blocks. For
+M = 2, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it, and the minimum
+of r is the sum of the squared singular values of C_12 beyond the k-th.
 
 The initialisation is exact for M = 2. It computes the truncated SVD U s V^T of each C_mn, and builds the P x P matrix G
 with the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. Each pair of singular vectors u and v gives one vector of

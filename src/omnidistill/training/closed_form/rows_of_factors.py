@@ -2,10 +2,10 @@
 
     X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
 
-has mean mu_m and cross-covariance c^2 F_m F_n^T / (N - 1) for every frame Q, i.e. for every Q with orthonormal columns
-that sum to zero. Here F_m (p_m x (N-1)) are the factors of modality m, and c is a scale. The choice of Q has
-(N-1)(N-2)/2 degrees of freedom. It does not affect means and cross-covariances, but it affects how students train. The
-rotation selects Q:
+F_m (p_m x (N-1)) are the factors of modality m, and c is a scale. The frame Q has orthonormal columns that sum to zero.
+For every such Q, the rows X_m have the mean mu_m, and the modalities m and n have the cross-covariance
+c^2 F_m F_n^T / (N - 1). The choice of Q has (N-1)(N-2)/2 degrees of freedom. It does not affect means and
+cross-covariances, but it affects how students train. The rotation selects Q:
 
     "random"     Q is uniformly distributed
     "eye"        Q is nearest to the identity: row i is mainly factor i, and the last row is minus the sum of the others
@@ -102,6 +102,6 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
             raise InputError(
-                f"rotation: synthetic rows are rotated towards given real rows, but those of modality {name!r} have "
-                f"shape {given}, expected {shape}; pass one real row per synthetic row"
+                f"rotation: the real rows of modality {name!r} have shape {given}, expected {shape}; pass one real row "
+                "per synthetic row"
             )

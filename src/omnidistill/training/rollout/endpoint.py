@@ -104,10 +104,10 @@ class DualEndpoint:
         }
 
     def outputs(self, features: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return the outputs of the trained heads W_T, without computing W_T itself.
+        """Return the outputs of the trained heads W_T = c W_0 + A^T X, without computing W_T itself.
 
-        For features F, they are c F W_0' + (F X') A, where ' is the transpose, W_0 are the initial heads, X the
-        synthetic rows, and c and A the coefficients of the rollout.
+        W_0 are the initial heads, A are the coefficients of the synthetic rows X, and c is a factor (1 without weight
+        decay). For features F, the outputs are F W_T^T = c F W_0^T + (F X^T) A.
         """
         return {
             name: self._scaled(index, features[name] @ self.start[name].mT)

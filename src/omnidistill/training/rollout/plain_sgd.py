@@ -1,14 +1,16 @@
 """The dual rollout for plain SGD (no momentum, weight decay or blending), with an explicit backward pass.
 
+A student is trained on N synthetic rows X. SGD only adds multiples of these rows to the initial heads W_0. The heads
+after t steps are therefore W_0 + A_t^T X, and it is sufficient to store the coefficients A_t. The matrix A is updated
+in place: A = A_t before step t. Step t uses the rows with the indices I, the target similarities S_t and the step size
+beta_t. The gradient of the objective with respect to the outputs Y is the function g(Y, S). A prime denotes a
+derivative of the outer loss L, such as A' = dL/dA. With B = X W_0^T and K = X X^T, the two passes are
+
     forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
     backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (restores A = A_t)
                                                 beta_t' = -<A'[I], Delta_t>
                                                 Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         by autograd of g
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
-
-Here B = X W_0^T, K = X X^T, I are the rows of step t, A are the coefficients of the heads, and S_t are the targets. The
-function g is the gradient of the objective with respect to the outputs Y, and beta_t are the step sizes. A prime
-denotes a derivative of the outer loss L, such as A' = dL/dA.
 
 The result equals that of autograd through `dual_steps`. The backward pass, however, restores A in place instead of
 storing T copies, accumulates gradients in place, and skips known zeros. Coefficients of rows that no earlier step used

@@ -50,7 +50,8 @@ def frame_times(duration: float, frame_rate: float) -> list[float]:
     """
     if not (duration > 0 and frame_rate > 0):
         raise InputError(
-            f"the video lasts {duration} s and has {frame_rate} frames per second; both values must be positive"
+            f"the video lasts {duration} s and has {frame_rate} frames per second; both values must be positive, "
+            "so save the video again"
         )
     num_frames = max(1, round(duration * frame_rate))
     times = []

@@ -146,7 +146,7 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 )
             case _:
                 raise InputError(
-                    f"{path}: contains no section {part}; expected the config.json of a published LanguageBind model"
+                    f"{path}: contains no section {part}; pass the folder of a published LanguageBind model"
                 )
     return configs[0], configs[1]
 
