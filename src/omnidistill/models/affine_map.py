@@ -1,5 +1,8 @@
 """Affine maps between two embedding spaces, in factored or dense form.
 
+A map takes a vector x of the source space to a vector y of the target space. Let a and b be the mean vectors of the two
+spaces.
+
     y = b + (x - a) L^T R        factored: L is N x p and R is N x q; 2 N (p + q) operations per vector
     y = b + (x - a) R            dense: R is p x q; 2 p q operations per vector
 

@@ -1,7 +1,7 @@
 """Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
 Row i has the same target in every modality: its anchor w_i e_i, which is the i-th unit vector e_i times a length w_i.
-With D = diag(w), the solution
+With D = diag(w) and a ridge lambda_m per modality, the solution
 
     W_m = D (K_m + lambda_m s_m I)^{-1} X_m      K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
 
@@ -9,8 +9,8 @@ is the unique minimiser of ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. It does
 each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and
 FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
-The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
-heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
+If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the heads is
+proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
 still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
 
 Without a cutoff, the rows of all modalities can be multiplied by the same orthogonal matrix, X_m -> Q^T X_m: the
