@@ -22,7 +22,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
-    """An affine map y = b + (x - a) L^T R (factored form) or y = b + (x - a) R (dense form).
+    """An affine map from vectors x of width p to vectors y of width q, in factored form with rank N or in dense form.
+
+    The factored form is y = b + (x - a) L^T R, and the dense form is y = b + (x - a) R.
 
     Attributes:
         source_mean: the vector a (p).

@@ -147,10 +147,10 @@ def equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
     """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
-    These directions are the eigenvectors of sum_{m<n} (W_m C_mn W_n^T + W_n C_mn^T W_m^T), in descending order of the
-    eigenvalues. The sum is the symmetrised cross-covariance of the outputs, and C_mn is the cross-covariance of the
-    features of modalities m and n. The sign of each column is chosen so that the entry with the largest absolute value
-    is positive.
+    Let W_m be the head of modality m, and C_mn the cross-covariance of the features of modalities m and n. The
+    directions are the eigenvectors of the symmetrised cross-covariance of the outputs, which is
+    sum_{m<n} (W_m C_mn W_n^T + W_n C_mn^T W_m^T), in descending order of the eigenvalues. The sign of each column is
+    chosen so that the entry with the largest absolute value is positive.
     """
     blocks = []
     for m, n in combinations(heads, 2):
