@@ -76,12 +76,12 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return the coverage for a table row whose scores are averaged over this number of sets."""
+        """Return the variation that confidence intervals cover if scores are averaged over this number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return the coverage for a table row whose scores are averaged over this number of runs."""
+        """Return the variation that confidence intervals cover if scores are averaged over this number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 

@@ -1,11 +1,11 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
 Let mu_m be the mean of modality m, S_m(eps) its covariance with ridge eps, and C_mn the cross-covariance of modalities
-m and n. Let Q be a matrix with N - 1 orthonormal columns, and a a scale. Then
+m and n. Let Q be a matrix with N - 1 orthonormal columns, s a scale, and 1 the vector of ones. Then
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
     B_m B_n^T ~ A_mn                             factors B_m (p_m x (N - 1)) whose products approximate A_mn
-    X~_m = 1 mu_m^T + a Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
+    X~_m = 1 mu_m^T + s Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
 
 On the rows X~_m, least squares gives the products B_m B_n^T (up to scale), which approximate the analytic parameters of
 the data. See `training.closed_form.analytic_parameters`.

@@ -43,7 +43,7 @@ class TextColumns:
     """Columns of texts, or of lists of texts.
 
     Attributes:
-        all: their names.
+        all: names of all these columns.
         default: the column to use if the user chooses none: the first with a usual name, such as "caption", or the only
             column. None if there is no such column.
     """

@@ -1,8 +1,8 @@
 """Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
 X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
-are N paired rows that represent X and Y. Let S = X^T X and C = X^T Y, and let lambda be the ridge. The map from
-source to target is
+are N paired rows that represent X and Y. Let S = X^T X and C = X^T Y, and let lambda be the ridge. There are
+four maps from source to target:
 
     rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
     ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)

@@ -194,7 +194,7 @@ def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> No
     """Check that a folder contains the expected experts. Experts are identified by a key, such as `ExpertKey`.
 
     Raises:
-        InputError: the two keys differ. The message names the fields that differ.
+        InputError: the keys `stored` and `expected` differ. The message names the fields that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]
