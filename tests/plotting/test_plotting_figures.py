@@ -192,7 +192,7 @@ def test_series_differ_without_colour() -> None:
     [
         ([comparison((10,))], {"kind": "gain"}, "kind='gain' needs one comparison with several sizes or budgets"),
         ([comparison()], {"kind": "gains"}, "kind='gains': unknown; kinds: gain, curves, .* did you mean 'gain'"),
-        ([comparison()], {"level": "R@50"}, "level='R@50': not in the results, which have R@1, R@5"),
+        ([comparison()], {"level": "R@50"}, "level='R@50': not in the results; choose from R@1, R@5"),
         ([comparison()], {"width": 0.1}, "width=0.1: expected 1 to 40 inches"),
         ([comparison()], {"width": float("nan")}, "width=nan: expected"),
         ([crossed()], {"measure": "gain"}, "measure='gain': unknown; measures: gain_retained, recall"),

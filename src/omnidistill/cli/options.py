@@ -141,7 +141,7 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
         ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),
         (
             "split",
-            f"the split of every {row}: train, validation, test or 'heads' (optional, to pre-train projection heads)",
+            f"the split of every {row}: train, validation or test, or 'heads' to only pre-train projection heads",
         ),
     ):
         parser.add_argument(

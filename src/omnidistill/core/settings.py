@@ -81,10 +81,10 @@ class Settings(BaseModel):
 
 
 class Component(Settings):
-    """Base class for components: settings with behaviour, registered by name for a role.
+    """Base class for components: settings with behaviour, such as an objective or a storage of rows.
 
-    `kind` is the registered name. `package` is the distribution that provides the component; None if it is built in.
-    Both are stored with the settings, so that an error can name a missing package.
+    `kind` is the name under which the component is registered. `package` is the distribution that provides the
+    component; None if it is built in. Both are stored with the settings, so that an error can name a missing package.
     """
 
     kind: ClassVar[str] = ""

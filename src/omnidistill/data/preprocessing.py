@@ -4,11 +4,11 @@ standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one 
               (a LayerNorm without affine parameters)
 centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
 
-A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. Distilled sets
-include the means and therefore stay small. A rounded value is sign(c) c^2 u, where c is an integer from -127 to 127 and
-the step u is one number per modality. Small values are rounded more finely than large values. Rows are centred with
-exactly the mean that is stored. If the squared distance between a mean and its rounded value would exceed 0.1 % of the
-variance of the rows, the mean stays in float32.
+A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. This keeps
+distilled sets small, because they include the means. A rounded value is sign(c) c^2 u, where c is an integer from -127
+to 127 and the step u is one number per modality. Small values are rounded more finely than large values. Rows are
+centred with exactly the mean that is stored. If the squared distance between a mean and its rounded value would exceed
+0.1 % of the variance of the rows, the mean stays in float32.
 
 Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
@@ -119,7 +119,11 @@ class Preprocessing:
         return {_MEAN + name: _as_codes(mean)[0] for name, mean in self.means.items()}
 
     def to_meta(self) -> dict[str, Any]:
-        """Return the JSON metadata to store. "centred" is {modality: step of the 8-bit mean, or null if float32}."""
+        """Return the JSON metadata to store.
+
+        The field "centred" contains one number per centred modality: the step of a mean that is rounded to 8 bits, or
+        null for a mean in float32.
+        """
         steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
 

@@ -78,12 +78,12 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, the position from which head outputs are scaled down.
+        """Return a copy with this cutoff: outputs of the heads after about this number are scaled down.
 
-        `self` must have no cutoff. The cutoff multiplies output i of the heads by a factor w_i. When the heads are
-        combined with initial heads, each part is first scaled so that its outputs on the rows have a mean length of 1.
-        This scaling makes up for the mean of w. The root mean square of w, however, is larger than its mean, so the
-        scaled outputs become larger overall. The copy has a smaller `weight` to compensate for this.
+        `self` must have no cutoff. With a cutoff, output i of the heads is multiplied by a factor w_i <= 1. When the
+        heads are combined with initial heads, the outputs of both are first scaled to a mean length of 1 on the rows.
+        This scaling makes up for the mean of the factors w_i. Their root mean square, however, is larger than their
+        mean, so the scaled outputs become larger overall. The copy has a smaller `weight` to compensate for this.
         """
         if cutoff is None:
             return self

@@ -253,7 +253,10 @@ class Mixture:
 def mixed_rows(
     weights: Float[Tensor, "N k"], item_numbers: Int[Tensor, "N k"] | None, features: Mapping[str, Float[Tensor, "n _"]]
 ) -> dict[str, Float[Tensor, "N _"]]:
-    """Return the synthetic rows normalise(A F_m) of every modality m, differentiable with respect to `weights`.
+    """Return the synthetic rows of every modality, differentiable with respect to `weights`.
+
+    A is the mixing matrix, and F_m are the features of the items in modality m. The rows are the mixtures A F_m, scaled
+    to equal lengths.
 
     Args:
         weights: values of the mixing matrix A.

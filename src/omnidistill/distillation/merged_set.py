@@ -2,16 +2,17 @@
 
 **Recipe "anchor".** The heads of a set are computed by ridge regression from its rows to anchors, which are target
 vectors that all modalities share (`training.recipes.anchor_regression`). The anchors of different sets have nothing in
-common, so the outputs of the heads of all sets are concatenated:
+common, so the outputs of the heads of all sets are concatenated. Let W_sm be the head of set s for modality m, u_sm the
+mean length of its outputs on the N_s rows of the set, and w_s = N_s / sum_t N_t the weight of the set. The concatenated
+head of modality m is
 
     H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
 
-W_sm is the head of set s for modality m, u_sm is the mean length of its outputs on the rows of the set, and
-w_s = N_s / sum N. An inner product of outputs of H is the weighted mean of the inner products of the sets.
+An inner product of outputs of these heads is the weighted mean of the inner products of the sets.
 
 One regression on the concatenated rows does not give these heads. If two sets contain the same direction, they have
 nearly parallel rows with different anchors, and the regression would fit the differences of these rows. Instead, the
-rows of the merged set are computed from H:
+rows of the merged set are computed from the heads H_m:
 
 1. Divide row i of each set by sqrt(i), as in `anchor_regression.cut`, and apply the heads H_m to these rows.
 2. Compute the canonical directions of these outputs (`anchor_map.canonical_basis_of_outputs`). The first N of them are

@@ -65,7 +65,7 @@ class Frame:
     unit: tuple[bool, bool]
 
     def map(self, direction: Direction, left: Float[Tensor, "_ _"] | None, right: Float[Tensor, "_ _"]) -> AffineMap:
-        """Return the map in this direction between the two spaces, with these factors (see `AffineMap`)."""
+        """Return the map in this direction with these factors (see `AffineMap`). "forward" maps old to new vectors."""
         source, target = (0, 1) if direction == "forward" else (1, 0)
         return AffineMap(self.means[source], left, right, self.means[target], self.unit[target])
 

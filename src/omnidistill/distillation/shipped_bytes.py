@@ -1,12 +1,13 @@
 """Shipped bytes: the total size of the files that are needed for training, by the same rules for all methods.
 
-    set              tensor file (rows, target similarities, feature means) + manifest.json; not provenance.json
+    set              tensor file (rows, target similarities, feature means) + manifest.json, without provenance.json
     random rows      the same files, which contain real rows in float32 and the group of each row
     heads            tensor file (low-rank factors, or matrices with biases; feature means) + manifest.json
     all rows         only the float32 values of the training features (`budget.training_bytes`)
 
-A size depends only on shapes and settings, so it can be computed before any values exist. The values in the recipe do
-not matter, because the manifest is padded with spaces to a fixed length.
+A size depends only on shapes and settings, so it can be computed before any values exist. The manifest contains the
+training recipe of a set, with values such as step sizes. It is padded with spaces to a fixed length, so the number of
+digits in these values does not matter.
 
 The size of the initial heads is not included, because nearly all methods in a table need the same initial heads.
 Training on a set, on random rows or on all rows starts from the initial heads. The baselines that ship heads (low-rank

@@ -76,12 +76,12 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return which variation the confidence intervals of a table row cover, given its number of sets."""
+        """Return the variation that confidence intervals cover if scores are averaged over this number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return which variation the confidence intervals of a table row cover, given its number of runs."""
+        """Return the variation that confidence intervals cover if scores are averaged over this number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
@@ -253,12 +253,12 @@ def _interval(contrast: _Contrast, level: float) -> Interval:
 
 
 def _ratio(model: _Model, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio part / whole, with its confidence interval; None if it is undefined.
+    """Return the ratio of two weighted sums of the methods' scores, with its confidence interval; None if undefined.
 
-    `part` and `whole` are weighted sums of the methods' scores, given by their weights.
+    The numerator has the weights `part`, and the denominator has the weights `whole`.
 
-    The ratio is undefined if `whole` is not significantly above 0, or if an end of the interval is more than about
-    1e6 (`_LARGEST`) away from the ratio.
+    The ratio is undefined if the denominator is not significantly above 0, or if an end of the interval is more than
+    about 1e6 (`_LARGEST`) away from the ratio.
     """
     denominator = model.contrast(whole)
     if denominator.value <= 0 or denominator.p_value >= 1 - level:

@@ -58,11 +58,11 @@ _NUM_DRAWS = 3
 
 @dataclass(frozen=True, eq=False)
 class MapCandidate:
-    """A row of the migration table: maps between two embedding spaces, computed once or from several random draws.
+    """A row of the migration table: maps between two embedding spaces, from all training pairs or random samples.
 
     Attributes:
         name: name of the table row.
-        draws: the maps of each random draw, whose scores are averaged; one entry if nothing is random.
+        draws: the maps from each random sample of pairs; their scores are averaged. One entry if nothing is random.
         bytes: size of the files that store the maps; None if it is not defined.
         size: number of rows, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.
@@ -210,6 +210,7 @@ def low_rank_maps(
 ) -> Iterator[MapCandidate]:
     """Yield low-rank maps whose files are not larger than those of a migration kit.
 
+    A migration kit stores a few paired rows, from which maps are computed. Low-rank maps store their factors instead.
     For each storage format, there are two candidates: one with the maps in both directions, and one with the forward
     map only, which can therefore have a higher rank.
 
@@ -217,7 +218,7 @@ def low_rank_maps(
         fitted: the maps fitted to all training pairs.
         storages: storage formats to try for the factors of the maps, by name.
         budget: size of the kit in bytes.
-        other_tensors: tensors of the kit other than its rows; they are stored with a low-rank map, too.
+        other_tensors: tensors of the kit other than its rows. The files of a low-rank map contain them as well.
         learning: settings to learn the factors by InfoNCE; None: only reduced-rank regression.
         on_step: called after every iteration.
     """

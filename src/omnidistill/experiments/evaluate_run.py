@@ -88,8 +88,8 @@ class Evaluation(Plottable):
     def choices(self) -> dict[str, str]:
         """Settings that validation chose for the baselines that train on all training rows.
 
-        The keys are the labels of the rows in the score table. The values are texts, which also say how many settings
-        were compared.
+        The keys are the labels of the rows in the score table. Each value is a text: the chosen settings, and how many
+        candidates were compared.
         """
         chosen = [self.rows[name] for name in ("full", "best") if name in self.rows]
         return {row.label: _choice(row) for row in chosen if row.num_evaluated}

@@ -80,9 +80,10 @@ def setting_of(
     seed: int,
     group: Group | None,
 ) -> Setting | None:
-    """Return the inputs to which a baseline is fitted; None if it does not apply to them.
+    """Return the inputs to which a baseline is fitted; None if the baseline does not apply to these inputs.
 
-    `group` contains the sets with which the baseline is compared. They determine how many rows and bytes it may use.
+    `group` contains the sets with which the baseline is compared. These sets determine how many rows and bytes the
+    baseline may use.
     """
     allowance = group.allowance(data) if baseline.sized and group is not None else None
     setting = Setting(development, start, evaluate, seed, allowance)

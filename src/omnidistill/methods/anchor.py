@@ -62,7 +62,7 @@ _MORE_BITS = (3.4, 5.0)
 
 @methods.register("anchor")
 class AnchorMethod(Method):
-    """Learned rows on which ridge regression gives good heads, in closed form and without initial heads."""
+    """Learned rows. Ridge regression on them gives good heads in closed form, and needs no initial heads."""
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")
 
@@ -230,8 +230,8 @@ class AnchorMethod(Method):
     def _as_set(self, rows: AnchorRows, task: Task) -> DistilledSet:
         """Return the distilled set with its recipe.
 
-        The recipe can concatenate the outputs of its own heads and of initial heads. If the setting `weight` is None,
-        validation chooses the weight of its own heads.
+        The recipe computes heads from the set, and can stack them on initial heads: the outputs of both are weighted
+        and concatenated. If the setting `weight` is None, validation chooses the weight of the computed heads.
         """
         further = _low_weights(rows)
         weight = self.weight or best_stack_weight(rows, task.start, task.development.validation, further)

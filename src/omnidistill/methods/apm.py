@@ -1,12 +1,14 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
-    B_m B_n^T ~ A_mn                             factors B_m (p_m x (N - 1)) whose products approximate them
-    X~_m = 1 mu_m^T + c Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
+Let mu_m be the mean of modality m, S_m(eps) its covariance with ridge eps, and C_mn the cross-covariance of modalities
+m and n. Let Q be a matrix with N - 1 orthonormal columns, s a scale, and 1 the vector of ones. Then
 
-S_m(eps) is the covariance of modality m with ridge eps, C_mn a cross-covariance, and mu_m a mean. Q has N - 1
-orthonormal columns, and c is a scale. On these rows, least squares gives the products B_m B_n^T (up to scale),
-which approximate the analytic parameters of the data. See `training.closed_form.analytic_parameters`.
+    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
+    B_m B_n^T ~ A_mn                             factors B_m (p_m x (N - 1)) whose products approximate A_mn
+    X~_m = 1 mu_m^T + s Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
+
+On the rows X~_m, least squares gives the products B_m B_n^T (up to scale), which approximate the analytic parameters of
+the data. See `training.closed_form.analytic_parameters`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from omnidistill.training.closed_form import accumulate_moments, apm_rows
 
 @methods.register("apm")
 class Apm(TunedMethod):
-    """Rows, computed in closed form, on which least squares gives the same heads as on the data (APM)."""
+    """Rows on which least squares gives about the same heads as on the data (APM). They have a closed form."""
 
     cites: ClassVar[tuple[str, ...]] = ("apm",)
 

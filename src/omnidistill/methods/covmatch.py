@@ -37,7 +37,7 @@ _EPOCHS = (0, 2, 5)  # epochs of the first expert after which errors are compute
 
 @methods.register("covmatch")
 class CovMatch(TunedMethod):
-    """Rows, computed in closed form, that have the same cross-covariances as the data (CovMatch)."""
+    """Rows that have the same cross-covariances as the data (CovMatch). They are computed in closed form."""
 
     cites: ClassVar[tuple[str, ...]] = ("covmatch",)
 

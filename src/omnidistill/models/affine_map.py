@@ -1,5 +1,8 @@
 """Affine maps between two embedding spaces, in factored or dense form.
 
+A map takes a vector x of the source space to a vector y of the target space. Let a and b be the mean vectors of the two
+spaces.
+
     y = b + (x - a) L^T R        factored: L is N x p and R is N x q; 2 N (p + q) operations per vector
     y = b + (x - a) R            dense: R is p x q; 2 p q operations per vector
 
@@ -19,7 +22,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
-    """An affine map y = b + (x - a) L^T R (factored form) or y = b + (x - a) R (dense form).
+    """An affine map from vectors x of width p to vectors y of width q, in factored form with rank N or in dense form.
+
+    The factored form is y = b + (x - a) L^T R, and the dense form is y = b + (x - a) R.
 
     Attributes:
         source_mean: the vector a (p).

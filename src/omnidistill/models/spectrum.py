@@ -88,8 +88,9 @@ class _Eigh(torch.autograd.Function):
     where o is the elementwise product. If the eigenvalues j and k coincide, the functions in this module do not depend
     on the choice of eigenvectors. The incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
 
-    A common alternative to 1 / gap is gap / (gap^2 + eps^2). Its slope at gap 0 is 1 / eps^2. On the diagonal of F,
-    where the gap is always 0, this large slope would dominate the second derivative.
+    Let gap = lambda_k - lambda_j be the denominator. A common alternative to 1 / gap is gap / (gap^2 + eps^2) with a
+    small number eps. Its slope at gap 0 is 1 / eps^2. On the diagonal of F, where the gap is always 0, this large slope
+    would dominate the second derivative.
     """
 
     @staticmethod

@@ -34,7 +34,7 @@ class FigureOptions:
             InputError: the requested level is not among `levels`.
         """
         if self.level is not None and self.level not in levels:
-            raise InputError(f"{argument('level', self.level)}: not in the results, which have {', '.join(levels)}")
+            raise InputError(f"{argument('level', self.level)}: not in the results; choose from {', '.join(levels)}")
         return self.level or default
 
 
@@ -52,7 +52,7 @@ class FigureKind(ABC):
 
     @abstractmethod
     def draw(self, sources: Sequence[Source], options: FigureOptions) -> PaperFigure:
-        """Draw the figure. `sources` are accepted sources.
+        """Draw the figure from sources for which `accepts` returns True.
 
         Raises:
             InputError: the sources do not contain what the options request.

@@ -114,7 +114,7 @@ def _axis(axis: Axis, bottom: float, x_label: str) -> list[str]:
 
 
 def _lines(lines: Mapping[str, float], axis: Axis, bottom: float) -> list[str]:
-    """Return vertical reference lines with their labels above them, moved inwards at the ends of the axis."""
+    """Return vertical reference lines with a label above each. Labels are kept inside the left edge."""
     body = []
     for label, value in lines.items():
         x, half = axis(value), text_width(label) / 2

@@ -1,4 +1,4 @@
-"""Results of other commands that belong to a run, such as rendered rows or a transfer table; the page links to them."""
+"""Results of other commands that belong to a run, such as rendered rows. The report page links to them."""
 
 from __future__ import annotations
 

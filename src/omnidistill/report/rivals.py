@@ -1,4 +1,4 @@
-"""The strongest baseline that a receiver could use instead of a set: it needs no more bytes than the set.
+"""The strongest baseline that could replace a set, because the baseline needs no more bytes than the set.
 
 The bytes of a row of the score table are those of its files, plus those of the initial heads if the row needs them.
 """

@@ -35,7 +35,7 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class ShownRanking:
-    """The highest-ranked items for one row of the score table, and the rank of the first positive."""
+    """The items that the heads of one table row rank highest for a query, and the rank of the first positive item."""
 
     label: str
     rank: str

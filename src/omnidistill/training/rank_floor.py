@@ -1,11 +1,11 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-Let W_0 be the initial head, W_T the head of the student, and W* the head of the expert. Gradient steps on the rows X
-change a linear head only within the span of the rows: W_T - W_0 = A^T X. The update of the student therefore has at
-most rank N. Let s_1 >= s_2 >= ... be the singular values of the expert's update D = W* - W_0. By the Eckart-Young
-theorem,
+Let X (N x p) be the rows of a modality, W_0 the initial head, W_T the head of the student, and W* the head of the
+expert. Gradient steps on X change a linear head only within the span of the rows: W_T - W_0 = A^T X with some matrix A
+(N x d). The update of the student therefore has at most rank N. Let s_1 >= s_2 >= ... be the singular values of the
+expert's update D = W* - W_0. By the Eckart-Young theorem,
 
-    ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{k>N} s_k^2 / sum_k s_k^2.
+    ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{i>N} s_i^2 / sum_i s_i^2.
 
 Shapes: d embedding width, p input width, k = min(d, p) singular values.
 """

@@ -74,7 +74,11 @@ def add(group: CommandGroup) -> None:
     parser.add_argument("--seconds", type=float, metavar="S", help="length of sounds in seconds (default: 2)")
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the random shifts in each step (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the random shifts of the media during the optimisation (default: 0)",
     )
     add_force(parser, "earlier output in the folder")
     add_device(parser)

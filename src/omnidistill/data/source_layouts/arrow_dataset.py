@@ -41,7 +41,7 @@ _BESIDE = (".json", ".md", ".lock", "")  # files that may be in a folder of Parq
 
 @layouts.register("arrow")
 class ArrowDataset(Layout):
-    """Hugging Face datasets: folders of save_to_disk, Parquet and Arrow files, Dataset objects and hub: names."""
+    """Hugging Face datasets: `save_to_disk` folders, Parquet and Arrow files, `Dataset` objects, "hub:OWNER/NAME"."""
 
     @classmethod
     def matches(cls, source: Source) -> bool:

@@ -43,7 +43,7 @@ class TextColumns:
     """Columns of texts, or of lists of texts.
 
     Attributes:
-        all: their names.
+        all: names of all these columns.
         default: the column to use if the user chooses none: the first with a usual name, such as "caption", or the only
             column. None if there is no such column.
     """
@@ -54,7 +54,7 @@ class TextColumns:
     def by_kind(self, where: str, kinds: Mapping[str, Kind]) -> dict[str, str]:
         """Return {modality: column} for all media columns and the default text column.
 
-        A modality is called after its kind, or after its column if two columns have one kind.
+        A modality has the name of its kind, or the name of its column if several columns are of the same kind.
 
         Raises:
             InputError: it is unclear which text column contains the captions.
@@ -83,10 +83,10 @@ def to_content(where: str, value: object, kind: Kind | None, trusted: bool) -> M
         where: the cell, for messages.
         value: the cell.
         kind: kind of the files in the column; None if it contains texts.
-        trusted: whether a path without bytes may be opened.
+        trusted: whether a file may be opened if the cell contains only its path, not its content.
 
     Raises:
-        InputError: a file is given only by its path and `trusted` is False, or it cannot be read.
+        InputError: the cell contains only the path of a file, and `trusted` is False or the file cannot be read.
     """
     if value is not None and kind is not None:
         return _media(where, kind, value, trusted)

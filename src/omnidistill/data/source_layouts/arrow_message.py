@@ -46,7 +46,7 @@ def _field(data: memoryview, table: int, number: int) -> int | None:
 
 
 def _follow(data: memoryview, position: int) -> int:
-    """Return the position of the table to which a field refers."""
+    """Return the position of the flatbuffer table to which the offset stored at `position` refers."""
     return position + _number("I", data, position)
 
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def only_suffixes(folder: Path, required: Collection[str], allowed: Collection[str]) -> bool:
-    """Return whether a folder tree has files with a `required` suffix, and all its other files an `allowed` one."""
+    """Return whether a folder and its subfolders contain a file with a `required` suffix.
+
+    If a file has a suffix that is neither `required` nor `allowed`, the result is False.
+    """
     found = False
     for path in files_below(folder):
         if (suffix := path.suffix.lower()) in required:

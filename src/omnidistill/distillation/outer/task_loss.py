@@ -3,11 +3,12 @@
 After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X. Here W_0 is the initial
 head, and the matrix A_T (N x d) is a differentiable function of X that results from all T steps (see
 `training.rollout`). The outputs of the head on real rows X~ are Y = X~ W_0^T + (X~ X^T) A_T. For the outputs
-Y_1 .. Y_M of all M modalities on a batch of training rows, the loss, whose gradient is exact, is
+Y_1 .. Y_M of all M modalities on a batch of training rows, the loss is
 
     L = InfoNCE(Y_1 .. Y_M; rows of one group are positives).
 
-This objective optimises the downstream task directly and needs no experts. Batches are drawn without replacement.
+Its gradient with respect to X is exact. This objective optimises the downstream task directly and needs no experts.
+Batches are drawn without replacement.
 """
 
 from __future__ import annotations

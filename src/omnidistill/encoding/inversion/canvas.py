@@ -110,9 +110,9 @@ class PixelCanvas:
 
     Attributes:
         shape: 3 x height x width, or frames x 3 x height x width.
-        mean, deviation: mean and standard deviation of each channel with which the encoder standardises pixels in
-            [0, 1].
-        prepare: returns the standardised pixels of an item, in the shape above.
+        mean, deviation: one mean and one standard deviation per channel. The encoder standardises pixels in [0, 1] with
+            these values.
+        prepare: returns the standardised pixels of an item, a tensor of this `shape`.
         arrange: converts the standardised pixels of n media to the encoder's input.
     """
 

@@ -92,7 +92,7 @@ def invert(
         start: initial values of the media.
         preprocess: maps features (n x p) to the space of the targets, with gradients.
         settings: how media are optimised.
-        generator: draws the random shifts.
+        generator: draws the random shifts of the media during the optimisation.
         advance: called after every step of every batch.
     """
     parts: list[tuple[Tensor, Tensor, Tensor]] = []  # everything but the encoder is on the CPU

@@ -1,12 +1,14 @@
 """Heads of another baseline stacked on the initial heads: an embedding is the concatenation of both outputs.
 
+For modality m with feature width p_m, let W_m (d x p_m) be the initial head, and V_m (k x p_m) and b_m (k) the head and
+bias of the other baseline. The weight a in [0, 1] of the other baseline is chosen on validation. The stacked head J_m
+and its bias c_m are defined by
+
     J_m x + c_m = [ sqrt(a) / s_m (V_m x + b_m) ; sqrt(1 - a) / r_m W_m x ]        k + d outputs
     s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||                         over the training rows
 
-J_m and c_m are the stacked head of modality m and its bias. V_m (k x p_m) and b_m (k) are the head and bias of the
-other baseline. W_m (d x p_m) is the initial head, and p_m is the feature width. The weight a in [0, 1] is chosen on
-validation. The outputs of both parts are divided by their mean length before they are weighted. The similarity of two
-items with features x and y is
+The outputs of both parts are thus divided by their mean length before they are weighted. The similarity of an item with
+features x in modality m and an item with features y in modality n is
 
     <J_m x + c_m, J_n y + c_n> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
 

@@ -5,19 +5,20 @@ features x_m, outputs y_m = W_m x_m and unit embeddings z_m = y_m / ||y_m||, the
 
     g = (1/b) sum_i J_i^T G_i,   (J_i^T H)_m = (I - z_m z_m^T) h_m x_m^T / ||y_m||,   ||J_i|| = max_m ||x_m|| / ||y_m||
 
-Here G_i is the gradient with respect to the embeddings of instance i (see `mode_gradients`), and H is any M x d matrix
-with rows h_m. This module computes the discrepancy Delta, the constant C_J and both sides of eq. 10:
+Here J_i is the Jacobian of the embeddings of instance i with respect to the heads, G_i is the gradient with respect to
+these embeddings (see `mode_gradients`), and H is any M x d matrix with rows h_m. In terms of the modes A_k of the
+instance (see `modes`), G_i = sum_k c_k A_k + R with a rest R. Let omega_k = |c_k|. Let eps_k = ||A_k - A'_k|| be the
+distance between the k-th modes of two paired instances, where a prime marks the synthetic instance. This module
+computes the discrepancy Delta, the constant C_J and both sides of eq. 10:
 
     Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
     C_J = max over instances of both batches of ||J_i||
     eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    reconstructed, see below
 
-In terms of the modes A_k of an instance (see `modes`), G = sum_k c_k A_k + R with a rest R, and omega_k = |c_k| (see
-`mode_gradients`). The distance between the k-th modes of two paired instances is eps_k = ||A_k - A'_k||, where a prime
-marks the synthetic instance. Our source for the paper lacks its equations, so eq. 10 is reconstructed from the text
-(docs/guides/theory.md). The text does not say whether omega_k belongs to the real or to the synthetic instance, so the
-module computes eq. 10 with both. Eq. 10 holds only if R = 0 and both batches have the same coefficients c_k and the
-same Jacobian. In general, three more terms are needed (own derivation):
+Our source for the paper lacks its equations, so eq. 10 is reconstructed from the text (docs/guides/theory.md). The text
+does not say whether omega_k belongs to the real or to the synthetic instance, so the module computes eq. 10 with both.
+Eq. 10 holds only if R = 0 and if paired instances have the same coefficients c_k and the same Jacobian. In general,
+three more terms are needed (own derivation; the index i is omitted):
 
     J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')

@@ -66,7 +66,8 @@ class PairedStudents:
         real: one real row for each synthetic row.
         batches: row numbers of each step (T x b).
         step_sizes: step sizes of each step, one per modality (T x M).
-        tau: temperature of the softmax that defines the shares p_k (see `modes`).
+        tau: temperature of the softmax over the singular values of an instance, which gives the shares of its modes
+            (see `modes`).
     """
 
     objective: Objective

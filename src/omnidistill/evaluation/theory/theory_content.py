@@ -17,7 +17,7 @@ class SpectrumMeans(JsonContent):
 
     Attributes:
         sigma: mean of the singular values sigma_k.
-        shares: mean of the shares p_k = softmax(sigma / tau)_k.
+        shares: mean of the shares p_k = softmax(sigma / tau)_k of the modes, where tau is a temperature.
     """
 
     sigma: Sequence[float]

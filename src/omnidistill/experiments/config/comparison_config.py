@@ -272,7 +272,10 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 
 
 def _chooses(config: RunConfig, setting: str) -> bool:
-    """Return whether a "key=value" string selects a component, as "component.kind=NAME" or "component=NAME"."""
+    """Return whether a "key=value" string selects one of several implementations, such as a storage of rows.
+
+    The key is the name of a component, for example "distill.storage", with or without ".kind".
+    """
     place: Any = config
     for part in _key(setting).split("."):
         if part == "kind":

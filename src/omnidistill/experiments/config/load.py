@@ -163,7 +163,10 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 
 
 def as_texts(overrides: object) -> tuple[str, ...]:
-    """Return overrides as "key=value" strings. A component gives one string for each of its settings.
+    """Return overrides as "key=value" strings.
+
+    If the value of a key is a component, that is, an object with settings of its own, such as a storage of rows, there
+    is one string for each of its settings.
 
     Raises:
         InputError: `overrides` is neither a dict nor "key=value" strings.

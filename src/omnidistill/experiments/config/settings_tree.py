@@ -122,7 +122,7 @@ def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple
 
 
 def sections_of(settings: Settings, key: str = "") -> Iterator[tuple[str, Settings]]:
-    """Yield (dotted key, settings) for the given settings and, recursively, for all groups and components in them."""
+    """Yield (dotted key, settings) for the given settings and, recursively, for every field that contains settings."""
     yield key, settings
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -188,7 +188,7 @@ def _model_at(location: Sequence[int | str], model: Model, tree: Any) -> Model:
 
 
 def _item_model(model: Model, name: str, item: Any) -> Model | None:
-    """Return the Pydantic model that validates one item in a list of settings or components."""
+    """Return the Pydantic model that validates one item of the list in field `name`; None if there is no such model."""
     for kind in get_args(model.model_fields[name].annotation):
         for registry in getattr(kind, "__metadata__", ()):
             if isinstance(registry, ComponentRegistry) and item.get("kind") in registry:

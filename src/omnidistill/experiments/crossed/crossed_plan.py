@@ -63,7 +63,7 @@ class Work:
 
     @property
     def set_work(self) -> Work:
-        """The work item (result to compute) that distils the set on which this work item trains a model."""
+        """The work item (result to compute) that must finish first: it distils the set on which `model` is trained."""
         return Work(self.source, "set", OWN, share=self.share)
 
 

@@ -157,7 +157,10 @@ class Kit:
 
     @cached_property
     def maps(self) -> Maps:
-        """The forward and the reverse map, each in the form that needs the fewest operations, solved in float64."""
+        """The forward and the reverse map in float32, computed in float64.
+
+        Each map is factored or dense, whichever form needs fewer operations (see `AffineMap`).
+        """
         x = {name: rows.double() for name, rows in self._rows.items()}
         solved = row_maps(x["old"], x["new"], self.ridges.double(), self.frame)
         like = torch.zeros((), dtype=torch.float32, device="cpu")

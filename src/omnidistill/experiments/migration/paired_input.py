@@ -58,7 +58,9 @@ class PairedInput:
     by: str
 
     def read(self, split: str, seed: int) -> Pairs:
-        """Return the pairs of a split in float32. If there are too many pairs, return a random part of them.
+        """Return the pairs of a split in float32, or a random sample of them if there are more than the maximum.
+
+        The maxima are `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST`.
 
         Raises:
             InputError: a number is NaN or Inf.

@@ -1,9 +1,10 @@
 """The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain that follows from them.
 
-    gain retained = (row - zero) / (full - zero)
+    gain retained = (recall - zero) / (full - zero)
 
-`zero` is the recall of the initial heads if the paper prints it (VGGSound-S, table 4), and otherwise the recall after
-training on 100 random rows. `full` is the recall after training on all rows. All three are on the same dataset.
+`recall` is the printed recall of a method. `zero` is the recall of the initial heads if the paper prints it
+(VGGSound-S, table 4), and otherwise the recall after training on 100 random rows. `full` is the recall after training
+on all rows. All three are on the same dataset.
 """
 
 from __future__ import annotations

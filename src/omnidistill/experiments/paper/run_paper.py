@@ -1,4 +1,4 @@
-"""Run the tables of the HoPA paper in order, and write one page with our numbers next to the printed ones.
+"""Compute the tables of the HoPA paper in order, and write one page with our numbers next to the printed ones.
 
 FOLDER/<dataset>/                   a folder of comparisons: heads, experts and sets, which all tables share
 FOLDER/<dataset>/paper-table-N.*    a table

@@ -71,7 +71,7 @@ def render(
         settings: how media are optimised.
         data: the data of the run; None loads them from the recorded location.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
-        seed: seed of the random shifts in each step.
+        seed: seed of the random shifts of the media during the optimisation.
         force: whether to replace earlier output in the folder.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.

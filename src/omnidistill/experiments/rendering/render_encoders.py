@@ -45,8 +45,8 @@ def open_encoders(
         reference = requested.get(name) or _recorded(data, name)
         if reference is None:
             raise InputError(
-                f"modality {name!r}: the data record no encoder whose weights are part of a Python package; pass the "
-                f"encoder as {_example(name)}"
+                f"modality {name!r}: the data do not name an encoder whose weights are part of a Python package; pass "
+                f"the encoder as {_example(name)}"
             )
         opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
     return opened

@@ -68,7 +68,7 @@ def render_modality(
         preprocess: maps features of the encoder to the space of the rows.
         folder: output folder; files get paths such as media/image/row-0000.png.
         settings: how media are optimised.
-        generator: draws the random shifts.
+        generator: draws the random shifts of the media during the optimisation.
         advance: called after every step of every batch.
     """
     canvas = require_canvas(encoder, name, settings.seconds)

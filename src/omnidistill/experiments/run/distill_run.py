@@ -63,7 +63,7 @@ def distill(
     """Distil data to a few synthetic rows (a set). If heads or experts are needed but not given, train them first.
 
     Args:
-        data: a FeatureSet, the name of a registered dataset ("emoji"), or the Path of a packed dataset.
+        data: a FeatureSet, the name of a registered dataset, such as "emoji", or the Path of a packed dataset.
         size: number of synthetic rows; None uses the number from the settings.
         bytes: size budget, instead of `size`: a number of bytes, "64kB", or "1%" of the training features. The set gets
             as many rows as fit.

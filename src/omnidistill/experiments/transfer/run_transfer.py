@@ -62,7 +62,7 @@ def transfer(
             the confidence intervals also cover the variation between sets.
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: the data of the runs; None loads them from the recorded location.
-        settings: what to compare, with candidate values; or the name of a preset ("paper-table-4").
+        settings: what to compare, with candidate values; or the name of a preset, such as "paper-table-4".
         rendered: folder with the features of media that were rendered from the set. The new encoder computed the
             features. Each file MODALITY.npy contains one row per row of the set. Possible only with a single run and a
             single new encoder.

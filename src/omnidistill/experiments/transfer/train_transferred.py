@@ -35,7 +35,7 @@ class TrainedOn:
 
 
 def recipe_of(distilled: DistilledSet, settings: TransferSettings) -> str:
-    """Return the training recipe to use for every row of the table: "anchor" or "sgd"."""
+    """Return the training recipe of all rows in the transfer table: "anchor" or "sgd"."""
     if settings.recipe != "own":
         return settings.recipe
     return "anchor" if isinstance(distilled.recipe, Anchor) else "sgd"

@@ -46,7 +46,8 @@ class Option:
         bytes: size of the files that a user of the new encoder needs. The items to encode are not counted.
         needs: which items must be encoded by the new encoder.
         seconds: time to compute the sets.
-        items: ids of the items that a mixture uses. Empty if it uses all training items, and for other options.
+        items: ids of the items that a mixture uses. Empty if it uses all training items, or if the option is not a
+            mixture.
     """
 
     name: str

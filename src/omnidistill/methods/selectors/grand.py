@@ -1,9 +1,9 @@
 """GraNd (Paul et al. 2021): rows with the largest contribution to the gradient of the heads early in training.
 
-score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
+Let x_im be the features of row i in modality m, and delta_im the gradient of InfoNCE with respect to the head output of
+this row and modality. The score of row i is
 
-x_im are the features of row i in modality m, and delta_im is the gradient of InfoNCE with respect to the head output of
-this row and modality.
+score_i = ( sum_m || delta_im x_im^T ||_F^2 )^(1/2) = ( sum_m ||delta_im||^2 ||x_im||^2 )^(1/2)
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """Prediction errors of InfoNCE over all rows: softmax minus target, in both directions of every pair of modalities.
 
-For a pair (m, m') of modalities,
+Let z_im be the unit embedding of row i in modality m, and tau the temperature. The target T_ij is 1 / |group| if rows i
+and j are in the same group, and 0 otherwise. L is the loss `objectives.infonce` with these targets. For a pair (m, m')
+of modalities with the cosine similarities c_ij = <z_im, z_jm'>,
 
     forward_ij  = exp(c_ij / tau) / sum_k exp(c_ik / tau) - T_ij        queries from m, items from m'
     backward_ij = exp(c_ij / tau) / sum_k exp(c_kj / tau) - T_ij        queries from m', items from m
     dL / dc_ij  = (forward_ij + backward_ij) / (2 n tau)
-
-Here z_im is the unit embedding of row i in modality m, c_ij = <z_im, z_jm'> is a cosine similarity, and tau is the
-temperature. The target T_ij is 1 / |group| if rows i and j are in the same group, and 0 otherwise. L is the loss
-`objectives.infonce` with these targets.
 
 Let x_im be the features of row i, and y_im = W_m x_im the output of head m. With delta_im = dL/dy_im, row i contributes
 delta_im x_im^T to the gradient of head m. The contributions of all rows sum to dL/dW_m.

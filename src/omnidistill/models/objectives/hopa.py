@@ -21,9 +21,10 @@ and let o be the elementwise product. Then
 
 With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs Y, and B = C + y a^T + a y^T,
 
-    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T        the pull-back from `objectives.sphere`, M x M
+    dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T
 
-All tensors of width d are used only in matrix products.
+This is the gradient through the normalisation (see `objectives.sphere`), written with M x M matrices. All tensors of
+width d are used only in matrix products.
 
 The paper also tests these variants:
 

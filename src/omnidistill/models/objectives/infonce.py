@@ -1,6 +1,6 @@
 """Symmetric InfoNCE over pairs of modalities, with any number of positives.
 
-    L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)
+    L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)        z_m: unit embeddings of modality m,   tau: temperature
 
 The targets T are affinities >= 0. They can be the identity, mark rows in the same group with 1, or be learned ("soft
 InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads on all real rows.

@@ -1,6 +1,7 @@
 """Pairs of modalities for pairwise objectives: all pairs, or only those that contain an anchor modality.
 
-A pairwise objective applies a loss to the cosine matrix c_mn = Z_m Z_n^T of each pair (m, n), and sums over the pairs.
+Let Z_m be the unit embeddings of modality m. A pairwise objective applies a loss to the cosine matrix Z_m Z_n^T of each
+pair (m, n), and sums over the pairs.
 """
 
 from __future__ import annotations

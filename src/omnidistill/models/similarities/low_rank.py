@@ -20,7 +20,10 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("low-rank")
 class LowRank(Similarity):
-    """Target similarities S = diag(a) + (alpha / rank) L R^T. The vector a and the matrices L and R are learned."""
+    """Target similarities S = diag(a) + (alpha / rank) L R^T, where alpha is a fixed scale.
+
+    The vector a (N) and the matrices L and R (N x rank) are learned, for N rows.
+    """
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
 
@@ -42,7 +45,10 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the targets diag(a_I) + (alpha / r) L_I R_I^T of each mini-batch, where I contains its row indices."""
+        """Return the target similarities of each mini-batch, S[I, I], where I contains its row indices.
+
+        The module docstring defines the matrix S. Only these entries of S are computed.
+        """
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 

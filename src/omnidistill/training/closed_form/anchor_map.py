@@ -1,7 +1,7 @@
 """Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
 Row i has the same target in every modality: its anchor w_i e_i, which is the i-th unit vector e_i times a length w_i.
-With D = diag(w), the solution
+With D = diag(w) and a ridge lambda_m per modality, the solution
 
     W_m = D (K_m + lambda_m s_m I)^{-1} X_m      K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
 
@@ -9,8 +9,8 @@ is the unique minimiser of ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. It does
 each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and
 FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
-The lengths are w_i = 1 / (1 + (i / k)^4), where k is the cutoff of the set, or w_i = 1 if it has none. Output i of the
-heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
+If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the heads is
+proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
 still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
 
 Without a cutoff, the rows of all modalities can be multiplied by the same orthogonal matrix, X_m -> Q^T X_m: the
@@ -147,10 +147,10 @@ def equal_lengths(rows: Float[Tensor, "N p"]) -> Float[Tensor, "N p"]:
 def canonical_basis(heads: Mapping[str, Float[Tensor, "N _"]], moments: Moments) -> Float64[Tensor, "N N"]:
     """Return the orthogonal matrix Q whose columns are the canonical directions of the outputs.
 
-    These directions are the eigenvectors of sum_{m<n} (W_m C_mn W_n^T + W_n C_mn^T W_m^T), in descending order of the
-    eigenvalues. The sum is the symmetrised cross-covariance of the outputs, and C_mn is the cross-covariance of the
-    features of modalities m and n. The sign of each column is chosen so that the entry with the largest absolute value
-    is positive.
+    Let W_m be the head of modality m, and C_mn the cross-covariance of the features of modalities m and n. The
+    directions are the eigenvectors of the symmetrised cross-covariance of the outputs, which is
+    sum_{m<n} (W_m C_mn W_n^T + W_n C_mn^T W_m^T), in descending order of the eigenvalues. The sign of each column is
+    chosen so that the entry with the largest absolute value is positive.
     """
     blocks = []
     for m, n in combinations(heads, 2):

@@ -1,23 +1,25 @@
 """Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
+X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
+are N paired rows that represent X and Y. Let S = X^T X and C = X^T Y, and let lambda be the ridge. There are
+four maps from source to target:
+
     rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
     ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
-    reduced rank        M P P^T                                                                                   (3)
-    Procrustes          M = U V^T,                           C = U D V^T                                          (4)
+    reduced rank        M P P^T, where M is (2) and the columns of P are the leading eigenvectors of M^T S M      (3)
+    Procrustes          M = U V^T, where C = U D V^T is the singular value decomposition of C                     (4)
+
+If R = X and Q = Y, (1) is the same map as (2), but it solves a system of size n instead of p. M^T S M is the covariance
+of the fitted outputs. With lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) is
+the best orthogonal map if p = q (Schönemann 1966).
+
+The n pairs can be compressed to N pairs, each a mixture of the n pairs. With the N leading directions W_x (N x p) and
+W_y (N x q) of ridge CCA (Vinod 1976), the N pairs retain what both spaces share:
+
     shared rows         R = T^T X,  Q = T^T Y,     T = orthonormal basis of the columns of X W_x^T + Y W_y^T      (5)
 
-X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
-are N paired rows that represent X and Y. S = X^T X, C = X^T Y, and lambda is the ridge. M is the map from source to
-target.
-
-If R = X and Q = Y, (1) is the same map as (2), but it solves a system of size n instead of p. In (3), M is the map of
-(2), and the columns of P are the leading eigenvectors of the covariance of the fitted outputs, M^T S M. With
-lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) uses the singular value
-decomposition of C; it is the best orthogonal map if p = q (Schönemann 1966).
-
-(5) compresses the n pairs to N pairs, each a mixture of the n pairs. The N pairs retain what both spaces share, because
-W_x and W_y are the N leading directions of ridge CCA (Vinod 1976). Finally, row i of R and row i of Q are divided by
-one common number: the geometric mean of the root mean squares of the two rows.
+Finally, row i of R and row i of Q are divided by one common number: the geometric mean of the root mean squares of the
+two rows.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
 """
@@ -38,10 +40,10 @@ _CHUNK_ROWS = 1024  # their products are exact enough in float32; sums are in fl
 def solved_rows(
     source: Float[Tensor, "N p"], target: Float[Tensor, "N q"], ridge: float | Float[Tensor, ""]
 ) -> Float[Tensor, "N q"]:
-    """Return (R R^T + lambda s I)^-1 Q, where s is the mean of the diagonal of R R^T.
+    """Return the coefficients of the ridge regression from rows R to rows Q, differentiable with respect to all inputs.
 
-    R^T times the result is the ridge regression from the rows R to the rows Q. The result is differentiable with
-    respect to all arguments.
+    They are (R R^T + lambda s I)^-1 Q, where lambda is the ridge and s is the mean of the diagonal of R R^T. R^T times
+    the coefficients is the matrix of the regression.
 
     Args:
         source: rows R, which must not all be zero.

@@ -37,9 +37,10 @@ def place_rows(
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the rows X_m = 1 mu_m^T + c Q F_m^T (N x p_m) of every modality m.
+    """Return rows (N x p_m) with given means mu_m and factors F_m for every modality m.
 
-    1 is the vector of ones. Q (N x (N-1)) has orthonormal columns that sum to zero. All modalities share it.
+    The rows are X_m = 1 mu_m^T + c Q F_m^T, where 1 is the vector of ones and c is a scale. All modalities share Q
+    (N x (N-1)), a matrix with orthonormal columns that sum to zero.
 
     Args:
         means: means mu_m (p_m) of the rows.

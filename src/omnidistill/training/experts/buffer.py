@@ -280,7 +280,7 @@ def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
 
 
 def _check_shapes(buffer: ExpertBuffer) -> None:
-    """Raise ValueError unless the heads, distances and epochs in a buffer have matching shapes and numbers."""
+    """Raise ValueError unless the parts of a buffer agree in the numbers of experts, modalities and snapshots."""
     num_experts, num_snapshots = len(buffer.last_epochs), len(buffer.snapshots)
     expected = (num_experts, len(buffer.modalities), num_snapshots, num_snapshots)
     if tuple(buffer.squared_distances.shape) != expected or len(buffer.own) != num_experts:

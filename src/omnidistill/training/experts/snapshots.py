@@ -191,10 +191,10 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 def require_same(folder: Path, stored: TrainingKey, expected: TrainingKey) -> None:
-    """Check that a folder contains experts with the expected key.
+    """Check that a folder contains the expected experts. Experts are identified by a key, such as `ExpertKey`.
 
     Raises:
-        InputError: the folder belongs to different experts. The message names the parts of the key that differ.
+        InputError: the keys `stored` and `expected` differ. The message names the fields that differ.
     """
     if stored != expected:
         names = [each.name for each in fields(expected)]

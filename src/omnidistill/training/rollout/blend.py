@@ -25,7 +25,7 @@ class Blend:
 
     @staticmethod
     def draw(num_steps: int, batch_size: int, generator: torch.Generator) -> Blend:
-        """Draw weights from U(0, 1) and uniformly distributed permutations, on the CPU."""
+        """Draw a weight from U(0, 1) and a uniformly random permutation for every step, on the CPU."""
         weights = torch.rand(num_steps, generator=generator, device="cpu")
         orders = [torch.randperm(batch_size, generator=generator, device="cpu") for _ in range(num_steps)]
         return Blend(weights, torch.stack(orders))
