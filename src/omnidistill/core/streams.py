@@ -55,14 +55,14 @@ class Streams:
             if not key.startswith(_STREAM):
                 raise InputError(
                     f"random generators: unknown field {key!r} in the checkpoint, expected {_SEED!r} and "
-                    f"'{_STREAM}<name>'; the checkpoint was altered, so start the run again"
+                    f"'{_STREAM}<name>'; the checkpoint was altered, so run the command again in another folder"
                 )
             try:
                 restored[key.removeprefix(_STREAM)] = torch.Generator("cpu").set_state(value)
             except (RuntimeError, TypeError) as error:
                 raise InputError(
                     f"random generators: field {key!r} of the checkpoint is not the state of a generator; the "
-                    "checkpoint was altered, so start the run again"
+                    "checkpoint was altered, so run the command again in another folder"
                 ) from error
         for name in {**self._generators, **restored}:
             self[name].set_state(restored.get(name, _fresh(self.seed, name)).get_state())

@@ -158,7 +158,7 @@ def fitted(text: str, width: float) -> str:
 
 @dataclass(frozen=True)
 class LegendLayout:
-    """The entries of a legend below or above a figure, so that none is cut.
+    """How the entries of a legend are arranged in lines and columns below or above a figure, so that none is cut.
 
     Attributes:
         texts: {name of a series: its name in lines that fit}.

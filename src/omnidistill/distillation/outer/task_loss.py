@@ -92,14 +92,14 @@ class WithTask:
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Return the inputs of an iteration for both parts of the loss.
 
-        The first part is the outer objective in the attribute `other`; its inputs are initial heads and a target. The
+        The first part is the other outer objective, `self.other`; its inputs are initial heads and a target. The
         second part is the loss of the student on real rows; its inputs are the indices of these rows.
         """
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " k"]:
-        """Return the terms of the outer objective in the attribute `other`, followed by the weighted task loss.
+        """Return the terms of the other outer objective, `self.other`, followed by the weighted task loss.
 
         The task loss is the InfoNCE loss of the student on real rows.
         """

@@ -40,7 +40,7 @@ def read_variables(path: Path, prefix: str) -> dict[str, Tensor]:
             if version != _VERSION:
                 raise InputError(
                     f"{path}: has format version {version}, but only version {_VERSION} of CTranslate2 models can be "
-                    "read; install the package that contains this file again"
+                    "read; reinstall the package that contains this file"
                 )
             _text(file)
             _, count = _numbers(file, "II")

@@ -53,7 +53,7 @@ class Canvas(Protocol):
         ...
 
     def blank(self) -> Float[Tensor, ...]:
-        """Return the values of an empty medium: grey pixels or silence, with faint noise."""
+        """Return the values of an empty medium: grey pixels, or a silent sound. Faint noise is added to both."""
         ...
 
     def limited(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:

@@ -211,8 +211,8 @@ def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> No
         data = writers[suffix](columns)
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{path}: the file name or text {error.object[:80]!r} is not valid UTF-8; rename the file or correct the "
-            "text"
+            f"{path}: cannot be written, because an item has the file name or text {error.object[:80]!r}, which is not "
+            "valid UTF-8; rename this media file or correct this text"
         ) from error
     write_output(path, data, force)
 

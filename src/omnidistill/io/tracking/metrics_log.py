@@ -151,12 +151,12 @@ class JsonlLog:
         if end > size:
             raise InputError(
                 f"{self.path}: has {size} bytes, but the checkpoint expects at least {end}; lines were lost, so "
-                "start the run again"
+                "run the command again in another folder"
             )
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
             raise InputError(
                 f"{self.path}: according to the checkpoint, a line must end at byte {end}, but none does; the file "
-                "was altered, so start the run again"
+                "was altered, so run the command again in another folder"
             )
         if end:  # otherwise, a damaged line would be found only after the training
             read_records(self.path, end)
