@@ -50,8 +50,8 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="merges.txt, the vocabulary file of CLIP's tokenizer, without which the model cannot encode text (default: "
-        "the file of this name next to the weights, if there is one)",
+        help="merges.txt, the vocabulary file of CLIP's tokenizer, without which the model cannot encode text "
+        "(default: the file of this name next to the weights, if there is one)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_force(parser, "an earlier conversion in DIR")
