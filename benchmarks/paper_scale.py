@@ -67,7 +67,7 @@ class Stages(SilentProgress):
         self._begun = time.perf_counter()
         threading.Thread(target=self._sample, daemon=True).start()
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         print(f"{label}: {total} steps", file=sys.stderr, flush=True)
         self.finish()
         self.all.append(Stage(label.split()[0]))

@@ -136,7 +136,7 @@ class _InterruptAfter(SilentProgress):
     def __init__(self, iterations: int) -> None:
         self.left, self.distilling = iterations, False
 
-    def start(self, total: int, label: str, done: int = 0) -> None:
+    def start(self, total: int, label: str, done: int = 0, seconds: float = 0.0) -> None:
         self.distilling = label.startswith("distill")
 
     def advance(self, n: int = 1, **fields: Any) -> None:

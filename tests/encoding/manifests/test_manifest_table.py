@@ -100,7 +100,7 @@ def test_a_manifest_above_its_files_still_leads_to_them(tmp_path, suffix):
         ({"video": 5}, "column 'video': found 5, expected a text or a path"),
         ({"video": [["a"]]}, "column 'video': found .*expected a text or a path"),
         ({"split": "tset"}, "column 'split': unknown split 'tset'.*did you mean 'test'"),
-        ({"split": 3.5}, "column 'split' is 3.5; expected text"),
+        ({"split": 3.5}, "column 'split' is 3.5; enter text"),
         ({"id": "a"}, "column 'id': 'a' is also the id of line 1"),
         ({"id": ""}, "column 'id' is missing"),
         ({"group": "a", "split": "test"}, "column 'split': group 'a' has rows in the splits 'train' and 'test'"),
@@ -179,7 +179,7 @@ def test_links_may_stay_inside_the_root_and_not_lead_out(tmp_path):
 
 def test_what_cannot_be_saved(tmp_path, monkeypatch):
     manifest = Manifest((Row("a", "a", "train", {"video": "\udcff.mp4"}),), {"video": "video"}, tmp_path)
-    with pytest.raises(InputError, match="not valid UTF-8; rename the file"):
+    with pytest.raises(InputError, match=r"bytes that are not UTF-8: .*udcff\.mp4.*; rename this media file"):
         write_manifest(manifest, tmp_path / "m.csv")
     with pytest.raises(InputError, match=r"save the manifest as \.csv, \.jsonl, \.parquet"):
         write_manifest(manifest, tmp_path / "m.txt")

@@ -154,9 +154,12 @@ def read_manifest(
             if column not in _OWN and not (other_columns and column.rpartition(":")[2] not in KINDS)
         }
         columns = expand_lists(columns, list(modalities))
-        ids = text_column(path, columns, "id", "")
-        groups = text_column(path, columns, "group", "") if "group" in columns else ids
-        splits = text_column(path, columns, "split", "") if "split" in columns else ("train",) * len(ids)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    ids = text_column(path, columns, "id", "")
+    groups = text_column(path, columns, "group", "") if "group" in columns else ids
+    splits = text_column(path, columns, "split", "") if "split" in columns else ("train",) * len(ids)
+    try:
         names = [name for name, _ in modalities.values()]
         if len(set(names)) < len(names):
             raise InputError(
@@ -211,8 +214,8 @@ def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> No
         data = writers[suffix](columns)
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{path}: cannot be written, because an item has the file name or text {error.object[:80]!r}, which is not "
-            "valid UTF-8; rename this media file or correct this text"
+            f"{path}: cannot be written, because a file name or text contains bytes that are not UTF-8: "
+            f"{error.object[max(0, error.start - 40) : error.end + 40]!r}; rename this media file or correct this text"
         ) from error
     write_output(path, data, force)
 
