@@ -67,7 +67,7 @@ def test_a_manifest_becomes_a_set(manifest: Path, tmp_path: Path, capsys: pytest
         "bad      row 5, sound: 5.bin: is empty",
         f"set      {out} (text 26 wide, sound 4 wide; train 7, validation 2, test 2)",
         f"heads    {out / 'heads'} (for features that are neither standardised nor centred)",
-        f"next     omnidistill distill {out} --size 100 -o RUN",
+        f"next     omnidistill distill {out} --size 1 -o RUN",
     ]
 
 

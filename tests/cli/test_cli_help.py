@@ -72,6 +72,7 @@ def test_without_a_command_help_is_printed_with_exit_code_two() -> None:
         (("--hlep",), "unknown option '--hlep'; did you mean '--help'? See 'omnidistill --help'"),
         (("distil",), "unknown command 'distil'; did you mean 'distill'? See 'omnidistill --help'"),
         (("inspect",), "missing: PATH; see 'omnidistill inspect --help'"),
+        (("distill", "SET"), "missing: -o RUN; see 'omnidistill distill --help'"),
         (
             ("evaluate", "RUN", "--seeds", "many"),
             "--seeds: not a whole number: 'many'; see 'omnidistill evaluate --help'",

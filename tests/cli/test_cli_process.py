@@ -151,6 +151,18 @@ def test_an_interrupted_dry_run_saves_nothing(monkeypatch: pytest.MonkeyPatch, t
     assert (outcome.code, outcome.err) == (130, "omnidistill: interrupted; a dry run saves nothing\n")
 
 
+def test_nothing_to_resume_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With --resume, the repeated command would look for a run and find none."""
+
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("omnidistill.api.distill", interrupted)
+    outcome = cli("distill", "emoji", *SMALL, "-o", tmp_path / "RUN")
+    message = "omnidistill: interrupted before anything was saved: repeat the command\n"
+    assert (outcome.code, outcome.err) == (130, message)
+
+
 def fail(*_: object, **__: object) -> None:
     raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
 

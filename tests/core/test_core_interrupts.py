@@ -9,6 +9,7 @@ import pytest
 
 from omnidistill.core.interrupts import (
     Interrupted,
+    blocked_in_children,
     handlers_unchanged,
     interrupt_deferred,
     signals_end_process,
@@ -95,3 +96,17 @@ def test_handlers_stay_when_the_process_ends_with_the_command() -> None:
             pass
         with pytest.raises(SystemExit, match="129"):
             signal.raise_signal(signal.SIGHUP)
+
+
+def test_processes_start_with_ctrl_c_blocked_and_this_process_gets_it_afterwards() -> None:
+    blocked: set[int] = set()
+
+    def start() -> None:
+        with blocked_in_children():
+            signal.raise_signal(signal.SIGINT)
+            blocked.update(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    with signals_raised(), pytest.raises(Interrupted):
+        start()
+    assert {signal.SIGINT, signal.SIGHUP} <= blocked  # as inherited by a new process
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGHUP}

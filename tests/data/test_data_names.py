@@ -6,6 +6,7 @@ from omnidistill.data.names import check_modality_names, check_split_names, near
 
 def test_a_wrong_name_is_answered_with_the_nearest_one():
     assert nearest("Trian", ("train", "test")) == "; did you mean 'train'?"
+    assert nearest("id", ("ID", "set")) == "; did you mean 'ID'?"
     assert nearest("qqq", ("train", "test")) == ""
     assert nearest("nonsense", ("seed", "method")) == ""
     assert nearest("itertions", ("iterations",), prefix="distill.") == "; did you mean 'distill.iterations'?"

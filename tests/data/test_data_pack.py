@@ -108,7 +108,10 @@ def test_rows_without_groups_or_heads_are_noted(tmp_path):
         "2 modalities: video 5 wide (float32), speech 4 wide (float32)",
         "note   rows are standardised, centred on the mean of the train rows",
         "note   split 'val' is read as 'validation'",
-        "note   no column 'group': every row gets a separate group and is a positive only of itself",
+        (
+            "note   no column 'group': every row gets a separate group and is a positive only of itself; "
+            "group_column='NAME' names a column"
+        ),
         "note   no 'heads' split: projection heads start from random values unless you pass pre-trained heads",
     ]
 

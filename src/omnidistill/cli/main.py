@@ -120,6 +120,9 @@ def _interrupted(error: KeyboardInterrupt, options: argparse.Namespace) -> int:
     what = "interrupted" if number == signal.SIGINT else f"interrupted by {number.name}"
     if getattr(options, "dry_run", False):
         return _print_error(f"{what}; a dry run saves nothing", code)
+    output = getattr(options, "output", None)
+    if hasattr(options, "resume") and output is not None and not output.exists():
+        return _print_error(f"{what} before anything was saved: repeat the command", code)
     how = "with --resume" if hasattr(options, "resume") else "to continue"
     return _print_error(f"{what}; finished work is saved: repeat the command {how}", code)
 

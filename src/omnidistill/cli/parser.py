@@ -51,6 +51,9 @@ class Parser(argparse.ArgumentParser):
         """Print the message as one line, and exit with code 2."""
         for phrase, replacement in _REPLACEMENTS.items():
             message = message.replace(phrase, replacement)
+        if message.startswith("missing: "):
+            for action in (action for action in self._actions if action.required and action.option_strings):
+                message = message.replace("/".join(action.option_strings), _option(action))
         line = f"omnidistill: {message}{' See' if message.endswith('?') else '; see'} '{self.prog} --help'"
         self.exit(2, f"{printable(' '.join(line.split()))}\n")
 
@@ -64,8 +67,7 @@ class Parser(argparse.ArgumentParser):
     def format_usage(self) -> str:
         """Return the usage line: required arguments and options, then a placeholder for all other options."""
         required = [_argument(action) for action in self.actions() if not action.option_strings]
-        required += [f"{action.option_strings[0]} {action.metavar}" for action in self.actions() if action.required
-                     and action.option_strings]  # fmt: skip
+        required += [_option(action) for action in self.actions() if action.required and action.option_strings]
         if self.command_groups:
             required = ["COMMAND ..."]
         return f"usage: {' '.join([self.prog, *required])} [options]\n"
@@ -174,6 +176,10 @@ def _example_section(examples: Iterable[str]) -> str:
 def _argument(action: argparse.Action) -> str:
     name = str(action.metavar or action.dest.upper())
     return {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}.get(str(action.nargs), name)
+
+
+def _option(action: argparse.Action) -> str:
+    return f"{action.option_strings[0]} {action.metavar}"
 
 
 def _flags(actions: Iterable[argparse.Action]) -> list[str]:

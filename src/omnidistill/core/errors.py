@@ -32,10 +32,13 @@ class NotFiniteError(OmnidistillError, ArithmeticError):
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return `; did you mean 'x'?`, where x is the known name closest to `name`; or "" if no known name is close.
 
+    Upper and lower case do not matter.
+
     Args:
         name: the unknown name.
         known: the known names.
         prefix: text that is put before x, such as the section of a setting.
     """
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=_SIMILAR)
-    return f"; did you mean {prefix + close[0]!r}?" if close else ""
+    by_lower_case = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=_SIMILAR)
+    return f"; did you mean {prefix + by_lower_case[close[0]]!r}?" if close else ""

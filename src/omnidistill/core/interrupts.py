@@ -166,6 +166,26 @@ def handlers_unchanged() -> Iterator[None]:
             _restore(before)
 
 
+@contextmanager
+def blocked_in_children() -> Iterator[None]:
+    """Start the processes of the block with SIGINT and SIGHUP blocked, which a terminal sends to all its processes.
+
+    A process that imports packages when Ctrl-C is pressed would print a traceback otherwise. This process receives a
+    signal of the block after it. On Windows, nothing is blocked.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, which the first process would cause, unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _current() -> _Handler | None:
     return next((each for each in map(signal.getsignal, _DEFAULTS) if isinstance(each, _Handler)), None)
 

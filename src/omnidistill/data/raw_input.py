@@ -49,12 +49,16 @@ def read_raw(
         ids = tuple(map(str, range(count)))
         notes.append(f"no column 'id': rows are numbered; {argument('id_column', 'NAME')} names a column")
     else:
-        ids = text_column(place, columns, choice.id, "every row needs a unique id")
+        ids = text_column(place, columns, choice.id, "every row needs a unique id", "id_column")
     if choice.group == "group" and "group" not in columns:
         groups = ids
-        notes.append("no column 'group': every row gets a separate group and is a positive only of itself")
+        notes.append(
+            "no column 'group': every row gets a separate group and is a positive only of itself; "
+            f"{argument('group_column', 'NAME')} names a column"
+        )
     else:
-        groups = text_column(place, columns, choice.group, "rows in the same group are positives of each other")
+        purpose = "rows in the same group are positives of each other"
+        groups = text_column(place, columns, choice.group, purpose, "group_column")
     splits, split_notes = read_splits(place, columns, choice.split, groups if table is None else None)
     try:
         check_ids(ids, columns.place)
@@ -97,8 +101,8 @@ def _stored(features: Source, table: Path | None, choice: Choice) -> tuple[Store
         raise InputError(f"{features}: no such file or folder; check the path")
     if table is None:
         raise InputError(
-            f"{features}: the metadata table is missing; pass a .jsonl, .csv, .tsv or .parquet file with the id, group "
-            "and split of every row"
+            f"{features}: the table of its rows is missing; pass a .jsonl, .csv, .tsv or .parquet file with the id, "
+            f"group and split of every row: {argument('table', 'rows.csv')}"
         )
     tensors, sources = read_sources(features)
     names = choice.select(str(features), list(tensors), (), "features")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.data.arrow_columns import column_values, parquet_columns
 from omnidistill.data.names import SPLITS, check_encodable
@@ -63,7 +64,7 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def text_column(path: Path | str, columns: Table, name: str, purpose: str) -> tuple[str, ...]:
+def text_column(path: Path | str, columns: Table, name: str, purpose: str, keyword: str = "") -> tuple[str, ...]:
     """Return the values of a column as strings; integers are converted.
 
     Args:
@@ -71,6 +72,7 @@ def text_column(path: Path | str, columns: Table, name: str, purpose: str) -> tu
         columns: the table.
         name: name of the column.
         purpose: what the column is needed for, used in error messages.
+        keyword: argument with which the user can name another column, used in error messages; "" if there is none.
 
     Raises:
         InputError: the column is missing (the message suggests the closest name), or a value is missing or is
@@ -78,9 +80,10 @@ def text_column(path: Path | str, columns: Table, name: str, purpose: str) -> tu
     """
     if name not in columns:
         known = [*columns, *columns.unread]
+        remedy = f"; {argument(keyword, 'NAME')} names a column" if keyword else ""
         raise InputError(
             f"{path}: the column {name!r} is missing ({purpose}); found the columns "
-            f"{', '.join(known)}{nearest(name, known)}"
+            f"{', '.join(known)}{remedy}{nearest(name, known)}"
         )
     return tuple(_text(path, name, columns.place(row), value) for row, value in enumerate(columns[name]))
 
@@ -107,7 +110,7 @@ def read_splits(
         given = ("train",) * len(groups)
     else:
         purpose = "it names the split of every row: train, validation, test or (optionally) heads"
-        given = text_column(path, columns, name, purpose)
+        given = text_column(path, columns, name, purpose, "split_column")
     for row, split in enumerate(given):
         if split not in SPLITS and split not in SYNONYMS:
             raise InputError(

@@ -169,3 +169,21 @@ def test_captions_in_lists_of_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"id": 1, "text": ["a"], "image": ["1.png"]}))
     with pytest.raises(InputError, match=r"m\.jsonl: the columns 'text' and 'image' both contain lists; only one"):
         read_manifest(tmp_path / "m.jsonl")
+
+
+def test_a_table_without_splits_gets_them_in_a_new_table(tmp_path: Path) -> None:
+    """Checked only, it is unchanged, and a note says what it lacks."""
+    (tmp_path / "texts.csv").write_text("id,text\n" + "".join(f"i{row},text {row}\n" for row in range(60)), "utf-8")
+    checked = cli("manifest", tmp_path / "texts.csv").out
+    assert "no validation and no test items, but distillation needs them; --output FILE.csv draws them" in checked
+    drawn = cli("manifest", tmp_path / "texts.csv", "-o", tmp_path / "drawn.csv").out
+    assert "10 % each of the training groups, drawn at random, become validation and test" in drawn
+    assert f"next   omnidistill encode {tmp_path / 'drawn.csv'} --encoder minilm-l6 -o SET" in drawn
+    assert {row.split for row in read_manifest(tmp_path / "drawn.csv").rows} == {"train", "validation", "test"}
+
+
+def test_files_of_different_names_form_no_item(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(0))
+    (tmp_path / "b.txt").write_text("a square", "utf-8")
+    with pytest.raises(InputError, match=r"none of the 2 items has image and text .*table with the columns id, split"):
+        create_manifest(tmp_path)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
-from omnidistill.cli.output import command_line, print_end, print_estimate, print_note, progress
+from omnidistill.cli.output import distill_command, print_end, print_estimate, print_note, progress
 from omnidistill.cli.parser import CommandGroup
 
 _NOTES = """encoders:
@@ -148,6 +148,13 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         progress=progress(),
     )
-    following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
+    splits = encoded.data.split_sizes
+    missing = [split for split in ("train", "validation", "test") if split not in splits]
+    if missing:
+        needed = "to 'distill' or 'evaluate' the set, put items into them in the column 'split'"
+        note = f"no {' and no '.join(missing)} items; {needed} of {options.manifest}, and repeat this command"
+        print_end(options, {**encoded.to_json(), "notes": [note]}, [*encoded.table().splitlines(), f"note {note}"])
+        return
+    following = distill_command(options.output, splits["train"])
     lines = [*encoded.table().splitlines(), f"next {following}"]
     print_end(options, {**encoded.to_json(), "next": following}, lines)

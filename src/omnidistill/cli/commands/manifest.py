@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from omnidistill.cli.options import add_columns, add_json, add_manifest_output, names, source_of
 from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
+from omnidistill.data.media_kinds import Kind
+
+_ENCODERS: dict[Kind, str] = {
+    "video": "frames-efficientnet-lite2",
+    "audio": "whisper-base",
+    "image": "efficientnet-lite2",
+    "text": "minilm-l6",
+}
+"""{kind of media: an encoder that the extra 'small' installs}."""
 
 
 def add(group: CommandGroup) -> None:
@@ -49,7 +60,8 @@ def add(group: CommandGroup) -> None:
         default=0,
         metavar="N",
         help="seed for random train, validation and test splits (default: 0); used only for splits that SOURCE "
-        "does not define",
+        "does not define. With -o, a table without validation or test items gets them: a tenth of its training groups "
+        "each",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)
@@ -85,10 +97,16 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None:
         content |= {
             "output": options.output,
-            "next": command_line("encode", options.output, "--encoder", "NAME", "--encoder", "NAME", "-o", "SET"),
+            "next": _encode_command(options.output, checked.manifest.kinds),
         }
         lines += [f"saved  {options.output}", f"next   {content['next']}"]
     print_result(options, content, lines)
+
+
+def _encode_command(manifest: Path, kinds: Mapping[str, Kind]) -> str:
+    """Return the command that encodes a manifest by the encoders of the extra 'small'."""
+    encoders = [f"{'' if name == kind else f'{name}='}{_ENCODERS[kind]}" for name, kind in kinds.items()]
+    return command_line("encode", manifest, *(word for each in encoders for word in ("--encoder", each)), "-o", "SET")
 
 
 def _table(rows: list[tuple[str, ...]]) -> Any:

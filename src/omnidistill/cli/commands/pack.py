@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from omnidistill.cli.options import add_columns, add_force, add_json, add_preprocessing, names, source_of
-from omnidistill.cli.output import command_line, folder_size, print_note, print_result
+from omnidistill.cli.output import distill_command, folder_size, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
         force=options.force,
     )
     num_bytes = folder_size(options.output)
-    following = command_line("distill", options.output, "--size", 100, "-o", "RUN")
+    following = distill_command(options.output, packed.rows.get("train", 0))
     content = {**packed.to_json(), "output": str(options.output), "bytes": num_bytes, "next": following}
     where = f"set    {options.output} ({num_bytes:,} bytes)"
     print_result(options, content, [packed.table(), where, f"next   {following}"])

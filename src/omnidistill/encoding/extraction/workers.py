@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.interrupts import blocked_in_children
 from omnidistill.core.memory import out_of_memory
 from omnidistill.encoding.encoders.encoder import Encoder, Item
 
@@ -101,7 +102,8 @@ class Preparation:
             spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
             self._pool = ProcessPoolExecutor(num_workers, spawn, initializer=_initialise, initargs=(self._encoders,))
         try:
-            return self._pool.submit(_prepare_in_worker, job.modality, job.item)
+            with blocked_in_children():  # submit() starts the processes
+                return self._pool.submit(_prepare_in_worker, job.modality, job.item)
         except BrokenProcessPool as error:
             broken: Future[np.ndarray | Bad] = Future()
             broken.set_exception(error)
@@ -138,7 +140,7 @@ def _initialise(encoders: Mapping[str, Encoder]) -> None:
     global _encoders
     _encoders = encoders
     torch.set_num_threads(1)
-    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to all processes; the parent then stops the workers
+    for name in ("SIGINT", "SIGHUP"):  # as in `blocked_in_children`; the parent then stops the workers
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -12,6 +12,7 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.data.source_layouts import Choice, Source, as_source, open_layout
 from omnidistill.data.source_layouts.arrow_dataset import ArrowDataset
+from omnidistill.data.splits import draw_missing
 from omnidistill.encoding.manifests.build import build_manifest
 from omnidistill.encoding.manifests.check import Checked, check_manifest
 from omnidistill.encoding.manifests.extract import extract_media
@@ -47,7 +48,8 @@ def create_manifest(
             of text, such as the captions.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item, if
             `source` is not a folder of media files or a manifest.
-        seed: seed of random splits, which are used if the source does not define splits.
+        seed: seed of random splits, which are used if the source does not define splits. If a manifest has no
+            validation or test items and `out` is given, 10 % of its training groups become that split.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.
@@ -97,7 +99,21 @@ def _manifest(
             "modalities; omit it"
         )
     else:
-        yield read_manifest(source), ()
+        yield _with_all_splits(read_manifest(source), seed, draws=out is not None)
+
+
+def _with_all_splits(manifest: Manifest, seed: int, draws: bool) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the manifest and notes. If it lacks a split and `draws`, some of its training groups become that split."""
+    splits = [row.split for row in manifest.rows]
+    missing = [split for split in ("validation", "test") if split not in splits]
+    if "train" not in splits or not missing:
+        return manifest, ()
+    if not draws:
+        names = " and no ".join(missing)
+        return manifest, (f"no {names} items, but distillation needs them; {argument('out', 'FILE.csv')} draws them",)
+    drawn, notes = draw_missing(splits, [row.group for row in manifest.rows], seed)
+    rows = tuple(replace(row, split=split) for row, split in zip(manifest.rows, drawn, strict=True))
+    return replace(manifest, rows=rows), tuple(notes)
 
 
 def _is_manifest(source: Source, layout: ArrowDataset) -> bool:

@@ -146,7 +146,8 @@ def read_manifest(
     if path.is_dir():
         raise InputError(f"{path}: is a folder; create its manifest first, with 'omnidistill manifest'")
     columns = read_table(path)
-    text_column(path, columns, "id", "every item needs a unique id")
+    purpose = f"a manifest has the column id and one per modality, such as {', '.join(KINDS)}"
+    text_column(path, columns, "id", purpose)
     try:
         modalities = {
             column: _modality(column)
