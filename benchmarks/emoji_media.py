@@ -22,7 +22,8 @@ from PIL import Image
 
 from icon_media import find_voice, speak
 from omnidistill.data.emoji import load_emoji
-from omnidistill.encoding.manifests.manifest import Manifest, Row, write_manifest
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 
 PIXELS = 260
 

@@ -41,7 +41,8 @@ from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.weights import sha256_of
 from omnidistill.encoding.extraction import EncodeSettings, check_set, encode
 from omnidistill.encoding.extraction.join import open_rows
-from omnidistill.encoding.manifests.manifest import Kind, Manifest, Row, write_manifest
+from omnidistill.encoding.manifests.manifest import Kind, Manifest, Row
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from omnidistill.io.tracking import RichProgress
 
 ENCODERS = {"image": "efficientnet-lite2", "text": "minilm-l6", "audio": "whisper-base"}

@@ -16,7 +16,8 @@ from omnidistill.encoding.encoders.decode import picture_of
 from omnidistill.encoding.encoders.encoder import Item
 from omnidistill.encoding.extraction import EncodeSettings, encode_set
 from omnidistill.encoding.inversion import PixelCanvas
-from omnidistill.encoding.manifests.manifest import Manifest, Row, write_manifest
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from small_runs import cli
 
 SIDE = 12

@@ -21,7 +21,7 @@ from comparison_problems import FLAGS
 from encoding_problems import Files, Letters, write_manifest
 from migration_problems import planted
 from omnidistill.encoding.encoders import encoders
-from omnidistill.encoding.manifests.manifest import write_manifest as save_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest as save_manifest
 from omnidistill.evaluation.baselines import random_real_rows
 from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.io.artifacts.files import is_temp

@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.store import load_features
 from omnidistill.encoding.encoders import encoders
 from omnidistill.encoding.encoders.encoder import Encoder
-from omnidistill.encoding.manifests.manifest import write_manifest as save_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest as save_manifest
 from omnidistill.models.heads import load_heads
 from plugins import installed
 

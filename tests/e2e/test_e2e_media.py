@@ -18,7 +18,8 @@ import tiny_models
 from media_files import write_scene
 from omnidistill.data.store import load_features
 from omnidistill.distillation import DistilledSet
-from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
+from omnidistill.encoding.manifests.manifest import read_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from small_runs import Outcome, cli
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

@@ -4,7 +4,8 @@ import pytest
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.build import SHARES, build_manifest
-from omnidistill.encoding.manifests.manifest import read_manifest, write_manifest
+from omnidistill.encoding.manifests.manifest import read_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 
 
 def laid(folder: Path, *names: str, **texts: str) -> Path:

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnidistill.core.errors import InputError
-from omnidistill.encoding.manifests.manifest import KINDS, Manifest, Row, read_manifest, split_name, write_manifest
+from omnidistill.encoding.manifests.manifest import KINDS, Manifest, Row, read_manifest, split_name
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 LINES = {

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from omnidistill.core.errors import InputError
-from omnidistill.encoding.manifests.manifest import Manifest, Row, write_manifest
+from omnidistill.encoding.manifests.manifest import Manifest, Row
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from omnidistill.experiments.inspection import inspect
 from small_runs import ROWS, SMALL, cli, packed, shipped, widths
 

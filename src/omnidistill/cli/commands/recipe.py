@@ -41,7 +41,7 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> None:
     """Create the manifest (list of media items) of a benchmark, and print its splits and the missing videos."""
     from omnidistill.encoding.manifests.benchmarks import build_recipe
-    from omnidistill.encoding.manifests.manifest import write_manifest
+    from omnidistill.encoding.manifests.write_manifest import write_manifest
     from omnidistill.io.artifacts import require_new
 
     require_new(options.output, options.force)

@@ -16,7 +16,8 @@ from omnidistill.data.splits import draw_missing
 from omnidistill.encoding.manifests.build import build_manifest
 from omnidistill.encoding.manifests.check import Checked, check_manifest
 from omnidistill.encoding.manifests.extract import extract_media
-from omnidistill.encoding.manifests.manifest import Manifest, Missing, read_manifest, write_manifest
+from omnidistill.encoding.manifests.manifest import Manifest, Missing, read_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from omnidistill.io.artifacts import require_new
 from omnidistill.io.tracking import Progress, shown
 

@@ -10,9 +10,6 @@ such as several captions, becomes several rows of one group (see `data.list_cell
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import re
 from collections.abc import Callable
@@ -22,19 +19,18 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from omnidistill.core.errors import InputError, nearest
-from omnidistill.core.optional import require
 from omnidistill.data.list_cells import expand_lists
 from omnidistill.data.media_kinds import KINDS, Kind
 from omnidistill.data.names import SPLITS, check_encodable, check_modality_names
 from omnidistill.data.splits import split_name
 from omnidistill.data.table import Table, read_table, text_column
-from omnidistill.io.artifacts import write_output
 
 Missing = Literal["drop", "fail"]
 """What to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError."""
 
 _OWN = ("id", "group", "split", "start", "end")
-_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")
+ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")
+"""The start of a URL, which may replace the path of a media file."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class Manifest:
             InputError: the path leaves the root through a symbolic link.
         """
         cell = row.media[modality]
-        if self.kinds[modality] == "text" or _ADDRESS.match(cell):
+        if self.kinds[modality] == "text" or ADDRESS.match(cell):
             return cell
         path = self.root / cell
         try:
@@ -185,56 +181,6 @@ def read_manifest(
         raise InputError(f"{path}: {error}") from error
 
 
-def write_manifest(manifest: Manifest, path: Path, *, force: bool = False) -> None:
-    """Save a manifest as .csv, .jsonl or .parquet. Saved paths are relative to the folder that contains `path`.
-
-    Args:
-        manifest: the manifest.
-        path: file to write. Its suffix selects the format. The file must be in the root of the manifest, or in a folder
-            that contains the root.
-        force: whether to replace an existing file.
-
-    Raises:
-        InputError: the suffix is unknown, the root is outside the folder of `path`, a text is not UTF-8, the file
-            exists and `force` is False, the file cannot be written, or pyarrow is not installed.
-    """
-    writers: dict[str, Callable[[dict[str, list[Any]]], bytes]] = {
-        ".csv": _as_csv,
-        ".jsonl": _as_jsonl,
-        ".parquet": _as_parquet,
-    }
-    if (suffix := path.suffix.lower()) not in writers:
-        raise InputError(f"{path}: unknown file suffix; save the manifest as {', '.join(writers)}")
-    times = [name for name in ("start", "end") if any(getattr(row, name) is not None for row in manifest.rows)]
-    columns = {name: [getattr(row, name) for row in manifest.rows] for name in ("id", "group", "split", *times)}
-    below = _below(manifest.root, path)
-    for name, kind in manifest.kinds.items():
-        column = name if name == kind else f"{name}:{kind}"
-        columns[column] = [_cell(row.media.get(name), kind, below) for row in manifest.rows]
-    try:
-        data = writers[suffix](columns)
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{path}: cannot be written, because a file name or text contains bytes that are not UTF-8: "
-            f"{error.object[max(0, error.start - 40) : error.end + 40]!r}; rename this media file or correct this text"
-        ) from error
-    write_output(path, data, force)
-
-
-def _below(root: Path, path: Path) -> PurePosixPath:
-    """Return the path of the manifest's root, relative to the folder in which the manifest is saved."""
-    try:
-        return PurePosixPath(root.resolve().relative_to(path.parent.resolve()))
-    except ValueError as error:
-        raise InputError(
-            f"{path}: the media files are in {root}; save the manifest in this folder or in one of its parent folders"
-        ) from error
-
-
-def _cell(cell: str | None, kind: Kind, below: PurePosixPath) -> str | None:
-    return cell if cell is None or kind == "text" or _ADDRESS.match(cell) else str(below / cell)
-
-
 def _check_kinds(kinds: dict[str, Kind]) -> None:
     check_modality_names(kinds)
     if not kinds:
@@ -269,7 +215,7 @@ def _check_row(place: str, row: Row, kinds: dict[str, Kind], addresses: bool) ->
 
 def _path_problem(cell: str, addresses: bool) -> str:
     """Return why the path in a cell is invalid or leads outside the root; an empty string if the path is valid."""
-    if _ADDRESS.match(cell):
+    if ADDRESS.match(cell):
         allowed = addresses and cell.lower().startswith(("http://", "https://"))
         return "" if allowed else "is a URL; download the file first, or allow URLs"
     if PurePosixPath(cell).is_absolute() or PureWindowsPath(cell).anchor:
@@ -316,25 +262,3 @@ def _seconds(value: object) -> float:
     except (ValueError, OverflowError):
         pass
     raise ValueError("a number of seconds")
-
-
-def _as_csv(columns: dict[str, list[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue().encode()
-
-
-def _as_jsonl(columns: dict[str, list[Any]]) -> bytes:
-    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-def _as_parquet(columns: dict[str, list[Any]]) -> bytes:
-    pyarrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
-    kinds = {name: pyarrow.float64() if name in ("start", "end") else pyarrow.string() for name in columns}
-    table = pyarrow.table({name: pyarrow.array(values, kinds[name]) for name, values in columns.items()})
-    data = io.BytesIO()
-    parquet.write_table(table, data)
-    return data.getvalue()

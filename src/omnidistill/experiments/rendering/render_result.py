@@ -23,7 +23,8 @@ from torch import Tensor
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.store import load_features, save_features
 from omnidistill.distillation import DistilledSet
-from omnidistill.encoding.manifests.manifest import Manifest, Row, read_manifest, write_manifest
+from omnidistill.encoding.manifests.manifest import Manifest, Row, read_manifest
+from omnidistill.encoding.manifests.write_manifest import write_manifest
 from omnidistill.io.artifacts import write_atomic
 from omnidistill.report.contact_sheet import contact_sheet
 from omnidistill.report.render_content import RenderContent, render_table
