@@ -45,14 +45,14 @@ def save_tokenizer(folder: Path, longest: int, special: tuple[str, ...] = ("<pad
     ).save_pretrained(folder)
 
 
-def clip(folder: Path) -> Path:
+def clip(folder: Path, width: int = 16) -> Path:
     from transformers import CLIPImageProcessorPil
 
     save(
         folder,
         lambda t: t.CLIPModel(
             t.CLIPConfig(
-                projection_dim=16,
+                projection_dim=width,
                 text_config=dict(TINY, vocab_size=40, max_position_embeddings=12, **IDS),
                 vision_config=dict(TINY, hidden_size=48, image_size=32, patch_size=8),
             )

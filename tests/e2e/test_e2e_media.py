@@ -20,7 +20,9 @@ from omnidistill.data.store import load_features
 from omnidistill.distillation import DistilledSet
 from omnidistill.encoding.manifests.manifest import read_manifest
 from omnidistill.encoding.manifests.write_manifest import write_manifest
+from omnidistill.experiments.transfer import transfer
 from small_runs import Outcome, cli
+from transfer_problems import FAST
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 CLASSES = list(product(COLOURS, ("sea", "cat")))
@@ -92,6 +94,20 @@ def test_random_encoders_of_published_families(items: Path, tmp_path: Path) -> N
     recall = found_again(items, [f"frames-clip:{clip}", f"clap-audio:{clap}", f"clip-text:{clip}"], tmp_path)
     assert recall["mean"] > 2 / 6  # 2 of 12 rows are right: twice as often as by chance
     assert all(once > 1 / 6 for once in recall.values())
+
+    # the same media by another encoder, on which the set is used without being distilled again
+    other = tiny_models.clip(tmp_path / "other", width=20)
+    named = [part for name in (f"frames-clip:{other}", f"clap-audio:{clap}", f"clip-text:{other}")
+             for part in ("--encoder", name)]  # fmt: skip
+    assert cli("encode", items, *named, "--workers", 0, "-o", tmp_path / "SET2").code == 0
+    table = transfer(
+        tmp_path / "RUN", tmp_path / "SET2", settings=FAST, folder=tmp_path / "TABLE", device="cpu", progress=False
+    )
+    (target,) = table.content.targets
+    shown = {row.name: row.recall["R@1"] for row in target.rows}
+    assert {"random rows", "mixture, fitted to the set", "nearest item", "map between encoders"} < set(shown)
+    assert all(interval is not None and 0 <= interval.mean <= 1 for interval in shown.values())
+    assert (tmp_path / "TABLE" / "transfer.html").is_file()
 
 
 def test_small_encoders_and_their_licences(items: Path, tmp_path: Path) -> None:
