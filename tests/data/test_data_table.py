@@ -178,3 +178,23 @@ def test_messages_name_the_line_of_the_file(tmp_path, name, content, place):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"{name}: {place}, column 'split': unknown split 'tets'"):
         read_splits(tmp_path / name, read_table(tmp_path / name), "split")
+
+
+def test_a_parquet_file_whose_indices_leave_the_dictionary_is_damaged(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": ["a", "b", "c", "d"], "group": ["x", "y", "z", "x"]}), path, compression="none")
+    good = path.read_bytes()
+    end_of_data = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    found = 0
+    for at in range(4, end_of_data):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        try:
+            pq.read_table(path, read_dictionary=["id", "group"]).validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "dictionary" in str(error).lower() or "indices" in str(error).lower():
+                found += 1
+                with pytest.raises(InputError, match="cannot be read as a Parquet file"):
+                    read_table(path)
+        except OSError:
+            continue
+    assert found

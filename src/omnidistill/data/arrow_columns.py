@@ -38,6 +38,7 @@ def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedAr
     with parquet_file(path) as file:
         names = [field.name for field in file.schema_arrow if is_number_list(field.type) == modalities]
         table = file.read(columns=names)
+        table.validate(full=True)  # a damaged file can have indices beyond the end of a dictionary
         return {name: table.column(name) for name in names}
 
 

@@ -115,6 +115,7 @@ class EmbeddingFolder(Layout):
                 if lengths and set(columns) != set(values):
                     raise InputError(f"{path}: part {number} has other columns than the parts before; write it again")
                 read = file.read(columns=columns)
+                read.validate(full=True)
                 for name in columns:
                     values.setdefault(name, []).extend(column_values(read.column(name)))
                 lengths.append(file.metadata.num_rows)
