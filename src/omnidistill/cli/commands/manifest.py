@@ -12,9 +12,8 @@ from typing import Any
 from omnidistill.cli.options import add_columns, add_json, add_manifest_output, names, source_of
 from omnidistill.cli.output import command_line, print_result, print_table, progress
 from omnidistill.cli.parser import CommandGroup
-from omnidistill.data.media_kinds import Kind
 
-_ENCODERS: dict[Kind, str] = {
+_ENCODERS: dict[str, str] = {
     "video": "frames-efficientnet-lite2",
     "audio": "whisper-base",
     "image": "efficientnet-lite2",
@@ -103,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
     print_result(options, content, lines)
 
 
-def _encode_command(manifest: Path, kinds: Mapping[str, Kind]) -> str:
+def _encode_command(manifest: Path, kinds: Mapping[str, str]) -> str:
     """Return the command that encodes a manifest by the encoders of the extra 'small'."""
     encoders = [f"{'' if name == kind else f'{name}='}{_ENCODERS[kind]}" for name, kind in kinds.items()]
     return command_line("encode", manifest, *(word for each in encoders for word in ("--encoder", each)), "-o", "SET")
