@@ -130,7 +130,7 @@ def test_anything_else_is_told_in_one_line(made: Path, tmp_path: Path) -> None:
         "bad.parquet": "cannot be read as Parquet",
         "bad.safetensors": "bad.safetensors",
         "trap.pt": "not written by omnidistill",
-        "deep": "not written by omnidistill",
+        "deep": "pass a folder that omnidistill wrote",
     }.items():
         outcome = cli("inspect", tmp_path / name)
         assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
