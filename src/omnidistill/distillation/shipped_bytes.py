@@ -65,9 +65,9 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     """Return the size in bytes of the files that store projection heads.
 
     Args:
-        tensors: the stored tensors, which may be on the meta device: low-rank factors of updates, or matrices and
-            biases.
-        preprocessing: steps that must be applied to features. Heads with a bias do not need the feature means.
+        tensors: the stored tensors (low-rank factors of updates, or matrices and biases). Only their shapes and dtypes
+            matter, so they may be on the meta device.
+        preprocessing: steps that a receiver must apply to features. It has no feature means if the heads have biases.
         meta: further information that is needed to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}

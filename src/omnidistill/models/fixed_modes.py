@@ -56,7 +56,11 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return a factorisation with a fixed basis instead of an SVD. The first mode is the normalised mean embedding."""
+    """Return an approximate factorisation that uses the same modes for all rows, instead of an SVD per row.
+
+    The first mode is the sum of the M embeddings of a row, up to scale. The other modes are orthogonal to it and have
+    equal squared singular values, so that the sum of all squared singular values is exact.
+    """
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num
     others = ((total - first) / (num - 1)).expand(*first.shape[:-1], num - 1)

@@ -151,8 +151,8 @@ def render_template(name: str, *, styles: Sequence[str] = (), scripts: Sequence[
 
     Args:
         name: file of the template, which extends base.html.jinja.
-        styles: further style files of the templates folder, after those of all pages.
-        scripts: further script files of the templates folder, after that of all pages.
+        styles: names of style files in the templates folder, which follow the style of all pages.
+        scripts: names of script files in the templates folder, which follow the script of all pages.
         content: values for the template.
     """
     style, script = (Markup("\n").join(map(_source, files)) for files in ((*_STYLES, *styles), ("base.js", *scripts)))

@@ -59,8 +59,8 @@ def add(group: CommandGroup) -> None:
         default=0,
         metavar="N",
         help="seed for random train, validation and test splits (default: 0); used only for splits that SOURCE "
-        "does not define. With -o, a table without validation or test items gets them: a tenth of its training groups "
-        "each",
+        "does not define. If SOURCE is a table without validation or test items, -o writes a table in which a tenth of "
+        "the training groups has moved to each missing split",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)

@@ -40,8 +40,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="manifest (table of items) from which the dataset was encoded; the command reads initial media and "
-        "captions from it",
+        help="manifest (table of items) from which the dataset was encoded; it names the real media from which the "
+        "optimisation starts, and the captions",
     )
     parser.add_argument(
         "--root",

@@ -1,6 +1,7 @@
 """Settings of `transfer`, which compares ways to use a distilled set with a new encoder.
 
-The settings select the ways to compare, and list the values that are tried on validation.
+The settings say which ways are compared. They also contain the candidate values, such as ridges and step sizes, from
+which validation chooses.
 """
 
 from __future__ import annotations

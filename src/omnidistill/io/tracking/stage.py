@@ -40,7 +40,7 @@ class Stage:
         return now - self.started_at
 
     def remaining(self, now: float) -> float | None:
-        """Return the estimated remaining time in seconds; None if the time of no step is known."""
+        """Return the estimated remaining time in seconds; None if no step has been timed yet."""
         timed = self.done - self.untimed
         return self.elapsed(now) * (self.total - self.done) / timed if timed else None
 
