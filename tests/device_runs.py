@@ -31,7 +31,6 @@ from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.direct_heads import DirectHeads
 from omnidistill.evaluation.baselines.low_rank_heads import LowRank
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
-from omnidistill.evaluation.baselines.ridge_cca import RidgeCca
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.migration_baselines import AllPairs, MapProblem, low_rank_maps, random_pairs
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -218,8 +217,8 @@ def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
         if isinstance(baseline, RandomRows):
             baseline = baseline.evolve(max_steps=16)
         if isinstance(baseline, DirectHeads):
-            baseline = baseline.evolve(iterations=3)
-        if isinstance(baseline, RidgeCca):
+            baseline = baseline.evolve(iterations=3, cca_ridges=(0.1, 1.0))
+        if "ridges" in type(baseline).model_fields:
             baseline = baseline.evolve(ridges=(0.1, 1.0))
         if isinstance(baseline, LowRank):
             baseline = baseline.evolve(learning_rates=(0.003, 0.01))
