@@ -16,8 +16,8 @@ def add(group: CommandGroup) -> None:
         "plot",
         run,
         "draw a figure for a paper as SVG, PDF or PNG",
-        description="draw a figure for a paper from stored results, by default as wide as a column of a two-column paper. "
-        "The command needs matplotlib: pip install 'omnidistill[plot]'",
+        description="draw a figure for a paper from stored results, by default as wide as one of two columns of a "
+        "paper. The command needs matplotlib: pip install 'omnidistill[plot]'",
         main_options=("--kind", "--width"),
         examples=(
             "omnidistill plot COMPARISON -o gain.pdf",
