@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import pytest
-
 from browser import Browser
 
 _RUN = """axe.run().then((result) => [
@@ -18,7 +16,6 @@ _RUN = """axe.run().then((result) => [
 
 def axe(browser: Browser) -> tuple[int, list[str]]:
     """Return the number of rules that pass, and the violations, including rules that stopped with an error."""
-    pytest.importorskip("axe_core_python")
     browser.run((files("axe_core_python") / "axe.min.js").read_text("utf-8") + ";0")
     passes, violations, stopped = browser.run(_RUN)
     found: list[Any] = [*violations, *(f"{rule}: stopped with an error" for rule in stopped)]

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import datasets
 from layout_files import ROWS, vectors
 from omnidistill.core.errors import InputError
 from omnidistill.data.pack import pack
 from small_runs import cli
 
-datasets = pytest.importorskip("datasets")
 datasets.disable_progress_bars()
 
 PLAIN: dict[str, Any] = {"standardise": False, "centre": False}

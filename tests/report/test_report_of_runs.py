@@ -106,7 +106,7 @@ def rendering(run: str) -> RenderContent:
 def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: Path, tmp_path: Path) -> None:
     """Those of other runs, on other data, or damaged ones are not; links are relative to the page."""
     data = json.loads((folder / "A" / "scores.json").read_text("utf-8"))["data"]["name"]
-    place = tmp_path / "work"
+    place = tmp_path / "results"
     shutil.copytree(folder / "A", place / "A")
     write_content(place / "A" / "theory" / "theory.json", THEORY)
     write_content(place / "R 1:2" / "render.json", rendering("A"))
@@ -124,16 +124,16 @@ def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: 
     shown = page(tmp_path / "pages" / "page.html")
     links = [each["href"] for each in shown.all("a") if not each["href"].startswith("#")]
     assert links == [
-        "../work/R%201%3A2/render.html",
-        "../work/R%20%FF/render.html",
-        "../work/A/theory/theory.html",
-        "../work/T/transfer.html",
-        "../work/C/crossed.html",
-        "../work/kit-report.html",
+        "../results/R%201%3A2/render.html",
+        "../results/R%20%FF/render.html",
+        "../results/A/theory/theory.html",
+        "../results/T/transfer.html",
+        "../results/C/crossed.html",
+        "../results/kit-report.html",
     ]
     assert all((tmp_path / "pages" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)
     assert "1 of 8 rows as b." in shown.text
-    assert "../work/A/R2/render.json" in shown.text
+    assert "../results/A/R2/render.json" in shown.text
     assert shown.inside("h2")[-2:] == ["Further results", "Provenance"]
 
 

@@ -116,7 +116,8 @@ def test_arrays_in_shards_are_packed(tmp_path: Path) -> None:
 
 
 def dataset() -> Any:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     datasets.disable_progress_bars()
     features = {"photo": datasets.Image(), "captions": datasets.Sequence(datasets.Value("string"))}
     columns = {

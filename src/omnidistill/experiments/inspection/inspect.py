@@ -157,8 +157,7 @@ def _comparison(path: Path, verify: bool) -> Finding:
 
 def _theory(path: Path, verify: bool) -> Finding:
     """Describe the output of `diagnose`."""
-    file = path / THEORY
-    content = TheoryContent.from_file(file)
+    content = TheoryContent.from_file(path / THEORY)
     facts: Facts = {
         "run": content.run,
         "method": content.method,
@@ -174,8 +173,7 @@ def _theory(path: Path, verify: bool) -> Finding:
 
 def _rendering(path: Path, verify: bool) -> Finding:
     """Describe the output of `render`."""
-    file = path / RENDER
-    content = RenderContent.from_file(file)
+    content = RenderContent.from_file(path / RENDER)
     facts: Facts = {
         "run": content.run,
         "data": content.data,
