@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Compiled files save time in each of the hundreds of processes that the tests start; some containers switch them off.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test quick check docs bench torture compare compare-quick clean
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from omnidistill.core.registry import Registry
+from omnidistill.core.settings import field_docs
 
 SECTIONS = ("Args", "Attributes", "Returns", "Raises")
 WIDTH = 90
@@ -138,8 +139,8 @@ def _arguments(thing: Any) -> list[inspect.Parameter] | None:
 
 def _fields(thing: Any) -> list[tuple[str, str]]:
     """Return the documented fields of a class of settings."""
-    fields = getattr(thing, "model_fields", {}) if inspect.isclass(thing) else {}
-    return [(name, field.description) for name, field in fields.items() if field.description]
+    docs = field_docs(thing) if inspect.isclass(thing) else {}
+    return [(name, docs[name]) for name in getattr(thing, "model_fields", {}) if docs.get(name)]
 
 
 def _type_of(thing: Any, argument: inspect.Parameter) -> str:

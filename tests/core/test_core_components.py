@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from omnidistill.core.registry import ComponentRegistry
+from omnidistill.core.settings import field_docs
 from omnidistill.distillation.optimisers import set_optimisers
 from omnidistill.distillation.outer import outer_objectives
 from omnidistill.evaluation.baselines import baselines
@@ -87,9 +88,10 @@ def test_a_component_and_each_setting_is_documented(registry: ComponentRegistry[
     assert re.fullmatch(r"([A-Z]|k-|wBCE).{5,}\.", summary), summary
     assert registry.list()[name] == summary
     assert inspect.getdoc(inspect.getmodule(component))
-    for setting, field in component.model_fields.items():
-        assert field.description, f"{name}.{setting} has no documentation"
-        assert field.description.strip().endswith("."), f"{name}.{setting}: {field.description}"
+    docs = field_docs(component)
+    for setting in component.model_fields:
+        assert docs.get(setting), f"{name}.{setting} has no documentation"
+        assert docs[setting].endswith("."), f"{name}.{setting}: {docs[setting]}"
 
 
 @EVERY

@@ -11,7 +11,12 @@ tree, a component is a table with the key `kind`, or only its name if all settin
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import textwrap
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
@@ -36,9 +41,7 @@ S = TypeVar("S", bound="Settings")  # not typing.Self, which beartype accepts in
 class Settings(BaseModel):
     """A group of settings. It is frozen, checks the type of every field, and rejects unknown fields, NaN and Inf."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
     added: ClassVar[tuple[str, ...]] = ()
     """Settings that version 0.1 does not have. `model_dump` omits them while they have their default values, so that
     settings, digests and keys equal those in artifacts of version 0.1."""
@@ -94,3 +97,26 @@ class Component(Settings):
     def _dump(self, handler: Callable[[Any], dict[str, Any]], info: Any) -> dict[str, Any]:
         package = {"package": self.package} if self.package else {}
         return {"kind": self.kind, **package, **super()._dump(handler, info)}
+
+
+@functools.cache
+def field_docs(model: type) -> dict[str, str]:
+    """Return the documentation of the fields of a settings class: the string below each field, by field name.
+
+    The strings are read from the source code when they are asked for. Pydantic can collect them while it creates the
+    class, but that takes a third of the time of an import. Without source code, as for a class that was typed at a
+    prompt, there is no documentation.
+    """
+    docs: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if "__annotations__" not in vars(each):
+            continue
+        try:
+            declared = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        except (OSError, TypeError):
+            continue
+        for field, below in pairwise(declared.body if isinstance(declared, ast.ClassDef) else ()):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = inspect.cleandoc(text)
+    return docs

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.settings import field_docs
 from omnidistill.distillation.optimisers import AdamOptimiser, SgdOptimiser
 from omnidistill.distillation.outer import TrajectoryObjective
 from omnidistill.distillation.version_0_1 import RENAMED
@@ -484,7 +485,7 @@ def test_every_setting_is_documented_and_described() -> None:
         assert model.__doc__
         for name, field in model.model_fields.items():
             if not isinstance(field.get_default(), BaseModel):
-                assert field.description, f"{model.__name__}.{name} has no documentation"
+                assert field_docs(model).get(name), f"{model.__name__}.{name} has no documentation"
             assert any(key.endswith(name) or f".{name} (kind = " in key or key.startswith(f"{name} (") for key in keys)
     for key in ("distill.student.tau_mod", "distill.student.anchor", "distill.similarity.rank", "seed"):
         assert key in keys

@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from omnidistill.core.errors import nearest
 from omnidistill.core.registry import ComponentRegistry
-from omnidistill.core.settings import Component, Settings
+from omnidistill.core.settings import Component, Settings, field_docs
 
 Tree = dict[str, Any]
 Model = type[BaseModel]
@@ -117,7 +117,7 @@ def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple
             lines += describe_fields(value if has_values else type(value), f"{prefix}{name}.")
         else:
             shown = "required" if field.is_required() and not has_values else json.dumps(to_jsonable_python(value))
-            lines.append((f"{prefix}{name}", shown, " ".join((field.description or "").split())))
+            lines.append((f"{prefix}{name}", shown, " ".join(field_docs(model).get(name, "").split())))
     return lines
 
 
