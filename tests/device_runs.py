@@ -31,6 +31,7 @@ from omnidistill.evaluation.baselines import Allowance, Setting, baselines
 from omnidistill.evaluation.baselines.direct_heads import DirectHeads
 from omnidistill.evaluation.baselines.low_rank_heads import LowRank
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
+from omnidistill.evaluation.baselines.stacked import Stacked
 from omnidistill.evaluation.distilled_row import train_on_sets
 from omnidistill.evaluation.migration_baselines import AllPairs, MapProblem, low_rank_maps, random_pairs
 from omnidistill.evaluation.protocol import EvaluateConfig
@@ -220,6 +221,8 @@ def evaluation(device: torch.device, folder: Path) -> dict[str, Tensor]:
             baseline = baseline.evolve(iterations=3, cca_ridges=(0.1, 1.0))
         if "ridges" in type(baseline).model_fields:
             baseline = baseline.evolve(ridges=(0.1, 1.0))
+        if isinstance(baseline, Stacked):
+            baseline = baseline.evolve(weights=(0.3, 0.6))
         if isinstance(baseline, LowRank):
             baseline = baseline.evolve(learning_rates=(0.003, 0.01))
         fitted = {needed: rows[needed] for needed in baseline.needs}

@@ -24,6 +24,7 @@ from omnidistill.evaluation.ranking import Ranking, precision_and_gain
 _CHUNK_BYTES = 2**26  # memory for the scores and positives of the queries in one chunk
 _BYTES_PER_POSITIVE = 384  # memory per entry of the padded lists: row index, score and counts, including temporaries
 _SLICES = 8  # number of parts in which the scores of a chunk are counted
+_SMALL = 2**14  # fewer scores fit in the cache and are counted in one part
 _FEW = 8  # up to this many positives, comparing all scores with each of them is the fastest way to count
 _EXACT_FLOAT32_COUNT = 2**24  # float32 represents every integer up to this value
 
@@ -153,7 +154,7 @@ def _above_and_tied(
 
     `bars` contains the thresholds of each row, in descending order. Rows are processed in slices that fit in the cache.
     """
-    rows = -(-len(score) // _SLICES)
+    rows = max(-(-len(score) // _SLICES), _SMALL // score.shape[1])
     count = _compared if bars.shape[1] <= _FEW else _searched
     slices = [(score[first : first + rows], bars[first : first + rows]) for first in range(0, len(score), rows)]
     above, reaching = (torch.cat(parts) for parts in zip(*(count(*each) for each in slices), strict=True))
