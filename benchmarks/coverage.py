@@ -30,7 +30,8 @@ import torch
 from torch import Tensor
 
 from measuring import RESULTS, Table
-from omnidistill.evaluation.intervals import Hits, Interval, gain_retained, paired_difference
+from omnidistill.evaluation.hits import Hits
+from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
 
 RUNS = 5
 """Runs on all rows, the denominator of gain retained."""

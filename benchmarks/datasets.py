@@ -28,7 +28,8 @@ from omnidistill.data.featureset import FeatureSet, prepare
 from omnidistill.data.planted import planted
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.evaluation.trained_heads import TrainedHeads
-from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.evaluation_result import Evaluation
 from omnidistill.experiments.run import DistillResult, distill
 
 CUTS = ("R@1", "R@5", "R@10")

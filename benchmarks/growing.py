@@ -30,7 +30,8 @@ import omnidistill as od
 from measuring import RESULTS, machine
 from omnidistill.data.recentre import recentred
 from omnidistill.evaluation.directions import RECALL_AT, rank_heads, recalls
-from omnidistill.evaluation.intervals import Hits, mean_unit, paired_difference
+from omnidistill.evaluation.hits import Hits, mean_unit
+from omnidistill.evaluation.intervals import paired_difference
 from omnidistill.evaluation.membership import Membership, measure_membership
 from omnidistill.evaluation.ranking import Ranking
 from omnidistill.models.heads import Heads

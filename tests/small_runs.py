@@ -34,7 +34,8 @@ from omnidistill.distillation.outer import TrajectoryObjective
 from omnidistill.evaluation.baselines import random_real_rows
 from omnidistill.evaluation.validation import doubling_steps, validate_set
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.evaluation_result import Evaluation
 from omnidistill.experiments.run import Run, open_run
 from omnidistill.experiments.run import distill as distill_features
 from omnidistill.io.tracking import SilentProgress

@@ -26,7 +26,8 @@ from omnidistill.experiments.config import ComparisonConfig, MethodEntry, RunCon
 from omnidistill.experiments.crossed import CrossedSettings, CrossedTable, SetEntry, crossed
 from omnidistill.experiments.diagnosis import Diagnosis, diagnose
 from omnidistill.experiments.estimator import Distiller
-from omnidistill.experiments.evaluate_run import Evaluation, evaluate
+from omnidistill.experiments.evaluate_run import evaluate
+from omnidistill.experiments.evaluation_result import Evaluation
 from omnidistill.experiments.merge import merge
 from omnidistill.experiments.migration import AppliedFile, Kit, Migration, MigrationSettings, migrate
 from omnidistill.experiments.paper import PaperTables, paper

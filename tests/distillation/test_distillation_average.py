@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnidistill.distillation import DistilledSet, ValidationResult
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from small_runs import InterruptAfter, Loop, contents, records, small_config

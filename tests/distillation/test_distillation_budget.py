@@ -17,7 +17,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.distillation.budget import BudgetTooSmallError, parse_budget, training_bytes
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.config.budgets import resolve_size, run_bytes
 from omnidistill.models.similarities import LowRank

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnidistill.distillation import DistilledSet, ValidationResult
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from small_runs import Loop, records, small_config
 
 OPTIMISERS = {"adam": "{kind='adam'}", "sgd": "{kind='sgd', rows=0.1, similarity=0.001}"}

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from small_runs import Loop, small_config
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.distillation import DistilledSet, Episode, Outer, ValidationResult
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.outer_loop import LAST_GOOD
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.similarities import LowRank
 from small_runs import InterruptAfter, Loop, NoteRecorder, contents, records, small_config

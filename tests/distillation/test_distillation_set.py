@@ -11,7 +11,7 @@ import torch
 
 from omnidistill.core.streams import Streams
 from omnidistill.distillation import DistilledSet, Provenance
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import Heads
 from omnidistill.models.similarities import similarities

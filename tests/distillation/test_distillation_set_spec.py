@@ -16,7 +16,8 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation import DistilledSet, Provenance, SetSpec
-from omnidistill.distillation.distilled_set import PROVENANCE, as_stored
+from omnidistill.distillation.set_files import PROVENANCE
+from omnidistill.distillation.set_tensors import as_stored
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.heads import Heads, random_heads
 from omnidistill.models.objectives import Hopa, InfoNCE, Objective, PairwiseWbce, objectives

@@ -12,7 +12,7 @@ from method_problems import task_of, tiny
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.experiments.config import RunConfig
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.storages import Plain, RowStorage, Views

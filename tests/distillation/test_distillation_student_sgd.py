@@ -11,8 +11,8 @@ import torch
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.core.streams import Streams
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.learner import Learner, RestartPoint
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.io.artifacts import load_artifact
 from small_runs import InterruptAfter, Loop, contents, records, small_config
 

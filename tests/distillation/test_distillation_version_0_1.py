@@ -13,9 +13,9 @@ import torch
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet, SetSpec
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.distillation.outer import ShortcutObjective, TaskObjective, TrajectoryObjective
 from omnidistill.distillation.version_0_1 import RENAMED, upgraded_config, upgraded_set
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.experiments.config import has_setting, parse_config
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.methods.learn import Learn

@@ -15,7 +15,7 @@ from omnidistill.data.planted import planted
 from omnidistill.data.store import save_features
 from omnidistill.evaluation.baselines import default_baselines
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.evaluate_run import Evaluation
+from omnidistill.experiments.evaluation_result import Evaluation
 from omnidistill.training.experts import load_experts
 from small_runs import contents, evaluate_run, random_rows_trained_fully, records, run_distill, without_seconds
 

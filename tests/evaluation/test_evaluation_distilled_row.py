@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation.distilled_row import train_on_sets
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.evaluation.protocol import EvaluateConfig
 from small_runs import Loop, small_config
 

@@ -1,4 +1,4 @@
-"""Intervals against analysis of variance, Fieller's closed form and a jackknife, and what must not change them."""
+"""Intervals against Fieller's closed form and a jackknife, and what must not change them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from omnidistill.core.errors import InputError, NotFiniteError
+from omnidistill.core.errors import InputError
 from omnidistill.evaluation import intervals as measured
-from omnidistill.evaluation.intervals import Coverage, Interval, mean_std, mean_unit
+from omnidistill.evaluation.hits import mean_hits, mean_unit
+from omnidistill.evaluation.intervals import Coverage, Interval, mean_std
 
 
 def gain_retained(zero: Tensor, full: Tensor, method: Tensor, groups: Tensor, **options) -> list[Interval | None]:
@@ -51,56 +51,6 @@ def example() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def ends(interval: Interval | None) -> tuple[float, float, float]:
     assert interval is not None
     return interval.mean, interval.low, interval.high
-
-
-def mean_squares(y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Of groups, units and residuals, for units x groups with one number per cell."""
-    units, groups = y.shape
-    of_units, of_groups = y.mean(1, keepdims=True), y.mean(0, keepdims=True)
-    residual = y - of_units - of_groups + y.mean()
-    return (
-        float(units * ((of_groups - y.mean()) ** 2).sum() / (groups - 1)),
-        float(groups * ((of_units - y.mean()) ** 2).sum() / (units - 1)),
-        float((residual**2).sum() / ((units - 1) * (groups - 1))),
-    )
-
-
-@pytest.mark.parametrize(("ease", "luck", "bounded"), [(0.2, 0.05, False), (0.2, 0.3, False), (0.0, 0.0, True)])
-def test_on_balanced_data_the_variance_is_that_of_the_two_way_analysis_of_variance(
-    ease: float, luck: float, bounded: bool
-) -> None:
-    """Without effects of groups and sets, both contain little but the residual, and the lower bound is used."""
-    generator = np.random.default_rng(3)
-    y = 0.5 + ease * generator.normal(size=(1, 30)) + luck * generator.normal(size=(4, 1))
-    y += 0.1 * generator.normal(size=(4, 30))
-    of_groups, of_units, residual = mean_squares(y)
-    variance = of_groups + of_units - residual
-    errors = of_groups**2 / 29 + of_units**2 / 3 + residual**2 / (3 * 29)
-    assert (variance < (of_groups + of_units) / 2) == bounded
-    if bounded:
-        variance, errors = (of_groups + of_units) / 2, (of_groups**2 / 29 + of_units**2 / 3) / 4
-    half = stats.t.ppf(0.975, variance**2 / errors) * math.sqrt(variance / y.size)
-    hits = torch.from_numpy(y)[..., None]
-    [interval] = paired_difference(hits, torch.zeros(1, 30, 1), torch.arange(30))
-    assert ends(interval) == pytest.approx((y.mean(), y.mean() - half, y.mean() + half), rel=1e-9)
-
-
-def test_a_difference_adds_the_units_of_both_and_the_groups_of_the_difference() -> None:
-    generator = np.random.default_rng(4)
-    shared = generator.normal(size=(1, 25))
-    a = shared + 0.4 * generator.normal(size=(3, 1)) + 0.3 * generator.normal(size=(3, 25))
-    b = shared + 0.2 * generator.normal(size=(6, 1)) + 0.5 * generator.normal(size=(6, 25))
-    queries = (a.mean(0) - b.mean(0)).var(ddof=1) / 25
-    variance, errors = queries, queries**2 / 24
-    for y in (a, b):
-        _, of_units, residual = mean_squares(y)
-        variance += (of_units - residual) / y.size
-        errors += (of_units / y.size) ** 2 / (len(y) - 1) + (residual / y.size) ** 2 / ((len(y) - 1) * 24)
-    half = stats.t.ppf(0.95, variance**2 / errors) * math.sqrt(variance)
-    hits = [torch.from_numpy(y)[..., None] for y in (a, b)]
-    [interval] = paired_difference(hits[0], hits[1], torch.arange(25), level=0.9)
-    difference = a.mean() - b.mean()
-    assert ends(interval) == pytest.approx((difference, difference - half, difference + half), rel=1e-9)
 
 
 def test_the_interval_of_a_ratio_is_that_of_fieller() -> None:
@@ -293,24 +243,11 @@ def test_mean_and_standard_deviation_of_runs() -> None:
         mean_std(torch.empty(0))
 
 
-def test_invalid_hits_and_levels_are_refused() -> None:
-    hits, groups = bernoulli(0.5, 2, 8, 3), torch.arange(8)
-    unchecked = paired_difference
-    with pytest.raises(InputError, match=r"'b' have shape \(2, 7, 3\)"):
-        unchecked(hits, hits[:, :7], groups)
-    with pytest.raises(InputError, match=r"'b' have shape \(2, 8, 2\)"):
-        unchecked(hits, hits[:, :, :2], groups)
-    with pytest.raises(InputError, match=r"'a' have shape \(0, 8, 3\)"):
-        paired_difference(hits[:0], hits, groups)
-    with pytest.raises(InputError, match="at least one query per direction"):
-        paired_difference(hits[:, :0], hits[:, :0], groups[:0])
-    for level in (0.0, 1.0):
-        with pytest.raises(InputError, match=r"level=\d.0: the confidence level must be above 0 and below 1"):
-            paired_difference(hits, hits, groups, level=level)
-    hits = hits.clone()
-    hits[1, 3, 0] = float("nan")
-    with pytest.raises(NotFiniteError, match="'full'"):
-        gain_retained(torch.zeros(8, 3), hits, torch.zeros(1, 8, 3), groups)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_invalid_levels_are_refused(level: float) -> None:
+    hits = bernoulli(0.5, 2, 8, 3)
+    with pytest.raises(InputError, match=r"level=\d.0: the confidence level must be above 0 and below 1"):
+        paired_difference(hits, hits, torch.arange(8), level=level)
 
 
 def test_directions_count_equally_and_share_their_groups() -> None:
@@ -319,15 +256,13 @@ def test_directions_count_equally_and_share_their_groups() -> None:
     first = torch.tensor([int((groups == group).nonzero()[0]) for group in range(40)])
     few = [each[..., first, :] for each in (zero, full, method)]
     both = [[zero[None], few[0][None]], [full, few[1]], [method, few[2]]]
-    assert measured.mean_hits(both[1]).tolist() == pytest.approx(
-        ((full.mean((0, 1)) + few[1].mean((0, 1))) / 2).tolist()
-    )
+    assert mean_hits(both[1]).tolist() == pytest.approx(((full.mean((0, 1)) + few[1].mean((0, 1))) / 2).tolist())
     by_direction = [groups, groups[first]]
     [share, _] = measured.gain_retained(both[0], both[1], both[2], by_direction)
     [twice, _] = measured.gain_retained([zero[None]] * 2, [full] * 2, [method] * 2, [groups] * 2)
     assert ends(twice) == pytest.approx(ends(gain_retained(zero, full, method, groups)[0]), abs=1e-8)
     assert share is not None
-    means = [measured.mean_hits(each)[0] for each in both]
+    means = [mean_hits(each)[0] for each in both]
     assert share.mean == pytest.approx(float((means[2] - means[0]) / (means[1] - means[0])))
     assert share.low < share.mean < share.high
     with pytest.raises(InputError, match="'a' cover 1 retrieval directions, but the groups cover 2"):

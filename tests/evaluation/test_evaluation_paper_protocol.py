@@ -12,12 +12,11 @@ from torch import Tensor
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.preprocessing import EPSILON, Preprocessing
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation.baselines import Allowance, Setting
 from omnidistill.evaluation.baselines.all_rows import AllRows
 from omnidistill.evaluation.baselines.random_real_rows import RandomRows
 from omnidistill.evaluation.distilled_row import train_on_sets
-from omnidistill.evaluation.paper_protocol import published_recipe, published_sgd, steps_per_epoch
+from omnidistill.evaluation.paper_protocol import published_recipe, published_sgd, sgd_recipe, steps_per_epoch
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.validation import run_of, validation_score
 from omnidistill.models.heads import Heads

@@ -12,7 +12,7 @@ import torch
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.intervals import mean_unit
+from omnidistill.evaluation.hits import mean_unit
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import RowScores
 from omnidistill.evaluation.scores import Scoring, rank_runs, score_rows

@@ -15,8 +15,8 @@ from method_problems import score_by_hand
 from omnidistill.core.errors import NotFiniteError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet, ValidationResult
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation import validation as choosing
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.evaluation.validation import (
     _STUDENT_SEED,
     can_choose,

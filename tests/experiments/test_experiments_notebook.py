@@ -10,7 +10,7 @@ import pytest
 from omnidistill.experiments.comparison import Compared
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.crossed import CrossedTable
-from omnidistill.experiments.evaluate_run import Evaluation
+from omnidistill.experiments.evaluation_result import Evaluation
 from omnidistill.experiments.plot import plot
 from omnidistill.experiments.run import DistillResult
 from omnidistill.experiments.transfer import Transfer

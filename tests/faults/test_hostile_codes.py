@@ -14,7 +14,7 @@ from torch import Tensor
 from omnidistill.core.errors import InputError
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.distillation import DistilledSet, SetSpec
-from omnidistill.distillation.distilled_set import as_stored
+from omnidistill.distillation.set_tensors import as_stored
 from omnidistill.io.artifacts import load_artifact, save_artifact
 from omnidistill.models.objectives import InfoNCE
 from omnidistill.models.similarities import FixedIdentity

@@ -13,7 +13,7 @@ import torch
 from method_problems import score_by_hand, task_of, tiny
 from omnidistill.core.streams import Streams
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
+from omnidistill.evaluation.paper_protocol import sgd_recipe
 from omnidistill.evaluation.validation import _STUDENT_SEED, doubling_steps, run_of
 from omnidistill.methods import Task
 from omnidistill.training.closed_form import accumulate_moments, apm_rows

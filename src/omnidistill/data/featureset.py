@@ -21,20 +21,12 @@ from omnidistill.core.html_table import html_table
 from omnidistill.core.json_value import Json
 from omnidistill.data.arrays import Array, raw_from_arrays
 from omnidistill.data.distinct_rows import distinct_rows
-from omnidistill.data.names import SPLITS, check_modality_names, check_split_names
-from omnidistill.data.prepare import check_finite, fit_preprocessing, prepare_chunks
+from omnidistill.data.names import SPLITS
+from omnidistill.data.prepare import fit_preprocessing, prepare_chunks
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw import RawFeatures
 from omnidistill.data.raw_rows import RawRows
-from omnidistill.data.row_checks import (
-    check_counts,
-    check_groups,
-    check_ids,
-    check_pairing,
-    check_rows,
-    check_texts,
-    type_name,
-)
+from omnidistill.data.row_checks import check_parts, check_rows, check_selected_modalities
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +59,7 @@ class FeatureSet:
     location: str | None = None
 
     def __post_init__(self) -> None:
-        check_modality_names(self.features)
-        check_counts(self.features, self.ids, self.groups, self.splits, self.preprocessing)
-        check_texts("id", self.ids)
-        check_texts("group", self.groups)
-        check_ids(self.ids)
-        check_split_names(self.splits)
-        check_groups(self.groups, self.splits)
-        for name, x in self.features.items():
-            if x.dtype != torch.float32:
-                raise InputError(
-                    f"modality {name!r}: prepared features must be float32, found {type_name(x)}; call `prepare` first"
-                )
-            check_finite(name, x, self.ids)
-        if self.pairing is not None:
-            check_pairing(self.pairing, len(self.ids))
+        check_parts(self.features, self.ids, self.groups, self.splits, self.pairing, self.preprocessing)
 
     @staticmethod
     def from_arrays(
@@ -207,14 +185,7 @@ class FeatureSet:
         Raises:
             InputError: the set does not have one of the modalities, or fewer than two are given.
         """
-        for name in modalities:
-            if name not in self.features:
-                known = ", ".join(self.features)
-                raise InputError(
-                    f"modality {name!r}: not in the dataset, which has the modalities {known}; choose one of them"
-                )
-        if len(set(modalities)) < 2:
-            raise InputError(f"modalities {list(modalities)}: a paired dataset needs at least two different modalities")
+        check_selected_modalities(modalities, self.features)
         return _copy(
             self,
             features={name: x for name, x in self.features.items() if name in modalities},

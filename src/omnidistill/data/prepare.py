@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_rows import RawRows
-
-_LARGEST = 1e18  # squares of larger values overflow in float32
+from omnidistill.data.row_checks import check_finite
 
 
 def fit_preprocessing(
@@ -57,28 +56,6 @@ def prepare_chunks(
         is_zero[numbers] = (chunk == 0).all(dim=1)
         yield chunk
     _check_directions(name, is_zero, raw.ids, "equal to the mean of the train rows, so centring makes it a zero vector")
-
-
-def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: int = 0) -> None:
-    """Raise InputError if a value is NaN, Inf or greater than 1e18 in magnitude. The message names the row.
-
-    Args:
-        name: name of the modality.
-        x: consecutive rows of the modality.
-        ids: ids of all rows in the set.
-        first: number of the first row in x.
-    """
-    if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
-        return  # the usual case needs only one pass
-    for row, values in enumerate(x):
-        bad = ~(values.double().abs() <= _LARGEST)
-        if bad.any():
-            column = int(bad.nonzero()[0])
-            raise InputError(
-                f"modality {name!r}, row {first + row} (id {ids[first + row]!r}), column {column}: the value is "
-                f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude; "
-                "drop the row or encode it again"
-            )
 
 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:

@@ -6,11 +6,39 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
-from omnidistill.data.names import check_encodable
+from omnidistill.data.names import check_encodable, check_modality_names, check_split_names
 from omnidistill.data.preprocessing import Preprocessing
+
+_LARGEST = 1e18  # squares of larger values overflow in float32
+
+
+def check_parts(
+    features: Mapping[str, Tensor],
+    ids: Sequence[str],
+    groups: Sequence[str],
+    splits: Sequence[str],
+    pairing: Tensor | None,
+    preprocessing: Preprocessing,
+) -> None:
+    """Check everything that `FeatureSet` requires of its attributes, which have the same names there.
+
+    Raises:
+        InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.
+    """
+    check_modality_names(features)
+    check_counts(features, ids, groups, splits, preprocessing)
+    check_texts("id", ids)
+    check_texts("group", groups)
+    check_ids(ids)
+    check_split_names(splits)
+    check_groups(groups, splits)
+    check_features(features, ids)
+    if pairing is not None:
+        check_pairing(pairing, len(ids))
 
 
 def check_counts(
@@ -49,6 +77,41 @@ def check_counts(
     for what, count in counts.items():
         if count != len(ids):
             raise InputError(f"{what}: {count} rows, but there are {len(ids)} ids; pass one row per id")
+
+
+def check_features(features: Mapping[str, Tensor], ids: Sequence[str]) -> None:
+    """Raise InputError if prepared features are not float32, or a value is NaN, Inf or greater than 1e18 in magnitude.
+
+    The message names the modality.
+    """
+    for name, x in features.items():
+        if x.dtype != torch.float32:
+            raise InputError(
+                f"modality {name!r}: prepared features must be float32, found {type_name(x)}; call `prepare` first"
+            )
+        check_finite(name, x, ids)
+
+
+def check_finite(name: str, x: Float[Tensor, "n p"], ids: Sequence[str], first: int = 0) -> None:
+    """Raise InputError if a value is NaN, Inf or greater than 1e18 in magnitude. The message names the row.
+
+    Args:
+        name: name of the modality.
+        x: consecutive rows of the modality.
+        ids: ids of all rows in the set.
+        first: number of the first row in x.
+    """
+    if x.numel() == 0 or all(abs(float(bound)) <= _LARGEST for bound in torch.aminmax(x)):
+        return  # the usual case needs only one pass
+    for row, values in enumerate(x):
+        bad = ~(values.double().abs() <= _LARGEST)
+        if bad.any():
+            column = int(bad.nonzero()[0])
+            raise InputError(
+                f"modality {name!r}, row {first + row} (id {ids[first + row]!r}), column {column}: the value is "
+                f"{float(values[column])}; features must be finite and at most {_LARGEST:g} in magnitude; "
+                "drop the row or encode it again"
+            )
 
 
 def check_texts(what: str, texts: Sequence[str]) -> None:
@@ -112,6 +175,18 @@ def check_rows(index: Tensor, rows: int) -> None:
         )
     if int(torch.bincount(index, minlength=rows).max()) > 1:
         raise InputError("rows to select: a row number occurs twice; pass each row number only once")
+
+
+def check_selected_modalities(names: Sequence[str], features: Mapping[str, Tensor]) -> None:
+    """Raise InputError if a selected modality is not in the features, or if fewer than two are selected."""
+    for name in names:
+        if name not in features:
+            raise InputError(
+                f"modality {name!r}: not in the dataset, which has the modalities {', '.join(features)}; "
+                "choose one of them"
+            )
+    if len(set(names)) < 2:
+        raise InputError(f"modalities {list(names)}: a paired dataset needs at least two different modalities")
 
 
 def type_name(x: Tensor) -> str:

@@ -1,44 +1,35 @@
 """The result of a distillation method: a distilled set, with everything that is needed to train on it.
 
-On disk, a set is a folder (an artifact of kind "distilled") with these files:
-
-    tensors-....safetensors   stored rows, target similarities, feature means that the preprocessing subtracts
-    manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
-    provenance.json           how the set was produced (`provenance`); not needed for training
-    mixture/                  the rows as mixtures of items (`item_mixture`), if there are any; not needed for training
+`set_files` describes the files of a set, and `set_tensors` its tensors. `set_training` trains models on it.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from omnidistill.core.device import device_of, moved
-from omnidistill.core.errors import InputError
-from omnidistill.core.html_table import html_table
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
-from omnidistill.distillation.item_mixture import Missing, Mixture, named
+from omnidistill.distillation.item_mixture import Missing, Mixture
 from omnidistill.distillation.provenance import Provenance
-from omnidistill.distillation.set_spec import KIND, SetSpec
+from omnidistill.distillation.realised_rows import realised_rows, require_mixture
+from omnidistill.distillation.set_files import read_set, write_set
+from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.set_summary import summary_line, summary_table
+from omnidistill.distillation.set_tensors import as_stored, loaded_rows, rows_digest, section
+from omnidistill.distillation.set_training import train_models, train_students
 from omnidistill.distillation.shipped_bytes import shipped_bytes
 from omnidistill.distillation.torch_dataset import Batch, SyntheticRows
-from omnidistill.distillation.version_0_1 import upgraded_set
-from omnidistill.io.artifacts import load_artifact, save_artifact
-from omnidistill.models.heads import Heads, check_heads, check_modules, first_parameter
+from omnidistill.models.heads import Heads
 from omnidistill.models.objectives import Objective
-from omnidistill.models.storages import RowForm
-from omnidistill.training.recipes import Recipe, Sgd, TrainingRows
-
-PROVENANCE, MIXTURE = "provenance.json", "mixture"
+from omnidistill.training.recipes import Recipe, TrainingRows
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,22 +73,10 @@ class DistilledSet:
         return self.spec.size
 
     def __repr__(self) -> str:
-        views = f" ({len(self)} to train on)" if len(self) != self.size else ""
-        widths = ", ".join(f"{name} {width}" for name, width in self.spec.modalities.items())
-        method = self.provenance.method or "unknown method"
-        return f"DistilledSet({method}: {self.size} rows{views} of {widths}; {self.bytes:,} bytes; {self.recipe.title})"
+        return summary_line(self.spec, self.provenance.method, self.bytes)
 
     def _repr_html_(self) -> str:
-        views = f" ({len(self):,} to train on)" if len(self) != self.size else ""
-        rows = [
-            ("rows", f"{self.size:,}{views}"),
-            ("modalities and widths", ", ".join(f"{name} {width:,}" for name, width in self.spec.modalities.items())),
-            ("storage", self.spec.storage.title),
-            ("target similarity", self.spec.similarity.kind),
-            ("recipe", self.recipe.title),
-            ("bytes", f"{self.bytes:,}"),
-        ]
-        return html_table(f"DistilledSet: {self.provenance.method or 'unknown method'}", rows)
+        return summary_table(self.spec, self.provenance.method, self.bytes)
 
     def __len__(self) -> int:
         return self.spec.storage.num_rows(self.spec.size)
@@ -108,8 +87,7 @@ class DistilledSet:
         p_m is the feature width of modality m. The stored rows come first. If the storage derives further rows from
         them (sign views: stored rows times fixed patterns of signs), these come last.
         """
-        loaded = self.spec.storage.load(_section(self.tensors, "rows"))
-        return {name: loaded[name] for name in self.modalities}
+        return loaded_rows(self.tensors, self.spec)
 
     def targets(self, batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
         """Return the target similarities (... x b x b) for mini-batches of b rows, given as row indices (... x b)."""
@@ -118,7 +96,7 @@ class DistilledSet:
     @property
     def similarity_tensors(self) -> dict[str, Tensor]:
         """Stored tensors from which the target similarities are computed."""
-        return _section(self.tensors, "similarity")
+        return section(self.tensors, "similarity")
 
     def similarity(self) -> Float[Tensor, "N N"]:
         """Return the target similarities of all pairs of rows to train on, as a matrix S (N x N)."""
@@ -158,15 +136,8 @@ class DistilledSet:
         Raises:
             InputError: heads are missing or do not match the rows.
         """
-        check_heads(start, self.spec.modalities, "heads to train on the set")
-        data = self.training_rows(device_of(start))
-        yield from self.recipe.students(
-            {name: start[name].to(x.dtype) for name, x in data.rows.items()},
-            data,
-            seed=seed,
-            num_runs=num_runs,
-            checkpoints=checkpoints or [self.recipe.num_steps],
-        )
+        widths, rows_on = self.spec.modalities, self.training_rows
+        return train_students(self.recipe, widths, rows_on, start, seed, num_runs, checkpoints)
 
     @overload
     def train(
@@ -213,37 +184,12 @@ class DistilledSet:
             InputError: heads or modules are missing or do not match the rows, the recipe needs initial heads, or
                 `width` is given although the recipe or `start` determines it.
         """
-        recipe = recipe or self.recipe
-        recipe.check(self.modalities)
-        if width is not None and width < 1:
-            raise InputError(f"width = {width}: the width of heads must be at least 1")
-        if start is None:
-            return recipe.heads(self.training_rows(), width)
-        if any(isinstance(each, nn.Module) for each in start.values()):
-            if width is not None:
-                raise InputError("width: the output width of modules cannot be changed; omit this argument")
-            return self._train_modules(start, seed, recipe)
-        heads: Heads = dict(start)  # type: ignore[arg-type]
-        if width is not None:
-            check_heads(heads, self.spec.modalities, "heads to train on the set")
-            data = self.training_rows(device_of(heads))
-            return recipe.stacked({name: heads[name].to(x.dtype) for name, x in data.rows.items()}, data, width)
-        _, trained = next(self.with_recipe(recipe).students(heads, seed=seed, num_runs=1))
-        return {name: matrix[0] for name, matrix in trained.items()}
+        return train_models(recipe or self.recipe, self.spec.modalities, self.training_rows, start, seed, width)
 
     def training_rows(self, device: torch.device | str = "cpu") -> TrainingRows:
         """Return the rows, target similarities and loss on a device, in the form that training recipes need."""
         on_device = replace(self, tensors=moved(self.tensors, device))
         return TrainingRows(on_device.rows(), on_device.targets, self.objective)
-
-    def _train_modules(self, modules: Mapping[str, Any], seed: int, recipe: Recipe) -> dict[str, nn.Module]:
-        check_modules(modules, self.spec.modalities)
-        trained = copy.deepcopy({name: modules[name] for name in self.modalities})  # at once: parameters stay shared
-        parameters = {name: first_parameter(module) for name, module in trained.items()}
-        data = self.training_rows(next(iter(parameters.values())).device)
-        rows = {name: x.to(parameters[name].dtype) for name, x in data.rows.items()}
-        recipe.train_modules(trained, replace(data, rows=rows), seed=seed)
-        return trained
 
     def dataset(self) -> SyntheticRows:
         """Return the rows to train on as a torch Dataset of ({modality: row}, index).
@@ -272,7 +218,7 @@ class DistilledSet:
         Raises:
             InputError: the rows are not mixtures of items.
         """
-        return self._mixture().items()
+        return require_mixture(self.mixture).items()
 
     def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
         """Return the set in the feature space of another encoder, if its rows are mixtures of items.
@@ -291,19 +237,8 @@ class DistilledSet:
             InputError: the rows are not mixtures of items; a modality or an item is missing; an item is in another
                 split than "train"; or rows would be omitted from a set with learned similarities.
         """
-        mixture = self._mixture()
-        absent = [name for name in self.modalities if name not in data.features]
-        if absent:
-            raise InputError(
-                f"{named(data)}: modality {absent[0]!r} is missing (found only {', '.join(data.modalities)}); pass "
-                f"data with all modalities of the synthetic set ({', '.join(self.modalities)})"
-            )
-        rows, used = mixture.rows(data.only(self.modalities), missing)
-        if len(used) < self.size and self.similarity_tensors:
-            raise InputError(
-                f"{named(data)}: all items of {self.size - len(used)} synthetic rows are missing; these rows cannot be "
-                "dropped, because the set stores target similarities for all rows; pass features of all items"
-            )
+        mixture, stores_targets = require_mixture(self.mixture), bool(self.similarity_tensors)
+        rows, used = realised_rows(mixture, self.spec, data, missing, stores_targets)
         return replace(self.with_rows(rows, data), mixture=used)
 
     def with_rows(self, rows: Mapping[str, Float[Tensor, "_ _"]], data: FeatureSet) -> DistilledSet:
@@ -328,14 +263,6 @@ class DistilledSet:
             mixture=None,
         )
 
-    def _mixture(self) -> Mixture:
-        if self.mixture is None:
-            raise InputError(
-                "the rows of this synthetic set are not stored as mixtures (weighted sums) of items; distil a set with "
-                "the preset 'mixture', or use transfer(), which supports sets without mixtures"
-            )
-        return self.mixture
-
     def as_features(self) -> FeatureSet:
         """Return the rows to train on as a paired dataset in which every row is its own group.
 
@@ -348,22 +275,11 @@ class DistilledSet:
 
     def save(self, folder: Path) -> None:
         """Save the set to a folder. The write is atomic and replaces a set that exists there."""
-        tensors = {**self.tensors, **self.preprocessing.to_tensors()}
-        spec, sidecars = self.spec.with_preprocessing(self.preprocessing), {PROVENANCE: self.provenance.to_json()}
-        save_artifact(folder, KIND, tensors, spec.to_json(), sidecars, spec.padding)
-        if self.mixture is not None:
-            self.mixture.save(folder / MIXTURE, self.rows_digest())
+        write_set(folder, self.tensors, self.spec, self.preprocessing, self.provenance, self.mixture)
 
     def rows_digest(self) -> str:
-        """Return the sha256 of the stored rows.
-
-        It is saved together with a mixing matrix, to record which set the matrix belongs to.
-        """
-        digest = hashlib.sha256()
-        for name, tensor in sorted(_section(self.tensors, "rows").items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.reshape(-1).cpu().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """Return the sha256 of the stored rows, which records which set a mixing matrix belongs to."""
+        return rows_digest(self.tensors)
 
     @staticmethod
     def load(folder: Path) -> DistilledSet:
@@ -373,75 +289,7 @@ class DistilledSet:
             InputError: the folder contains no distilled set, or the set is damaged, comes from a newer version, or
                 needs a component that is not installed.
         """
-        artifact = load_artifact(folder, KIND, sidecars=(PROVENANCE,))
-        where, meta = f"{folder}/manifest.json", artifact.meta
-        if "schema" in meta:
-            spec, provenance = SetSpec.from_json(meta, where), artifact.sidecars.get(PROVENANCE, {})
-        else:
-            tree, provenance = upgraded_set(meta, artifact.tensors, where)
-            spec = SetSpec.from_json(tree, where)
-        # Copies, because matrix products of tensors at unaligned addresses in the file may round differently.
-        tensors = {name: t.clone() for name, t in artifact.tensors.items() if name.startswith(("rows/", "similarity/"))}
-        try:
-            preprocessing = Preprocessing.from_parts(artifact.tensors, spec.preprocessing)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        source = f"{folder}/{PROVENANCE}" if "schema" in meta else where
-        loaded = DistilledSet(tensors, spec, preprocessing, Provenance.from_json(provenance, source))
-        _check_tensors(loaded, where)
-        loaded = replace(loaded, mixture=Mixture.load(folder / MIXTURE, loaded.rows_digest()))
-        object.__setattr__(loaded, "file_bytes", artifact.bytes)
+        files = read_set(folder)
+        loaded = DistilledSet(files.tensors, files.spec, files.preprocessing, files.provenance, files.mixture)
+        object.__setattr__(loaded, "file_bytes", files.num_bytes)
         return loaded
-
-
-def sgd_recipe(distilled: DistilledSet) -> Sgd:
-    """Return the training recipe of a set, which must be of kind "sgd".
-
-    Raises:
-        InputError: the recipe is of a different kind.
-    """
-    if not isinstance(distilled.recipe, Sgd):
-        raise InputError(
-            f"the synthetic set has the training recipe '{distilled.recipe.kind}', but the protocol of the paper needs "
-            "the recipe 'sgd'; use a set with this recipe, such as a set of the preset hopa"
-        )
-    return distilled.recipe
-
-
-def _check_tensors(loaded: DistilledSet, where: str) -> None:
-    """Raise InputError if the tensors or the recipe of a loaded set do not fit its specification."""
-    expected = {name: (len(loaded), width) for name, width in loaded.spec.modalities.items()}
-    try:
-        actual = {name: tuple(rows.shape) for name, rows in loaded.rows().items()}
-        num_targets = loaded.targets(torch.arange(len(loaded), device="cpu")[-2:]).numel()
-    except (IndexError, KeyError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{where}: the tensors do not match the specification of the synthetic set ({error}); the file was "
-            "altered, so restore it"
-        ) from None
-    for name, shape in expected.items():
-        if actual[name] != shape:
-            raise InputError(
-                f"{where}: the rows of {name} have shape {actual[name]}, but the specification of the synthetic set "
-                f"requires {shape}; the file was altered, so restore it"
-            )
-    if num_targets != min(2, len(loaded)) ** 2:
-        raise InputError(
-            f"{where}: the stored similarity matrix does not fit the {len(loaded)} rows; the file was altered, so "
-            "restore it"
-        )
-    try:
-        loaded.recipe.check(loaded.modalities)
-    except InputError as error:
-        raise InputError(f"{where}: {error}; the file was altered, so restore it") from None
-
-
-def as_stored(storage: RowForm, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert learned tensors to the tensors to store. Only rows ("rows/...") change: the storage rounds them."""
-    rows = storage.store(_section(tensors, "rows"))
-    others = {name: tensor for name, tensor in tensors.items() if not name.startswith("rows/")}
-    return {**{f"rows/{name}": tensor for name, tensor in rows.items()}, **others}
-
-
-def _section(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}

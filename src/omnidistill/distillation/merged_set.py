@@ -38,8 +38,9 @@ from torch import Tensor
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.core.json_value import Json
-from omnidistill.distillation.distilled_set import DistilledSet, as_stored
+from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.provenance import Provenance
+from omnidistill.distillation.set_tensors import as_stored
 from omnidistill.models.heads import Heads, project
 from omnidistill.models.similarities import FixedIdentity, Full, SharedGroups, Similarity
 from omnidistill.models.storages import Storage

@@ -34,12 +34,13 @@ from omnidistill.distillation.checkpoint import (
     open_log,
     save_checkpoint,
 )
-from omnidistill.distillation.distilled_set import DistilledSet, as_stored
+from omnidistill.distillation.distilled_set import DistilledSet
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.loop_settings import LoopSettings
 from omnidistill.distillation.outer.outer_objective import Outer
 from omnidistill.distillation.provenance import Provenance
 from omnidistill.distillation.set_spec import SetSpec
+from omnidistill.distillation.set_tensors import as_stored
 from omnidistill.distillation.student_sgd import StudentSgd
 from omnidistill.io.tracking import (
     MemoryLog,

@@ -27,9 +27,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.core.errors import NotFiniteError
+from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import sgd_recipe
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.training.recipes import Sgd
 
@@ -98,3 +97,17 @@ def require_finite(heads: Mapping[str, Float[Tensor, "_ _ _"]]) -> None:
                 f"evaluate.protocol = 'paper': heads of '{name}' became NaN or Inf; momentum {MOMENTUM} makes updates "
                 "up to 10 times as large, which the learned step sizes do not allow; use evaluate.protocol = 'ours'"
             )
+
+
+def sgd_recipe(distilled: DistilledSet) -> Sgd:
+    """Return the training recipe of a set, which must be of kind "sgd".
+
+    Raises:
+        InputError: the recipe is of a different kind.
+    """
+    if not isinstance(distilled.recipe, Sgd):
+        raise InputError(
+            f"the synthetic set has the training recipe '{distilled.recipe.kind}', but the protocol of the paper needs "
+            "the recipe 'sgd'; use a set with this recipe, such as a set of the preset hopa"
+        )
+    return distilled.recipe

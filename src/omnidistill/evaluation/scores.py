@@ -23,16 +23,8 @@ from torch import Tensor
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.directions import Direction, Gallery, Rankings, items_of, rank_heads
-from omnidistill.evaluation.intervals import (
-    Coverage,
-    Groups,
-    Hits,
-    Interval,
-    gain_retained,
-    mean_std,
-    mean_unit,
-    paired_difference,
-)
+from omnidistill.evaluation.hits import Groups, Hits, mean_unit
+from omnidistill.evaluation.intervals import Coverage, Interval, gain_retained, mean_std, paired_difference
 from omnidistill.evaluation.metrics import check_cut_offs, cut_off, gallery_facts, hits_at, levels_of, metric, others_of
 from omnidistill.evaluation.protocol import EvaluateConfig
 from omnidistill.evaluation.run_scores import MEAN, Intervals, Recall, RecallTable, RowScores, Spread

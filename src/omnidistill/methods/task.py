@@ -11,8 +11,8 @@ from torch import Tensor
 from omnidistill.core.device import moved
 from omnidistill.data.featureset import Development
 from omnidistill.distillation import DistilledSet, Provenance
-from omnidistill.distillation.distilled_set import as_stored
 from omnidistill.distillation.set_settings import SetSettings
+from omnidistill.distillation.set_tensors import as_stored
 from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
 from omnidistill.training.experts import ExpertBuffer, ExpertsConfig

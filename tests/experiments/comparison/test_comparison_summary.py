@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from comparison_problems import line_of, planned, tiny
 from omnidistill.data.featureset import FeatureSet
-from omnidistill.evaluation.intervals import Interval, gain_retained, mean_hits, paired_difference
+from omnidistill.evaluation.hits import mean_hits
+from omnidistill.evaluation.intervals import Interval, gain_retained, paired_difference
 from omnidistill.evaluation.ranking import Ranking
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, Cell, plan_cells

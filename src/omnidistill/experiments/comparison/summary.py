@@ -17,7 +17,8 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.budget import LEAST_ROWS, training_bytes
 from omnidistill.evaluation.baselines import baselines
 from omnidistill.evaluation.directions import Gallery
-from omnidistill.evaluation.intervals import Coverage, Hits, mean_hits, mean_unit
+from omnidistill.evaluation.hits import Hits, mean_hits, mean_unit
+from omnidistill.evaluation.intervals import Coverage
 from omnidistill.evaluation.scores import Scoring
 from omnidistill.experiments.comparison.cells import Result
 from omnidistill.experiments.comparison.plan import AnyCell, BaselineCell, Cell, budgets_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from omnidistill.distillation.distilled_set import PROVENANCE
+from omnidistill.distillation.set_files import PROVENANCE
 from omnidistill.distillation.version_0_1 import upgraded_set
 from omnidistill.experiments.inspection.findings import Facts
 from omnidistill.io.artifacts import Artifact

@@ -15,7 +15,8 @@ from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.data.datasets import load
 from omnidistill.data.store import load_features, save_features
-from omnidistill.distillation.distilled_set import PROVENANCE, DistilledSet
+from omnidistill.distillation.distilled_set import DistilledSet
+from omnidistill.distillation.set_files import PROVENANCE
 from omnidistill.encoding.extraction.encode import ENCODED, ENCODERS
 from omnidistill.encoding.extraction.shards import load_shard
 from omnidistill.evaluation.run_scores import RunScores

@@ -24,7 +24,7 @@ from typing import Any
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.distilled_set import PROVENANCE
+from omnidistill.distillation.set_files import PROVENANCE
 from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.experiments.run import open_run
 from omnidistill.experiments.run_page import SCORES

@@ -20,7 +20,8 @@ from omnidistill.core.threads import threads_for
 from omnidistill.data.datasets import Data, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation.item_mixture import Missing, named
-from omnidistill.evaluation.intervals import Coverage, Hits
+from omnidistill.evaluation.hits import Hits
+from omnidistill.evaluation.intervals import Coverage
 from omnidistill.evaluation.run_scores import MEAN
 from omnidistill.evaluation.scores import Scoring, rank_runs
 from omnidistill.experiments.evaluate_run import open_result

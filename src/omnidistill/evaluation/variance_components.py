@@ -1,0 +1,144 @@
+"""Variance of weighted sums of scores, from variance components.
+
+A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
+method has U units. A unit is either a set (one per seed), with the scores of its students averaged, or an independent
+run. Every unit answers the queries of every group, so units and groups are crossed factors. Let y_ug be the part of the
+score of unit u that comes from group g. The model is
+
+    y_ug = mean + group_g + unit_u + residual_ug
+
+A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m. Its variance is
+
+    V = A + sum_m c_m^2 (B_m - R_m)
+
+    A    variance of C due to the groups; it includes covariances between methods, which answer the same queries
+    B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
+    R_m  variance of the score of method m due to the residuals; it is subtracted because A and B_m both contain it
+
+On balanced data, these are the estimates of a two-way analysis of variance (mean squares of groups, units and
+residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most A
+and at most B, so V is at least (A + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
+follow Satterthwaite (1946). A method with one unit has B_m = R_m = 0, so its variance covers only the variation between
+queries.
+
+Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units, G groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from omnidistill.evaluation.hits import Groups, Hits, check_hits, mean_hits
+from omnidistill.evaluation.student_t import two_sided
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of scores, the variance of this sum, and the degrees of freedom of the variance."""
+
+    value: float
+    variance: float
+    freedom: float
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of a two-sided test whether `value` is 0. `value` is a weighted sum of scores."""
+        if self.variance == 0:
+            return float(self.value == 0)
+        return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
+
+
+@dataclass(frozen=True)
+class VarianceModel:
+    """The variance components of several methods at one cut-off.
+
+    Attributes:
+        means: score of each method.
+        queries: covariance matrix of the scores that is due to the groups of queries.
+        between: variance of each score that is due to the units (B_m in the module docstring).
+        residual: variance of each score that is due to the residuals (R_m in the module docstring).
+        units: number of units of each method. A unit is a set or an independent run.
+        groups: number of groups of queries.
+    """
+
+    means: Sequence[float]
+    queries: Sequence[Sequence[float]]
+    between: Sequence[float]
+    residual: Sequence[float]
+    units: Sequence[int]
+    groups: int
+
+    def contrast(self, coefficients: Sequence[float]) -> Contrast:
+        """Return the weighted sum of the methods' scores with these coefficients, and its variance."""
+        c, every = coefficients, range(len(coefficients))
+        value = sum(c[m] * self.means[m] for m in every)
+        queries = max(0.0, sum(c[m] * c[n] * self.queries[m][n] for m, n in product(every, every)))
+        variance = bound = queries
+        errors = bound_errors = _quotient(queries**2, self.groups - 1)
+        for m in every:
+            between, residual = c[m] ** 2 * self.between[m], c[m] ** 2 * self.residual[m]
+            variance, bound = variance + between - residual, bound + between
+            bound_errors += _quotient(between**2, self.units[m] - 1)
+            errors += _quotient(between**2, self.units[m] - 1)
+            errors += _quotient(residual**2, (self.units[m] - 1) * (self.groups - 1))
+        if variance < bound / 2:
+            variance, errors = bound / 2, bound_errors / 4
+        return Contrast(value, variance, max(1.0, _quotient(variance**2, errors, math.inf)))
+
+
+def variance_models(named: Mapping[str, Hits], groups: Groups) -> list[VarianceModel]:
+    """Return one variance model per cut-off K, with the components of all methods in the order of `named`.
+
+    Raises:
+        InputError: shapes do not match, or there are no directions or queries.
+        NotFiniteError: hits contain NaN or Inf.
+    """
+    check_hits(named, groups)
+    labels, joined = torch.unique(torch.cat([each.cpu() for each in groups]), return_inverse=True)
+    codes = joined.split([len(each) for each in groups])
+    num_groups, every = len(labels), list(named.values())
+    correction = num_groups / max(num_groups - 1, 1)
+    shares = [_shares(hits, codes, num_groups) for hits in every]
+    mean_shares = torch.stack([each.mean(1) for each in shares])  # methods x G x K
+    queries = correction * torch.einsum("mgk,ngk->kmn", mean_shares, mean_shares)
+    units = [each.shape[1] for each in shares]
+    between, residual = [], []
+    for hits, share, mean_share, number in zip(every, shares, mean_shares, units, strict=True):
+        pairs = max(number * (number - 1), 1)
+        scores = torch.stack([each.cpu().double().mean(1) for each in hits]).mean(0)  # U x K
+        between.append((scores - scores.mean(0)).square().sum(0) / pairs)
+        residual.append(correction * (share - mean_share[:, None]).square().sum((0, 1)) / pairs)
+    means = torch.stack([mean_hits(hits) for hits in every], 1)
+    components = zip(
+        means.tolist(),
+        queries.tolist(),
+        torch.stack(between, 1).tolist(),
+        torch.stack(residual, 1).tolist(),
+        strict=True,
+    )
+    return [VarianceModel(*of_cut_off, units, num_groups) for of_cut_off in components]
+
+
+def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
+    """Return the influence of each group of queries on the score of each unit (set or independent run), to first order.
+
+    For each direction, the influence is the sum of (hit - mean hit) over the queries of the group, divided by the total
+    number of queries. The result is the mean over directions. Groups may have different numbers of queries.
+    """
+    shares = []
+    for each, code in zip(hits, codes, strict=True):
+        centred = each.cpu().double()
+        centred = (centred - centred.mean(1, keepdim=True)).transpose(0, 1) / len(code)
+        shares.append(centred.new_zeros(num_groups, *centred.shape[1:]).index_add_(0, code, centred))
+    return torch.stack(shares).mean(0)
+
+
+def _quotient(value: float, divisor: int | float, without: float = 0.0) -> float:
+    return value / divisor if divisor > 0 else without
