@@ -10,7 +10,7 @@ import pytest
 from method_problems import task_of
 from omnidistill.core.errors import InputError
 from omnidistill.experiments.config import RunConfig, load_config
-from omnidistill.experiments.run.start_heads import CHOSEN
+from omnidistill.experiments.run.expert_starts import CHOSEN
 from omnidistill.methods import methods
 from omnidistill.methods.inferred_settings import infer_settings
 from omnidistill.methods.learn import Learn

@@ -51,9 +51,7 @@ _WEIGHTS = "weights"
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixing matrix A, which defines synthetic rows as mixtures of real items, and the ids of these items.
-
-    Row i of A contains the weights of the items in synthetic row i.
+    """A mixing matrix A, whose row i contains the weights of real items in synthetic row i, and the ids of these items.
 
     Attributes:
         stored: values of A in the form in which `storage` stores them.
@@ -70,10 +68,7 @@ class Mixture:
 
     @staticmethod
     def of(
-        weights: Float[Tensor, "N k"],
-        storage: Storage,
-        item_numbers: Int[Tensor, "N k"] | None,
-        ids: tuple[str, ...],
+        weights: Float[Tensor, "N k"], storage: Storage, item_numbers: Int[Tensor, "N k"] | None, ids: tuple[str, ...]
     ) -> Mixture:
         """Return the mixture with these weights, rounded as `storage` stores them. Unused items are omitted.
 
@@ -123,14 +118,11 @@ class Mixture:
         kept = present if self.item_numbers is None else present[self.item_numbers]
         weights = torch.where(kept, self.weights, torch.zeros_like(self.weights))
         rows = torch.nonzero(weights.abs().amax(1)).squeeze(1)
-        numbers = None if self.item_numbers is None else self.item_numbers[rows]
-        if numbers is None:
-            weights = weights[:, present]
+        if self.item_numbers is None:
             ids = tuple(name for name, keep in zip(self.ids, present.tolist(), strict=True) if keep)
-        else:
-            numbers = torch.where(kept[rows], numbers, int(present.nonzero()[0]))  # its weight is 0
-            ids = self.ids
-        return Mixture.of(weights[rows], RowStorage(), numbers, ids), rows
+            return Mixture.of(weights[rows][:, present], RowStorage(), None, ids), rows
+        numbers = torch.where(kept[rows], self.item_numbers[rows], int(present.nonzero()[0]))  # its weight is 0
+        return Mixture.of(weights[rows], RowStorage(), numbers, self.ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
         """Return the synthetic rows X_m = normalise(A F_m) for given features, and the mixture that was used.
@@ -191,7 +183,7 @@ class Mixture:
         try:
             storage = storages.build(meta["storage"])
             ids = tuple(json.loads(tensors["ids"].numpy().tobytes().decode()))
-            stored = {name: t.clone() for name, t in tensors.items() if name.startswith(f"{_WEIGHTS}")}
+            stored = {name: t.clone() for name, t in tensors.items() if name.startswith(_WEIGHTS)}
             numbers = tensors["items"].long() if "items" in tensors else None
             mixture = Mixture(stored, storage, numbers, ids)
             mixture._check()
@@ -200,17 +192,11 @@ class Mixture:
         return mixture
 
     def _check(self) -> None:
-        """Check that the shapes, item indices and ids of the mixture are consistent.
-
-        Raises:
-            ValueError: they are not.
-        """
-        numbers, count = self.item_numbers, len(self.ids)
+        """Raise ValueError unless the shapes, item indices and ids of the mixture are consistent."""
+        numbers, count, actual = self.item_numbers, len(self.ids), tuple(self.weights.shape)
         shape = (len(self.weights), count) if numbers is None else tuple(numbers.shape)
-        if tuple(self.weights.shape) != shape or not bool(self.weights.isfinite().all()):
-            raise ValueError(
-                f"weights have shape {tuple(self.weights.shape)}, expected finite numbers of shape {shape}"
-            )
+        if actual != shape or not bool(self.weights.isfinite().all()):
+            raise ValueError(f"weights have shape {actual}, expected finite numbers of shape {shape}")
         if len(set(self.ids)) < count or not all(isinstance(name, str) for name in self.ids):
             raise ValueError("ids are not distinct texts")
         if numbers is not None and numbers.numel() and not 0 <= int(numbers.min()) <= int(numbers.max()) < count:

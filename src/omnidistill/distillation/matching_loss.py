@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnidistill.distillation.outer_loop import Distillation
+from omnidistill.distillation.method_result import Distillation
 
 
 def matching_loss(part: Distillation) -> float | None:

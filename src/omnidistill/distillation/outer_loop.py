@@ -20,7 +20,6 @@ from pathlib import Path
 from torch import Tensor
 
 from omnidistill.core.arguments import argument
-from omnidistill.core.device import moved
 from omnidistill.core.errors import InputError, NotFiniteError
 from omnidistill.core.interrupts import interrupt_deferred
 from omnidistill.core.streams import Streams
@@ -35,13 +34,12 @@ from omnidistill.distillation.checkpoint import (
     save_checkpoint,
 )
 from omnidistill.distillation.distilled_set import DistilledSet
+from omnidistill.distillation.learned_set import learned_set
 from omnidistill.distillation.learner import Learner
 from omnidistill.distillation.loop_settings import LoopSettings
+from omnidistill.distillation.method_result import Distillation
 from omnidistill.distillation.outer.outer_objective import Outer
 from omnidistill.distillation.provenance import Provenance
-from omnidistill.distillation.set_spec import SetSpec
-from omnidistill.distillation.set_tensors import as_stored
-from omnidistill.distillation.student_sgd import StudentSgd
 from omnidistill.io.tracking import (
     MemoryLog,
     MetricsLog,
@@ -51,7 +49,6 @@ from omnidistill.io.tracking import (
     TrackedLog,
     TrackerGroup,
 )
-from omnidistill.training.recipes import Sgd
 
 
 @dataclass(frozen=True)
@@ -67,24 +64,6 @@ class ValidationResult:
     score: float
     num_steps: int
     num_evaluated: int = 0
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """The result of a distillation method.
-
-    Attributes:
-        distilled: the set with the best validation score, or the last set if none was validated. Its provenance
-            contains notes for the user.
-        seconds: time spent, including the time before an interruption.
-        records: the metrics log.
-        floor: lower bound on the trajectory matching loss of each modality; None if it cannot be computed.
-    """
-
-    distilled: DistilledSet
-    seconds: float
-    records: tuple[MetricsRecord, ...] = ()
-    floor: Mapping[str, float] | None = None
 
 
 Validator = Callable[[DistilledSet], ValidationResult]
@@ -305,34 +284,12 @@ class _Loop:
         return self.learner.learnable.result()
 
     def _distilled(self, tensors: Mapping[str, Tensor], iteration: int, best: Best | None = None) -> DistilledSet:
-        learner = self.learner
-        tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        settings = self.settings
-        leaves = {name: tensors.pop(name) for name in learner.learnable.sgd}
-        sgd = StudentSgd.from_leaves(leaves, settings.step_size_space)
-        num_steps = best.num_steps if best and best.num_steps else settings.num_student_steps
-        order = self.seed if settings.order == "fixed" else None
-        spec = SetSpec(
-            {name: matrix.shape[1] for name, matrix in learner.initial.features.items()},
-            settings.num_stored,
-            learner.storage,
-            settings.similarity,
-            settings.student,
-            Sgd(
-                step_sizes=tuple(sgd.step_sizes.tolist()),
-                momentum=float(sgd.momentum),
-                weight_decay=float(sgd.weight_decay),
-                num_steps=num_steps,
-                batch_size=settings.batch,
-                order=order,
-            ),
-        )
+        num_steps = best.num_steps if best and best.num_steps else self.settings.num_student_steps
         provenance = replace(
             self.provenance,
-            initial_ids=learner.initial_ids,
+            initial_ids=self.learner.initial_ids,
             iteration=iteration,
             validation=best.score if best and best.tensors else None,
             notes=tuple(self.state.notes),
         )
-        stored = moved(as_stored(learner.storage, tensors), "cpu")
-        return DistilledSet(stored, spec, learner.initial.preprocessing, provenance)
+        return learned_set(self.learner, tensors, num_steps, self.seed, provenance)

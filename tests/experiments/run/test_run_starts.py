@@ -13,7 +13,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.evaluation.full_training import choose_training
 from omnidistill.experiments.config import RunConfig, load_config
 from omnidistill.experiments.run import load_or_train_experts
-from omnidistill.experiments.run.start_heads import CHOSEN, load_or_create_starts
+from omnidistill.experiments.run.expert_starts import CHOSEN, load_or_create_starts
 from omnidistill.models.heads import load_heads
 from omnidistill.training.experts import Start
 from small_runs import contents, features, small_heads

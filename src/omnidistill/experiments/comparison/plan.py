@@ -172,12 +172,9 @@ def plan_cells(comparison: ComparisonConfig, data: FeatureSet) -> list[Cell]:
     for text in comparison.settings:
         if not any(has_setting(cell.config, text) for cell in cells):
             key = text.partition("=")[0].strip()
-            if key in RENAMED:
-                raise InputError(
-                    f"{setting(text)}: setting '{key}' is now called '{RENAMED[key]}'; see docs/upgrading.md"
-                )
-            known = {each for cell in cells for each in keys(cell.config.model_dump())}
-            hint = nearest(key, known)
+            if (new := RENAMED.get(key)) is not None:
+                raise InputError(f"{setting(text)}: setting '{key}' is now called '{new}'; see docs/upgrading.md")
+            hint = nearest(key, {each for cell in cells for each in keys(cell.config.model_dump())})
             raise InputError(
                 f"{setting(text)}: none of the compared methods has the setting '{key}'; 'omnidistill config "
                 f"--explain' lists settings{hint}"
@@ -229,13 +226,7 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    The baseline may be computed from other baselines. The entry records those that have non-default settings.
-
-    Args:
-        baseline: the baseline.
-        evaluate: the evaluation settings.
-        seed: the seed.
-        others: the other baselines in the table.
+    If the baseline is computed from some of the `others` in the table, it records those with non-default settings.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())

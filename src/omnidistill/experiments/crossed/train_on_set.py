@@ -113,16 +113,9 @@ def by_sgd(
     plain = as_infonce_set(distilled, settings.evaluate.tau)
     if is_networks(start):
         return _networks_by_sgd(plain, start, validation, settings)
-    choice = choose_recipe(
-        plain,
-        start_heads(start),
-        validation,
-        settings.learning_rates,
-        doubling_steps(settings.max_steps),
-        num_runs=1,
-    )
-    heads = choice.distilled.train(start_heads(start), settings.seed)
-    return outputs_of_heads(heads), {"recipe": choice.distilled.recipe.title}
+    heads, steps = start_heads(start), doubling_steps(settings.max_steps)
+    choice = choose_recipe(plain, heads, validation, settings.learning_rates, steps, num_runs=1)
+    return outputs_of_heads(choice.distilled.train(heads, settings.seed)), {"recipe": choice.distilled.recipe.title}
 
 
 def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:

@@ -22,9 +22,10 @@ from omnidistill.experiments.config import RunConfig
 from omnidistill.experiments.run.added_data import store_earlier, with_earlier
 from omnidistill.experiments.run.expert_stage import load_or_train_experts
 from omnidistill.experiments.run.result import DistillResult, pair_folder
-from omnidistill.experiments.run.run_folder import Run, open_or_create_run, save_part
+from omnidistill.experiments.run.run_folder import Run, open_or_create_run
 from omnidistill.experiments.run.run_identity import heads_fingerprint, versions
 from omnidistill.experiments.run.start_heads import InitialHeads, given_heads, load_or_create_heads
+from omnidistill.experiments.run.stored_part import save_part
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress
 from omnidistill.methods import Task

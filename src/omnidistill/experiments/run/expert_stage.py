@@ -18,14 +18,9 @@ from omnidistill.data.datasets import Data, open_reference, opened
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.experiments.config import RunConfig, SettingValues, requested_config
+from omnidistill.experiments.run.expert_starts import load_or_create_starts
 from omnidistill.experiments.run.run_identity import heads_fingerprint
-from omnidistill.experiments.run.start_heads import (
-    GivenHeads,
-    InitialHeads,
-    given_heads,
-    load_or_create_heads,
-    load_or_create_starts,
-)
+from omnidistill.experiments.run.start_heads import GivenHeads, InitialHeads, given_heads, load_or_create_heads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import MetricsRecord, Progress, TrackerGroup, check_trackers, shown
 from omnidistill.models.heads import Heads
@@ -47,7 +42,7 @@ def load_or_train_experts(
     Args:
         data: the data.
         heads: initial heads of the experts. If the setting `experts.num_starts` is greater than 1, some experts start
-            from other heads (see `start_heads`).
+            from other heads (see `expert_starts`).
         config: the settings of the run.
         folder: folder of the experts; None keeps them in memory.
         progress: shows the progress; None shows nothing.

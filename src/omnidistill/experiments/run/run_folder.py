@@ -29,16 +29,16 @@ from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.fingerprint import fingerprint
 from omnidistill.distillation import Distillation, DistilledSet
 from omnidistill.distillation.budget import training_bytes
-from omnidistill.distillation.outer_loop import CHECKPOINT, METRICS
+from omnidistill.distillation.outer_loop import CHECKPOINT
 from omnidistill.distillation.version_0_1 import upgraded_config
 from omnidistill.experiments.config import RunConfig, parse_config
 from omnidistill.experiments.run.added_data import as_in_run
 from omnidistill.experiments.run.result import STAGES, DistillResult, pair_folder
 from omnidistill.experiments.run.run_identity import versions
-from omnidistill.experiments.run.run_records import FLOOR, TIMINGS, RankFloor, StageSeconds
+from omnidistill.experiments.run.run_records import StageSeconds
+from omnidistill.experiments.run.stored_part import check_part, load_part
 from omnidistill.io.artifacts import write_atomic
 from omnidistill.io.input_files import read_json
-from omnidistill.io.tracking import read_records
 from omnidistill.models.heads import Heads, load_heads
 
 RUN = "run.json"
@@ -145,7 +145,10 @@ class Run:
         Raises:
             InputError: the run is not finished, or one of its files is damaged.
         """
-        return tuple(_stored_part(part, distilled) for part, distilled in zip(self.parts, self.sets(), strict=True))
+        return tuple(
+            load_part(part.folder, distilled, part.seconds().get("distill", 0.0))
+            for part, distilled in zip(self.parts, self.sets(), strict=True)
+        )
 
     def result(self, data: FeatureSet) -> DistillResult:
         """Return the result of a finished run.
@@ -189,15 +192,11 @@ class Run:
         """
         for folder in [self.folder, *self._pair_folders()]:
             StageSeconds.read(folder)
-            if (folder / METRICS).exists() and (folder / "distilled" / "manifest.json").exists():
-                read_records(folder / METRICS)
-            RankFloor.read(folder, self.modalities)
+            check_part(folder, self.modalities)
 
     def record_seconds(self, stage: str, seconds: float) -> None:
         """Record the seconds of a stage in timings.json."""
-        timings = StageSeconds.read(self.folder).evolve(**{stage: seconds})
-        content = {name: value for name, value in timings.to_json().items() if value is not None}
-        write_atomic(self.folder / TIMINGS, json.dumps(content, indent=1).encode())
+        StageSeconds.read(self.folder).evolve(**{stage: seconds}).write(self.folder)
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, which a finished run no longer needs."""
@@ -270,9 +269,8 @@ def open_or_create_run(
     digest = fingerprint(data)
     if (folder / RUN).exists():
         run = open_run(folder)
-        if run.fingerprint != digest or run.config.model_dump(exclude={"evaluate"}) != config.model_dump(
-            exclude={"evaluate"}
-        ):
+        before, now = (each.model_dump(exclude={"evaluate"}) for each in (run.config, config))
+        if run.fingerprint != digest or before != now:
             raise InputError(f"{folder}: contains another run, with different data or settings; choose another folder")
         if not resume:
             raise InputError(
@@ -294,27 +292,6 @@ def open_or_create_run(
     }
     write_atomic(folder / RUN, json.dumps(state, indent=1).encode())
     return open_run(folder)
-
-
-def save_part(folder: Path, part: Distillation) -> None:
-    """Write the result of a method. The set is written last, because it marks the run as finished."""
-    if not (folder / METRICS).exists():
-        lines = [json.dumps(record.to_json(), allow_nan=False).encode() + b"\n" for record in part.records]
-        write_atomic(folder / METRICS, b"".join(lines))
-    if part.floor is not None:
-        write_atomic(folder / FLOOR, json.dumps({"floor": dict(part.floor)}).encode())
-    part.distilled.save(folder / "distilled")
-
-
-def _stored_part(part: Run, distilled: DistilledSet) -> Distillation:
-    """Return the stored result of a run that has one set. Raises InputError if a file was altered."""
-    log = part.folder / METRICS
-    return Distillation(
-        distilled,
-        part.seconds().get("distill", 0.0),
-        tuple(read_records(log)) if log.exists() else (),
-        RankFloor.read(part.folder, distilled.modalities),
-    )
 
 
 def _folder_bytes(folder: Path) -> int:

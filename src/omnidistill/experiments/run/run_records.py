@@ -5,13 +5,14 @@ The rank floor is a lower bound on the matching loss. The files are checked when
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from omnidistill.io.artifacts import JsonContent
+from omnidistill.io.artifacts import JsonContent, write_atomic
 from omnidistill.io.tracking import MOST_METRIC
 
 TIMINGS, FLOOR = "timings.json", "floor.json"
@@ -36,6 +37,11 @@ class StageSeconds(JsonContent):
         """
         path = folder / TIMINGS
         return cls.from_file(path) if path.exists() else cls()
+
+    def write(self, folder: Path) -> None:
+        """Write timings.json in a run folder, without the stages that have no time."""
+        content = {name: value for name, value in self.to_json().items() if value is not None}
+        write_atomic(folder / TIMINGS, json.dumps(content, indent=1).encode())
 
 
 class RankFloor(JsonContent):

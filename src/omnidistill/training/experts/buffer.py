@@ -14,9 +14,7 @@ number of epochs can differ between them. After the last epoch of an expert, its
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -26,25 +24,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnidistill.core.device import moved
-from omnidistill.core.engines import Engine, LocalEngine
-from omnidistill.core.errors import InputError
-from omnidistill.data.featureset import FeatureSet
-from omnidistill.io.artifacts import FileRecord, create_again, exclusive, load_artifact, save_artifact
+from omnidistill.io.artifacts import FileRecord, create_again, load_artifact, save_artifact
 from omnidistill.io.input_files import reading
-from omnidistill.io.tracking import Progress, SilentProgress
 from omnidistill.models.heads import Heads
-from omnidistill.training.experts.blocks import BLOCKS, BlockTraining, train_blocks
-from omnidistill.training.experts.expert_key import ExpertKey, StartTraining
-from omnidistill.training.experts.experts_config import ExpertsConfig
-from omnidistill.training.experts.snapshots import (
-    MemorySnapshotWriter,
-    Snapshots,
-    SnapshotWriter,
-    open_snapshots,
-    require_same,
-)
-from omnidistill.training.experts.starts import OWN, Start, require_alike, starts_of_experts
+from omnidistill.training.experts.expert_key import ExpertKey
+from omnidistill.training.experts.snapshots import Snapshots, open_snapshots
+from omnidistill.training.experts.starts import OWN
 from omnidistill.training.rank_floor import singular_values
 
 
@@ -54,7 +39,7 @@ class ExpertBuffer:
 
     snapshots: Snapshots
     squared_distances: Float[Tensor, "E M S S"]  # ||W_s - W_t||_F^2 for epochs s and t
-    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: epochs s x k}, of the first expert, see `_spectra`
+    spectra: dict[str, Float[Tensor, "_ _"]]  # {modality: epochs s x k}, of the first expert, see `update_spectra`
     spectrum_epochs: int  # number of epochs over which each update in `spectra` is taken
     own: tuple[bool, ...]  # for each expert, whether it starts from the initial heads of the run; the first always does
     last_epochs: tuple[int, ...]  # last epoch of each expert, after which its heads stay constant
@@ -115,130 +100,18 @@ class ExpertBuffer:
         return _of_expert(self.snapshots[epoch], self.modalities, expert)
 
 
-def train_experts(
-    starts: Sequence[Start],
-    train: FeatureSet,
-    config: ExpertsConfig,
-    folder: Path | None = None,
-    *,
-    seed: int,
-    seconds: float = 0.0,
-    spectrum_epochs: int | None = None,
-    identity: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-    engine: Engine | None = None,
-    reopen: Callable[[], FeatureSet] | None = None,
-) -> ExpertBuffer:
-    """Train experts and write their trajectories. Interrupted training resumes, with bitwise the same result.
+def save_experts(buffer: ExpertBuffer, folder: Path, records: Sequence[FileRecord]) -> None:
+    """Write the manifest of an expert buffer whose snapshots are already in the folder.
 
     Args:
-        starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
-            entry has the heads from which the students of the set will start. Experts 0, 2, 4, ... use the first entry,
-            and the other experts use the other entries in turn. If there is only one entry, all experts use it.
-        train: the training rows.
-        config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
-        folder: folder of the buffer; None keeps the trajectories in memory.
-        seed: seed for the order of the rows.
-        seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: the buffer stores the singular values of the first expert's updates over this number of
-            epochs. None: over all epochs of this expert.
-        identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
-        progress: advances by one per epoch or, with several processes, by one per block of experts.
-        engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the
-            same result.
-        reopen: function that opens the training rows in another process; None: the rows are sent to the process.
-
-    Raises:
-        InputError: the number of starts is wrong; the heads of the starts differ in shape; the engine has several
-            processes, but no folder is given; the folder contains a buffer with a different key; or another process
-            uses the folder.
-        NotFiniteError: training diverged. The finished epochs remain on disk.
+        buffer: the buffer.
+        folder: folder of the buffer.
+        records: name, size and checksum of every snapshot file, in the order of the epochs.
     """
-    if len(starts) != config.num_starts:
-        raise InputError(
-            f"experts: initial heads are given for {len(starts)} starting points, but the setting experts.num_starts "
-            f"is {config.num_starts}; make the two numbers equal"
-        )
-    require_alike(starts)
-    start_numbers = starts_of_experts(config.num_experts, len(starts))
-    trainings = tuple(StartTraining(start.learning_rate, start.num_epochs) for start in starts)
-    key = ExpertKey(config.model_dump(mode="json"), trainings, seed, dict(identity or {}))
-    progress, engine = progress or SilentProgress(), engine or LocalEngine()
-    if folder is None and not engine.here:
-        raise InputError(
-            "experts: an engine with several processes needs an output folder; pass a folder, or use engine='local'"
-        )
-
-    def train_with(writer: SnapshotWriter | MemorySnapshotWriter) -> ExpertBuffer:
-        return _train(starts, start_numbers, train, config, writer, key, spectrum_epochs, progress, engine, reopen)
-
-    if folder is None:
-        return train_with(MemorySnapshotWriter(seconds))
-    if (finished := _finished(folder, key)) is not None:  # read without the lock: many runs may share a buffer
-        return finished
-    with exclusive(folder):
-        if (finished := _finished(folder, key)) is not None:
-            return finished
-        writer = SnapshotWriter.open(folder, key, seconds)
-        _save(train_with(writer), folder, writer)
-    return load_experts(folder, verify=False)
-
-
-def _train(
-    starts: Sequence[Start],
-    start_numbers: Sequence[int],
-    train: FeatureSet,
-    config: ExpertsConfig,
-    writer: SnapshotWriter | MemorySnapshotWriter,
-    key: ExpertKey,
-    spectrum_epochs: int | None,
-    progress: Progress,
-    engine: Engine,
-    reopen: Callable[[], FeatureSet] | None,
-) -> ExpertBuffer:
-    """Train the epochs that are not written yet, and return the expert buffer.
-
-    Expert e uses the initial heads, the step size and the number of epochs in `starts[start_numbers[e]]`.
-    """
-    modalities, spent = tuple(starts[OWN].heads), writer.seconds
-    rates = tuple(starts[number].learning_rate for number in start_numbers)
-    last_epochs = tuple(starts[number].num_epochs for number in start_numbers)
-    heads = writer.last(modalities) if len(writer) else _stacked([starts[number].heads for number in start_numbers])
-    heads = moved(heads, train.device)
-    with progress:
-        if not len(writer):
-            writer.add(0, heads, spent)
-        started_at, done = time.monotonic() - writer.seconds, len(writer) - 1
-        rows = (lambda: train) if engine.here or reopen is None else reopen
-        training = BlockTraining(writer.folder, modalities, done, rows, config, rates, last_epochs, key.seed)
-        if engine.here:
-            progress.start(training.num_epochs, "experts", done, writer.seconds)
-            for epoch in training.epochs(heads):
-                writer.add(epoch, heads, time.monotonic() - started_at)
-                progress.advance(1)
-        elif done < training.num_epochs:
-            train_blocks(writer, heads, training, len(train), engine, started_at, progress)
-    snapshots = writer.snapshots()
-    span = min(spectrum_epochs or last_epochs[0], last_epochs[0])
-    return ExpertBuffer(
-        snapshots,
-        squared_distances(snapshots, modalities),
-        _spectra(snapshots, modalities, span, last_epochs[0]),
-        span,
-        tuple(number == OWN for number in start_numbers),
-        last_epochs,
-        modalities,
-        time.monotonic() - started_at,
-        key,
-    )
-
-
-def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
-    """Write the manifest of an expert buffer whose snapshots are in the folder."""
     spectra = {f"spectrum/{name}": values for name, values in buffer.spectra.items()}
     meta = {
         "key": buffer.key.to_json(),
-        "files": [asdict(record) for record in writer.records],
+        "files": [asdict(record) for record in records],
         "modalities": list(buffer.modalities),
         "seconds": buffer.seconds,
         "spectrum_epochs": buffer.spectrum_epochs,
@@ -246,8 +119,6 @@ def _save(buffer: ExpertBuffer, folder: Path, writer: SnapshotWriter) -> None:
         "last_epochs": list(buffer.last_epochs),
     }
     save_artifact(folder, "experts", {"squared_distances": buffer.squared_distances, **spectra}, meta)
-    (folder / "progress.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
 
 
 def load_experts(folder: Path, verify: bool = True) -> ExpertBuffer:
@@ -310,28 +181,23 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
     return table
 
 
-def _finished(folder: Path, key: ExpertKey) -> ExpertBuffer | None:
-    if not (folder / "manifest.json").exists():
-        return None
-    buffer = load_experts(folder)
-    require_same(folder, buffer.key, key)
-    return buffer
-
-
-def _stacked(runs: Sequence[Heads]) -> dict[str, Float[Tensor, "E _ _"]]:
-    return {name: torch.stack([heads[name] for heads in runs]) for name in runs[0]}
-
-
-def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert: int) -> Heads:
-    return {name: snapshot[name][expert] for name in modalities}
-
-
-def _spectra(
+def update_spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of the first expert's updates over `span` epochs, from every possible first epoch."""
+    """Return the singular values of the first expert's updates over `span` epochs, from every possible first epoch.
+
+    Args:
+        snapshots: the heads of all experts after each epoch.
+        modalities: names of the modalities.
+        span: number of epochs over which an update is taken.
+        last_epoch: last epoch of the first expert.
+    """
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]
     return {
         name: torch.stack([singular_values(start[name][0] - end[name][0]) for start, end in pairs])
         for name in modalities
     }
+
+
+def _of_expert(snapshot: Mapping[str, Tensor], modalities: Sequence[str], expert: int) -> Heads:
+    return {name: snapshot[name][expert] for name in modalities}
