@@ -14,7 +14,6 @@ from torture.workplace import COMMANDS, Command, Workplace, workplace
 
 PER_COMMAND = 14
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_SECONDS_TO_START = 0.05  # the handlers of the signals are installed by then
 
 
 def trials(options: Options) -> Iterator[Trial]:
@@ -37,7 +36,7 @@ def kill(work: Workplace, command: Command, draw: random.Random, seconds: float,
     for _ in range(kills):
         number, twice = draw.choice(SIGNALS), draw.random() < 0.3
         child = start(words, work.place)
-        if child.running(_SECONDS_TO_START + draw.uniform(0, seconds)):
+        if child.running(draw.uniform(0, seconds)):
             child.send(number)
             if twice and child.running(draw.uniform(0, 0.02)):
                 child.send(number)

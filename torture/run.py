@@ -18,7 +18,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: results depend 
 
 import argparse
 import importlib
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="share of the trials (default: 1)")
     parser.add_argument("--commands", nargs="+", default=[], metavar="NAME", help="commands to try (default: all)")
     options = parser.parse_args(arguments, Options())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this in the background ignores it
     chosen = [name for name in modules() if not options.only or name.removesuffix("_trials") in options.only]
     rows, started_at = dict[str, Row](), time.monotonic()
     for name in chosen:
