@@ -7,10 +7,11 @@ import signal
 import time
 from collections.abc import Iterator
 
+from torture.commands import COMMANDS, Command
 from torture.forked import start
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 PER_COMMAND = 14
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -24,9 +25,9 @@ def trials(options: Options) -> Iterator[Trial]:
             started_at = time.monotonic()
             work.reference(command)
             seconds = time.monotonic() - started_at
-            for number in range(options.number(PER_COMMAND)):
+            for number in range(options.number(command.attempts(PER_COMMAND))):
                 detail = kill(work, command, draw, seconds, kills=1 + number % 3)
-                yield Trial(f"kill {command.name}: {number}", not detail, detail)
+                yield Trial(f"kill: {command.name}: {number}", not detail, detail)
 
 
 def kill(work: Workplace, command: Command, draw: random.Random, seconds: float, kills: int) -> str:

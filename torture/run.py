@@ -2,9 +2,11 @@
 
     make torture
     make torture ARGS="--only kill crash --share 0.1"
+    make torture ARGS="--markdown table.md"
 
 Every module `*_trials.py` in this folder has a function `trials(options)` that yields a `Trial` per attempt. Trials
-with the same name up to the first colon share a row of the table. Exit code 0 if all trials passed, otherwise 1.
+of the same kind, the name up to the first colon, share a row of the table. Exit code 0 if all trials passed, otherwise
+1.
 
 `options` has the attribute `seed`, and the methods `number(full)`, how many of `full` attempts to make, and
 `includes(command)`.
@@ -30,10 +32,15 @@ from torture.trial import Trial
 
 @dataclass
 class Row:
-    """A row of the table: the number of trials, and those that failed."""
+    """A row of the table: the number of trials, those that failed, and the seconds that all of them took."""
 
     tried: int = 0
     failed: list[Trial] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def cells(self, name: str) -> tuple[str, str, str, str]:
+        """Return the cells of the table: name, tried, passed, seconds."""
+        return name, f"{self.tried:,}", f"{self.tried - len(self.failed):,}", f"{self.seconds:,.0f}"
 
 
 def modules() -> list[str]:
@@ -43,22 +50,39 @@ def modules() -> list[str]:
 
 def collect(trials: Iterable[Trial], rows: dict[str, Row]) -> Iterator[Trial]:
     """Count trials in the rows of the table, and yield those that failed."""
+    ended_at = time.monotonic()
     for trial in trials:
         row = rows.setdefault(trial.name.partition(":")[0], Row())
         row.tried += 1
+        row.seconds += time.monotonic() - ended_at
+        ended_at = time.monotonic()
         if not trial.passed:
             row.failed.append(trial)
             yield trial
 
 
-def table(rows: dict[str, Row], seconds: float) -> str:
-    """Return the table of all trials."""
-    width = max((len(name) for name in rows), default=0)
-    lines = [f"{'trials':{width}}   tried  passed"]
-    lines += [f"{name:{width}}  {row.tried:6,}  {row.tried - len(row.failed):6,}" for name, row in rows.items()]
-    tried, failed = (sum(map(count, rows.values())) for count in (lambda row: row.tried, lambda row: len(row.failed)))
-    lines.append(f"{'all':{width}}  {tried:6,}  {tried - failed:6,}   {seconds / 60:.0f} minutes")
-    return "\n".join(lines)
+def with_total(rows: dict[str, Row]) -> list[tuple[str, str, str, str]]:
+    """Return the cells of all rows, below their titles and above their sum."""
+    failed = [trial for row in rows.values() for trial in row.failed]
+    total = Row(sum(row.tried for row in rows.values()), failed, sum(row.seconds for row in rows.values()))
+    return [
+        ("trials", "tried", "passed", "seconds"),
+        *(row.cells(name) for name, row in rows.items()),
+        total.cells("all"),
+    ]
+
+
+def as_text(rows: dict[str, Row]) -> str:
+    """Return the table as plain text."""
+    cells = with_total(rows)
+    width = max(len(name) for name, *_ in cells)
+    return "\n".join(f"{name:{width}}  {tried:>7}  {passed:>7}  {seconds:>7}" for name, tried, passed, seconds in cells)
+
+
+def as_markdown(rows: dict[str, Row]) -> str:
+    """Return the table in Markdown."""
+    head, *cells = (f"| {' | '.join(row)} |" for row in with_total(rows))
+    return "\n".join([head, "|---|---:|---:|---:|", *cells]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,15 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random trials (default: 0)")
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="share of the trials (default: 1)")
     parser.add_argument("--commands", nargs="+", default=[], metavar="NAME", help="commands to try (default: all)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, for the docs")
     options = parser.parse_args(arguments, Options())
     chosen = [name for name in modules() if not options.only or name.removesuffix("_trials") in options.only]
-    rows, started_at = dict[str, Row](), time.monotonic()
+    rows = dict[str, Row]()
     for name in chosen:
         begun = time.monotonic()
         for trial in collect(importlib.import_module(f"torture.{name}").trials(options), rows):
             print(f"FAILED {trial.name}: {trial.detail}", flush=True)
         print(f"{name}: {time.monotonic() - begun:,.0f} s", file=sys.stderr, flush=True)
-    print(table(rows, time.monotonic() - started_at))
+    print(as_text(rows))
+    if options.markdown is not None:
+        options.markdown.write_text(as_markdown(rows), "utf-8")
     return int(not rows or any(row.failed for row in rows.values()))
 
 
