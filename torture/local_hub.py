@@ -64,6 +64,7 @@ def local_hub(root: Path, cache: Path) -> Iterator[None]:
     parent, server = os.getpid(), os.fork()
     if server == 0:
         try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the server prints a traceback if a client is killed
             with serving() as hub:
                 hub.repositories = StoredRepositories(root)
                 os.write(write, hub.address.encode())

@@ -25,7 +25,7 @@ def trials(options: Options) -> Iterator[Trial]:
     """Limit the memory of every command."""
     with workplace() as work:
         for command in (each for each in COMMANDS if options.includes(each.name)):
-            for size in MEGABYTES[: options.number(len(MEGABYTES))]:
+            for size in MEGABYTES[: options.number(command.attempts(len(MEGABYTES)))]:
                 detail = limit(work, command, size)
                 yield Trial(f"memory: {command.name}: {size} MB more", not detail, detail)
         for size in TOTAL_MEGABYTES[: options.number(len(TOTAL_MEGABYTES))]:

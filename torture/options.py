@@ -14,6 +14,7 @@ class Options(argparse.Namespace):
     only: list[str]
     commands: list[str]
     markdown: Path | None
+    processes: int
 
     def number(self, full: int) -> int:
         """Return the number of attempts to make instead of `full`: at least one."""

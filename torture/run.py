@@ -23,11 +23,16 @@ import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from torture.options import Options
 from torture.trial import Trial
+
+LONGEST = ("fuzz", "crash", "kill", "damage")
+"""Modules that take longest, in this order."""
 
 
 @dataclass
@@ -44,8 +49,9 @@ class Row:
 
 
 def modules() -> list[str]:
-    """Return the names of all modules with trials."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*_trials.py"))
+    """Return the names of all modules with trials, those that take longest first."""
+    names = sorted(path.stem.removesuffix("_trials") for path in Path(__file__).parent.glob("*_trials.py"))
+    return sorted(names, key=lambda name: (LONGEST.index(name) if name in LONGEST else len(LONGEST), name))
 
 
 def collect(trials: Iterable[Trial], rows: dict[str, Row]) -> Iterator[Trial]:
@@ -92,19 +98,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random trials (default: 0)")
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="share of the trials (default: 1)")
     parser.add_argument("--commands", nargs="+", default=[], metavar="NAME", help="commands to try (default: all)")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="modules to run at a time (default: 2)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, for the docs")
     options = parser.parse_args(arguments, Options())
-    chosen = [name for name in modules() if not options.only or name.removesuffix("_trials") in options.only]
-    rows = dict[str, Row]()
-    for name in chosen:
-        begun = time.monotonic()
-        for trial in collect(importlib.import_module(f"torture.{name}").trials(options), rows):
-            print(f"FAILED {trial.name}: {trial.detail}", flush=True)
-        print(f"{name}: {time.monotonic() - begun:,.0f} s", file=sys.stderr, flush=True)
-    print(as_text(rows))
+    started_at = time.monotonic()
+    rows = run_modules([name for name in modules() if not options.only or name in options.only], options)
+    minutes = f"{(time.monotonic() - started_at) / 60:.0f} minutes, {options.processes} at a time"
+    print(f"{as_text(rows)}\n{minutes}")
     if options.markdown is not None:
-        options.markdown.write_text(as_markdown(rows), "utf-8")
+        options.markdown.write_text(f"{as_markdown(rows)}\n{minutes}\n", "utf-8")
     return int(not rows or any(row.failed for row in rows.values()))
+
+
+def run_modules(names: list[str], options: Options) -> dict[str, Row]:
+    """Run the trials of modules, some modules at the same time, and return the rows of the table."""
+    if options.processes == 1:
+        parts = [run_module(name, options) for name in names]
+    else:
+        with ProcessPoolExecutor(options.processes, mp_context=get_context("fork")) as pool:
+            parts = list(pool.map(run_module, names, [options] * len(names)))
+    return {kind: row for rows in parts for kind, row in rows.items()}
+
+
+def run_module(name: str, options: Options) -> dict[str, Row]:
+    """Run the trials of a module, print those that failed, and return its rows of the table."""
+    rows, started_at = dict[str, Row](), time.monotonic()
+    for trial in collect(importlib.import_module(f"torture.{name}_trials").trials(options), rows):
+        print(f"FAILED {trial.name}: {trial.detail}", flush=True)
+    print(f"{name}: {time.monotonic() - started_at:,.0f} s", file=sys.stderr, flush=True)
+    return rows
 
 
 if __name__ == "__main__":
