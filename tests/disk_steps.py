@@ -40,7 +40,9 @@ class HalfWriter:
     def __init__(self, file: Any, steps: Steps) -> None:
         self.file, self.steps = file, steps
 
-    def write(self, piece: bytes | memoryview) -> None:
+    def write(self, piece: bytes | memoryview | str) -> None:
+        if isinstance(piece, str):
+            piece = piece.encode()
         self.file.write(piece[: len(piece) // 2])
         self.steps.take("write")
         self.file.write(piece[len(piece) // 2 :])
@@ -65,7 +67,7 @@ def disk(steps: Steps) -> Iterator[None]:
         if not set(mode) & set("wxa+"):
             return real_open(path, mode, *rest, **named)
         steps.take("create")
-        return HalfWriter(real_open(path, mode, 0), steps)
+        return HalfWriter(real_open(path, f"{mode.replace('b', '')}b", 0), steps)
 
     def fsync(handle: int) -> None:
         steps.take("sync folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "sync file")

@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager
 from typing import IO
 
 from disk_steps import Steps, disk
+from torture.commands import COMMANDS, Command
 from torture.forked import run
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 MOST_CRASHES, MOST_REFUSALS = 30, 8
 CRASHED = 77
@@ -61,17 +62,17 @@ def trials(options: Options) -> Iterator[Trial]:
     with workplace() as work:
         for command in (each for each in COMMANDS if options.includes(each.name)):
             total = count_steps(work, command)
-            for step in _sample(total, options.number(MOST_CRASHES), draw):
+            for step in _sample(total, options.number(command.attempts(MOST_CRASHES)), draw):
                 detail = crash(work, command, step)
-                yield Trial(f"crash {command.name}: step {step} of {total}", not detail, detail)
-            for step in _sample(total, options.number(MOST_REFUSALS), draw):
+                yield Trial(f"crash: {command.name}: step {step} of {total}", not detail, detail)
+            for step in _sample(total, options.number(command.attempts(MOST_REFUSALS)), draw):
                 detail = refuse(work, command, step, _FULL)
-                yield Trial(f"full disk {command.name}: step {step} of {total}", not detail, detail)
+                yield Trial(f"full disk: {command.name}: step {step} of {total}", not detail, detail)
             for name, detail in {
                 "read-only": refuse(work, command, 0, _READ_ONLY),
                 "file size limit": limit_file_size(work, command, 2000),
             }.items():
-                yield Trial(f"{name} {command.name}", not detail, detail)
+                yield Trial(f"{name}: {command.name}", not detail, detail)
 
 
 def count_steps(work: Workplace, command: Command) -> int:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from small_runs import SMALL
+from torture.commands import COMMANDS, Command
 from torture.forked import run, start
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 DAMAGES = ("deleted", "half", "a flipped bit")
 MOST = 40
@@ -50,7 +51,7 @@ def trials(options: Options) -> Iterator[Trial]:
                 work.renew()
                 _restore(work, whole)
                 detail = read_damaged(work, command, file, damage, draw)
-                yield Trial(f"damage {command.name}: {damage}, {file}", not detail, detail)
+                yield Trial(f"damage: {command.name}: {damage}, {file}", not detail, detail)
             shutil.rmtree(whole)
         yield from _interrupted(work, options, draw)
 
@@ -81,14 +82,14 @@ def _interrupted(work: Workplace, options: Options, draw: random.Random) -> Iter
     child.send(signal.SIGTERM)
     outcome = child.wait()
     if problem := outcome.problem(143):
-        yield Trial("damage interrupted run: it is interrupted", False, problem)
+        yield Trial("damage: interrupted run: it is interrupted", False, problem)
         return
     whole = shutil.copytree(work.place, work.place.with_name("whole"))
     for file, damage in _damages(whole, command.outputs, options, draw):
         work.renew()
         _restore(work, whole)
         detail = resume_damaged(work, command, file, damage, draw) if apply(work.place / file, damage, draw) else ""
-        yield Trial(f"damage interrupted run: {damage}, {file}", not detail, detail)
+        yield Trial(f"damage: interrupted run: {damage}, {file}", not detail, detail)
     shutil.rmtree(whole)
 
 

@@ -3,6 +3,9 @@
 child = start(words, folder)      the command runs in `folder`
 child.send(signal.SIGTERM)
 outcome = child.wait()            exit code (negative: number of the signal that killed it), stdout, stderr
+
+Signals are blocked until the command handles them, because a process of its own would not be hit earlier than that:
+the start of the interpreter is not part of the command.
 """
 
 from __future__ import annotations
@@ -20,9 +23,16 @@ from pathlib import Path
 from typing import IO
 
 from omnidistill.cli.main import main
+from omnidistill.core.interrupts import signals_end_program
 
 SECONDS = 300.0
 """Time after which a command is considered to hang."""
+DEFAULTS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""{signal: its default handler}."""
 HUNG = 99
 """Exit code of a command that was killed because it hung."""
 
@@ -91,8 +101,10 @@ def start(words: Sequence[object], folder: Path, prepare: Callable[[], None] = l
     """
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
     sys.stdout.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEFAULTS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return Child(pid, out, err)
     code = 98
     try:
@@ -102,6 +114,10 @@ def start(words: Sequence[object], folder: Path, prepare: Callable[[], None] = l
         os.chdir(folder)
         prepare()
         sys.argv = ["omnidistill", *map(str, words)]
+        for number, handler in DEFAULTS.items():  # a shell that runs this in the background ignores SIGINT
+            signal.signal(number, handler)
+        signals_end_program()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
             code = main()
         except SystemExit as stop:

@@ -74,7 +74,7 @@ def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], o
     problem = outcome.problem()
     lines = outcome.err.strip().splitlines()
     said = lines[-1].replace(str(folder), "") if lines else f"exit code {outcome.code}"
-    return Trial(f"hostile {reader.name}: {name}", not problem, problem or said)
+    return Trial(f"hostile: {reader.name}: {name}", not problem, problem or said)
 
 
 def only(folder: Path, reader: Reader) -> Path:

@@ -7,14 +7,14 @@ import signal
 import time
 from collections.abc import Iterator
 
+from torture.commands import COMMANDS, Command
 from torture.forked import start
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 PER_COMMAND = 14
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_SECONDS_TO_START = 0.05  # the handlers of the signals are installed by then
 
 
 def trials(options: Options) -> Iterator[Trial]:
@@ -25,9 +25,9 @@ def trials(options: Options) -> Iterator[Trial]:
             started_at = time.monotonic()
             work.reference(command)
             seconds = time.monotonic() - started_at
-            for number in range(options.number(PER_COMMAND)):
+            for number in range(options.number(command.attempts(PER_COMMAND))):
                 detail = kill(work, command, draw, seconds, kills=1 + number % 3)
-                yield Trial(f"kill {command.name}: {number}", not detail, detail)
+                yield Trial(f"kill: {command.name}: {number}", not detail, detail)
 
 
 def kill(work: Workplace, command: Command, draw: random.Random, seconds: float, kills: int) -> str:
@@ -37,7 +37,7 @@ def kill(work: Workplace, command: Command, draw: random.Random, seconds: float,
     for _ in range(kills):
         number, twice = draw.choice(SIGNALS), draw.random() < 0.3
         child = start(words, work.place)
-        if child.running(_SECONDS_TO_START + draw.uniform(0, seconds)):
+        if child.running(draw.uniform(0, seconds)):
             child.send(number)
             if twice and child.running(draw.uniform(0, 0.02)):
                 child.send(number)

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from torture.commands import COMMANDS, Command
 from torture.forked import Outcome, run
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 MEGABYTES = (0, 1, 2, 4, 8, 16, 32, 64)
 """Memory that a command may take in addition to the imported libraries."""
@@ -24,12 +25,12 @@ def trials(options: Options) -> Iterator[Trial]:
     """Limit the memory of every command."""
     with workplace() as work:
         for command in (each for each in COMMANDS if options.includes(each.name)):
-            for size in MEGABYTES[: options.number(len(MEGABYTES))]:
+            for size in MEGABYTES[: options.number(command.attempts(len(MEGABYTES)))]:
                 detail = limit(work, command, size)
-                yield Trial(f"memory {command.name}: {size} MB more", not detail, detail)
+                yield Trial(f"memory: {command.name}: {size} MB more", not detail, detail)
         for size in TOTAL_MEGABYTES[: options.number(len(TOTAL_MEGABYTES))]:
             detail = limit_process(work, size)
-            yield Trial(f"memory of a new process: {size} MB", not detail, detail)
+            yield Trial(f"memory: new process: {size} MB", not detail, detail)
 
 
 def limit(work: Workplace, command: Command, megabytes: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 class Options(argparse.Namespace):
@@ -12,6 +13,8 @@ class Options(argparse.Namespace):
     share: float
     only: list[str]
     commands: list[str]
+    markdown: Path | None
+    processes: int
 
     def number(self, full: int) -> int:
         """Return the number of attempts to make instead of `full`: at least one."""

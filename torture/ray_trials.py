@@ -13,10 +13,11 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from torture.commands import COMMANDS, Command
 from torture.forked import Outcome
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 NAMES = ("encode", "experts", "compare")
 PER_COMMAND = 2
@@ -36,7 +37,7 @@ def trials(options: Options) -> Iterator[Trial]:
             for number in range(options.number(PER_COMMAND)):
                 for whom in ("worker", "driver"):
                     detail = kill(work, command, whom, draw)
-                    yield Trial(f"ray {command.name}: {whom} killed, {number}", not detail, detail)
+                    yield Trial(f"ray: {command.name}: {whom} killed, {number}", not detail, detail)
 
 
 def kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> str:

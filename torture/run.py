@@ -2,9 +2,11 @@
 
     make torture
     make torture ARGS="--only kill crash --share 0.1"
+    make torture ARGS="--markdown table.md"
 
 Every module `*_trials.py` in this folder has a function `trials(options)` that yields a `Trial` per attempt. Trials
-with the same name up to the first colon share a row of the table. Exit code 0 if all trials passed, otherwise 1.
+of the same kind, the name up to the first colon, share a row of the table. Exit code 0 if all trials passed, otherwise
+1.
 
 `options` has the attribute `seed`, and the methods `number(full)`, how many of `full` attempts to make, and
 `includes(command)`.
@@ -18,48 +20,75 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: results depend 
 
 import argparse
 import importlib
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from torture.options import Options
 from torture.trial import Trial
 
+LONGEST = ("fuzz", "crash", "kill", "damage")
+"""Modules that take longest, in this order."""
+
 
 @dataclass
 class Row:
-    """A row of the table: the number of trials, and those that failed."""
+    """A row of the table: the number of trials, those that failed, and the seconds that all of them took."""
 
     tried: int = 0
     failed: list[Trial] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def cells(self, name: str) -> tuple[str, str, str, str]:
+        """Return the cells of the table: name, tried, passed, seconds."""
+        return name, f"{self.tried:,}", f"{self.tried - len(self.failed):,}", f"{self.seconds:,.0f}"
 
 
 def modules() -> list[str]:
-    """Return the names of all modules with trials."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*_trials.py"))
+    """Return the names of all modules with trials, those that take longest first."""
+    names = sorted(path.stem.removesuffix("_trials") for path in Path(__file__).parent.glob("*_trials.py"))
+    return sorted(names, key=lambda name: (LONGEST.index(name) if name in LONGEST else len(LONGEST), name))
 
 
 def collect(trials: Iterable[Trial], rows: dict[str, Row]) -> Iterator[Trial]:
     """Count trials in the rows of the table, and yield those that failed."""
+    ended_at = time.monotonic()
     for trial in trials:
         row = rows.setdefault(trial.name.partition(":")[0], Row())
         row.tried += 1
+        row.seconds += time.monotonic() - ended_at
+        ended_at = time.monotonic()
         if not trial.passed:
             row.failed.append(trial)
             yield trial
 
 
-def table(rows: dict[str, Row], seconds: float) -> str:
-    """Return the table of all trials."""
-    width = max((len(name) for name in rows), default=0)
-    lines = [f"{'trials':{width}}   tried  passed"]
-    lines += [f"{name:{width}}  {row.tried:6,}  {row.tried - len(row.failed):6,}" for name, row in rows.items()]
-    tried, failed = (sum(map(count, rows.values())) for count in (lambda row: row.tried, lambda row: len(row.failed)))
-    lines.append(f"{'all':{width}}  {tried:6,}  {tried - failed:6,}   {seconds / 60:.0f} minutes")
-    return "\n".join(lines)
+def with_total(rows: dict[str, Row]) -> list[tuple[str, str, str, str]]:
+    """Return the cells of all rows, below their titles and above their sum."""
+    failed = [trial for row in rows.values() for trial in row.failed]
+    total = Row(sum(row.tried for row in rows.values()), failed, sum(row.seconds for row in rows.values()))
+    return [
+        ("trials", "tried", "passed", "seconds"),
+        *(row.cells(name) for name, row in rows.items()),
+        total.cells("all"),
+    ]
+
+
+def as_text(rows: dict[str, Row]) -> str:
+    """Return the table as plain text."""
+    cells = with_total(rows)
+    width = max(len(name) for name, *_ in cells)
+    return "\n".join(f"{name:{width}}  {tried:>7}  {passed:>7}  {seconds:>7}" for name, tried, passed, seconds in cells)
+
+
+def as_markdown(rows: dict[str, Row]) -> str:
+    """Return the table in Markdown."""
+    head, *cells = (f"| {' | '.join(row)} |" for row in with_total(rows))
+    return "\n".join([head, "|---|---:|---:|---:|", *cells]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,17 +98,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random trials (default: 0)")
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="share of the trials (default: 1)")
     parser.add_argument("--commands", nargs="+", default=[], metavar="NAME", help="commands to try (default: all)")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="modules to run at a time (default: 2)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, for the docs")
     options = parser.parse_args(arguments, Options())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this in the background ignores it
-    chosen = [name for name in modules() if not options.only or name.removesuffix("_trials") in options.only]
-    rows, started_at = dict[str, Row](), time.monotonic()
-    for name in chosen:
-        begun = time.monotonic()
-        for trial in collect(importlib.import_module(f"torture.{name}").trials(options), rows):
-            print(f"FAILED {trial.name}: {trial.detail}", flush=True)
-        print(f"{name}: {time.monotonic() - begun:,.0f} s", file=sys.stderr, flush=True)
-    print(table(rows, time.monotonic() - started_at))
+    started_at = time.monotonic()
+    rows = run_modules([name for name in modules() if not options.only or name in options.only], options)
+    minutes = f"{(time.monotonic() - started_at) / 60:.0f} minutes, {options.processes} at a time"
+    print(f"{as_text(rows)}\n{minutes}")
+    if options.markdown is not None:
+        options.markdown.write_text(f"{as_markdown(rows)}\n{minutes}\n", "utf-8")
     return int(not rows or any(row.failed for row in rows.values()))
+
+
+def run_modules(names: list[str], options: Options) -> dict[str, Row]:
+    """Run the trials of modules, some modules at the same time, and return the rows of the table."""
+    if options.processes == 1:
+        parts = [run_module(name, options) for name in names]
+    else:
+        with ProcessPoolExecutor(options.processes, mp_context=get_context("fork")) as pool:
+            parts = list(pool.map(run_module, names, [options] * len(names)))
+    return {kind: row for rows in parts for kind, row in rows.items()}
+
+
+def run_module(name: str, options: Options) -> dict[str, Row]:
+    """Run the trials of a module, print those that failed, and return its rows of the table."""
+    rows, started_at = dict[str, Row](), time.monotonic()
+    for trial in collect(importlib.import_module(f"torture.{name}_trials").trials(options), rows):
+        print(f"FAILED {trial.name}: {trial.detail}", flush=True)
+    print(f"{name}: {time.monotonic() - started_at:,.0f} s", file=sys.stderr, flush=True)
+    return rows
 
 
 if __name__ == "__main__":

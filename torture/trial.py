@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of one trial: its name, whether it passed, and what was observed, in one line."""
+    """The result of one trial: its name, "KIND: ...", whether it passed, and what was observed, in one line."""
 
     name: str
     passed: bool

@@ -1,4 +1,4 @@
-"""The commands that are tried, a folder with their input, and a comparison of what they wrote.
+"""A folder with the input of all commands, and a comparison of what they wrote.
 
 Every trial begins with a fresh copy of the input, at the same path, so that equal commands write equal files.
 """
@@ -11,87 +11,26 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from comparison_problems import FLAGS
 from encoding_problems import Files, Letters, write_manifest
 from migration_problems import planted
+from omnidistill.data.store import save_features
 from omnidistill.encoding.encoders import encoders
+from omnidistill.encoding.manifests import benchmarks
 from omnidistill.encoding.manifests.write_manifest import write_manifest as save_manifest
 from omnidistill.evaluation.baselines import random_real_rows
 from omnidistill.evaluation.validation import doubling_steps
 from omnidistill.io.artifacts.files import is_temp
+from paper_problems import stand_in
+from published_problems import languagebind_folder, languagebind_state
 from small_runs import SMALL, features, packed
-from torture.forked import Outcome, run
-
-LEARN = (
-    *SMALL,
-    *("--set", "distill.iterations=30"),
-    *("--set", "distill.validate_every=10"),
-    *("--set", "distill.checkpoint_seconds=0.02"),
-)
-ENCODING = ("--shard", 4, "--batch", 2, "--workers", 0, "--no-centre")
-MIGRATION = ("--size", 8, "--baselines", "none", "--force")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that is tried.
-
-    Attributes:
-        name: name of the command.
-        words: the command; paths are relative to the folder of the input.
-        outputs: the files and folders that it writes.
-        resume: words to add when the command is repeated after an interruption.
-    """
-
-    name: str
-    words: tuple[object, ...]
-    outputs: tuple[str, ...]
-    resume: tuple[str, ...] = ()
-
-    def again(self, place: Path) -> Outcome:
-        """Repeat the command after an interruption, as its message advises. Output that is complete is left alone."""
-        outcome = run([*self.words, *self.resume], place)
-        if outcome.code == 2 and "--force" in outcome.err and "--force" not in self.words:
-            return Outcome(0, outcome.out, "")  # the caller compares the output
-        return outcome
-
-
-COMMANDS = (
-    Command("pack", ("pack", "--features", "f.npz", "--table", "t.csv", "-o", "OUT"), ("OUT",)),
-    Command("manifest", ("manifest", "media", "-o", "media/list.csv"), ("media/list.csv",)),
-    Command(
-        "encode",
-        ("encode", "items/items.csv", "--encoder", "letters", "--encoder", "sound=files", *ENCODING, "-o", "OUT"),
-        ("OUT",),
-    ),
-    Command("heads", ("heads", "SET", *SMALL, "-o", "OUT"), ("OUT",)),
-    Command("experts", ("experts", "SET", *SMALL, "--set", "experts.num_experts=3", "-o", "OUT"), ("OUT",)),
-    Command("distill", ("distill", "SET", *LEARN, "-o", "OUT"), ("OUT",), ("--resume",)),
-    Command("distill pairs", ("distill", "SET", *LEARN, "--set", "joint=false", "-o", "OUT"), ("OUT",), ("--resume",)),
-    Command("evaluate", ("evaluate", "RUN", "--seeds", 2), ("RUN",)),
-    Command("report", ("report", "RUN", "-o", "page.html"), ("page.html",)),
-    Command("export npz", ("export", "RUN", "-o", "rows.npz"), ("rows.npz",)),
-    Command("export parquet", ("export", "RUN", "-o", "rows.parquet"), ("rows.parquet",)),
-    Command("diagnose", ("diagnose", "RUN", "--steps", 2, "--force"), ("RUN",)),
-    Command(
-        "compare",
-        ("compare", "SET", "--methods", "apm,hopa", "--sizes", 8, "--seeds", 0, "--students", 2, *FLAGS, "-o", "OUT"),
-        ("OUT",),
-        ("--resume",),
-    ),
-    Command(
-        "migrate",
-        ("migrate", "old.npy", "new.npy", *MIGRATION, "--iterations", 2, "-o", "OUT"),
-        ("OUT", "OUT-report.md", "OUT-report.json", "OUT-report.html"),
-    ),
-    Command("apply", ("apply", "KIT", "old.npy", "-o", "mapped.npy"), ("mapped.npy",)),
-)
+from torture.commands import MIGRATION, Command
+from torture.forked import run
+from torture.local_hub import local_hub
 
 
 class Workplace:
@@ -100,7 +39,7 @@ class Workplace:
     def __init__(self, root: Path) -> None:
         self.place, self._start = root / "place", root / "start"
         prepare_process()
-        self.place.mkdir()
+        self.place.mkdir(exist_ok=True)
         _write_input(self.place)
         shutil.copytree(self.place, self._start)
         self._references: dict[str, dict[str, Any]] = {}
@@ -179,16 +118,19 @@ def _without_times(tree: Any) -> Any:
 @contextmanager
 def workplace() -> Iterator[Workplace]:
     """Yield a workplace in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as root:
-        yield Workplace(Path(root).resolve())
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        root = Path(folder).resolve()
+        with local_hub(root / "place" / "HUB", root / "cache"):
+            yield Workplace(root)
 
 
 def prepare_process() -> None:
-    """Register the encoders of the tests, and train random rows as briefly as the tests do."""
+    """Register the encoders of the tests, and shorten the training of random rows and a benchmark as the tests do."""
     for name, encoder in {"letters": Letters, "files": Files}.items():
         if name not in encoders:
             encoders.register(name)(lambda source, device, encoder=encoder: encoder())
     setattr(random_real_rows, "doubling_steps", lambda longest: doubling_steps(min(longest, 16)))  # noqa: B010
+    setattr(benchmarks, "VGGSOUND_S", {"train": 10, "test": 5})  # noqa: B010
 
 
 def _write_input(place: Path) -> None:
@@ -203,7 +145,15 @@ def _write_input(place: Path) -> None:
         (place / "media" / "train" / f"{number}.txt").write_text(f"a caption with number {number}")
     for name, array in zip(("old", "new"), planted(120), strict=True):
         np.save(place / f"{name}.npy", array)
+    (place / "benchmark").mkdir()
+    lines = [f"-id{number},{number},label {number},{'test' if number > 9 else 'train'}" for number in range(15)]
+    (place / "benchmark" / "vggsound.csv").write_text("\n".join(lines))
+    for number in range(15):
+        (place / "benchmark" / f"-id{number}_{number}.mp4").write_bytes(b"film")
+    languagebind_folder(place / "model", languagebind_state())
+    save_features(stand_in("msrvtt"), place / "MSRVTT")
     migrate = ("migrate", "old.npy", "new.npy", *MIGRATION, "--iterations", 0, "-o", "KIT")
-    for words in (("distill", "SET", *SMALL, "-o", "RUN"), migrate):
+    push = ("push", "RUN", "someone/shared", "--licence", "CC-BY-4.0")
+    for words in (("distill", "SET", *SMALL, "-o", "RUN"), migrate, push):
         if problem := run(words, place).problem(0):
             raise RuntimeError(f"{words[0]}: {problem}")

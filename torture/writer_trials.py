@@ -6,10 +6,11 @@ import random
 import time
 from collections.abc import Iterator
 
+from torture.commands import COMMANDS, Command
 from torture.forked import start
 from torture.options import Options
 from torture.trial import Trial
-from torture.workplace import COMMANDS, Command, Workplace, workplace
+from torture.workplace import Workplace, workplace
 
 PER_COMMAND = 4
 
@@ -19,9 +20,9 @@ def trials(options: Options) -> Iterator[Trial]:
     draw = random.Random(options.seed)
     with workplace() as work:
         for command in (each for each in COMMANDS if options.includes(each.name)):
-            for number in range(options.number(PER_COMMAND)):
+            for number in range(options.number(command.attempts(PER_COMMAND))):
                 detail = write_twice(work, command, draw.choice((0.0, 0.01, 0.1)))
-                yield Trial(f"two writers {command.name}: {number}", not detail, detail)
+                yield Trial(f"two writers: {command.name}: {number}", not detail, detail)
 
 
 def write_twice(work: Workplace, command: Command, delay: float) -> str:

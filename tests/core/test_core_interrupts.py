@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -110,3 +116,89 @@ def test_processes_start_with_ctrl_c_blocked_and_this_process_gets_it_afterwards
         start()
     assert {signal.SIGINT, signal.SIGHUP} <= blocked  # as inherited by a new process
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGHUP}
+
+
+class Closing:
+    """An object whose finaliser, like that of an open archive, takes a while."""
+
+    def __init__(self, at_the_end: Callable[[], object]) -> None:
+        self.at_the_end = at_the_end
+
+    def __del__(self) -> None:
+        self.at_the_end()
+
+
+def in_a_finaliser() -> None:
+    Closing(lambda: signal.raise_signal(signal.SIGTERM))
+
+
+def in_two_finalisers() -> None:
+    """The signal is sent again while the second one runs, and dropped again."""
+    in_a_finaliser()
+    Closing(lambda: time.sleep(5))
+
+
+def in_a_weak_callback() -> None:
+    ended = Closing(lambda: None)
+    reference = weakref.ref(ended, lambda _: signal.raise_signal(signal.SIGTERM))
+    del ended
+    assert reference() is None
+
+
+def drop_and_wait(drop: Callable[[], None]) -> None:
+    drop()
+    threading.Event().wait(5)
+
+
+@pytest.mark.parametrize("drop", [in_a_finaliser, in_two_finalisers, in_a_weak_callback])
+def test_a_signal_that_python_drops_is_raised_soon_after(
+    drop: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = sys.unraisablehook
+    with signals_raised():
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            drop_and_wait(drop)
+        with pytest.raises(SystemExit, match="143"):  # the next one is the second
+            signal.raise_signal(signal.SIGTERM)
+    assert sys.unraisablehook is hook
+    assert "Exception ignored" not in capsys.readouterr().err
+
+
+def test_a_signal_that_python_drops_at_the_end_is_not_sent_to_the_program() -> None:
+    def no_signal(number: int, frame: object) -> None:
+        pytest.fail(f"signal {number} after the command")
+
+    with handlers_unchanged():
+        with signals_raised():
+            in_a_finaliser()
+        signal.signal(signal.SIGTERM, no_signal)
+        time.sleep(0.01)
+
+
+PROGRAM = """
+import os, signal, sys
+kill = lambda number, kill=os.kill, process=os.getpid(): kill(process, number)
+class Early:
+    def find_spec(self, name, path, target=None):
+        if name == "omnidistill.cli.main":
+            kill(signal.SIGTERM)
+class Late:
+    def __del__(self, kill=kill, number=signal.SIGHUP):
+        kill(number)
+if sys.argv.pop() == "early":
+    sys.meta_path.insert(0, Early())
+else:
+    sys.late = Late()
+from omnidistill.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "err"),
+    [("early", 143, "omnidistill: interrupted; ended immediately\n"), ("late", 0, "")],
+)
+def test_signals_are_handled_from_the_first_import_until_the_process_ends(when: str, code: int, err: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, "--version", when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, err)

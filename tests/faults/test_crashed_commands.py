@@ -64,16 +64,27 @@ def test_a_command_that_crashed_at_any_step_is_repeated(name: str, made: Path) -
 
 
 def test_the_table_counts_trials_and_a_miss_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     program, trial = (importlib.import_module(f"torture.{name}") for name in ("run", "trial"))
     found = [trial.Trial("kill: 1", True, ""), trial.Trial("kill: 2", False, "was lost"), trial.Trial("fuzz", True, "")]
-    monkeypatch.setattr(program, "modules", lambda: ["some_trials"])
+    monkeypatch.setattr(program, "modules", lambda: ["some"])
     monkeypatch.setattr(program.importlib, "import_module", lambda _: SimpleNamespace(trials=lambda _: found))
-    assert program.main([]) == 1
+    assert program.main(["--processes", "1"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "FAILED kill: 2: was lost"
-    assert [line.split()[:3] for line in lines[2:]] == [["kill", "2", "1"], ["fuzz", "1", "1"], ["all", "3", "2"]]
+    expected = [["kill", "2", "1", "0"], ["fuzz", "1", "1", "0"], ["all", "3", "2", "0"]]
+    assert [line.split() for line in lines[2:-1]] == expected
+    assert lines[-1] == "0 minutes, 1 at a time"
     found[1] = trial.Trial("kill: 2", True, "")
-    assert program.main([]) == 0
+    assert program.main(["--processes", "1", "--markdown", str(tmp_path / "table.md")]) == 0
+    assert (tmp_path / "table.md").read_text().splitlines() == [
+        "| trials | tried | passed | seconds |",
+        "|---|---:|---:|---:|",
+        "| kill | 2 | 2 | 0 |",
+        "| fuzz | 1 | 1 | 0 |",
+        "| all | 3 | 3 | 0 |",
+        "",
+        "0 minutes, 1 at a time",
+    ]

@@ -4,6 +4,11 @@
     first signal in `interrupt_deferred`      the current iteration is finished and saved, then Interrupted is raised
     second signal in `interrupt_deferred`     raises Interrupted immediately
     any later signal                          ends the process immediately, with the same exit code (command line only)
+    while the program is imported             ends the process immediately
+    while the interpreter shuts down          is ignored: the exit code is that of the command
+
+Python prints and drops an exception that is raised in a finaliser (`__del__`) or in a callback of a weak reference. If
+a signal arrives there, it is sent again until `Interrupted` is raised elsewhere (command line only).
 
 Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
 that the program has installed stays in place.
@@ -11,12 +16,14 @@ that the program has installed stays in place.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 _DEFAULTS = {
@@ -53,8 +60,13 @@ class _Handler:
         self.of_command, self.ends_process = of_command, False
         self.deferring = False
         self._pending: Interrupted | None = None
+        self._timer: threading.Timer | None = None
+        self.hook_before = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if _runs(_Handler.unraisable.__code__, frame):  # an exception would be lost there
+            self._send_soon(number)
+            return
         if self.ends_process:
             with suppress(OSError):
                 os.write(2, b"omnidistill: interrupted; ended immediately\n")
@@ -75,6 +87,38 @@ class _Handler:
         """Forget the deferred signal. The next one counts as the first."""
         self._pending = None
 
+    def unraisable(self, dropped: sys.UnraisableHookArgs) -> None:
+        """Send a signal again if Python dropped its `Interrupted`; leave other exceptions to the hook before."""
+        if isinstance(dropped.exc_value, Interrupted):
+            self.ends_process = False  # the signal that is sent again counts as the first
+            self._send_soon(dropped.exc_value.signal)
+        else:
+            self.hook_before(dropped)
+
+    def _send_soon(self, number: int) -> None:
+        """Send a signal to the main thread in a millisecond."""
+        self._timer = threading.Timer(0.001, _send_to_main_thread, (number,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def send_no_more(self) -> None:
+        """Do not send a signal again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+
+
+def signals_end_program() -> None:
+    """Let a signal end the process immediately until `signals_raised` begins. The program calls this first of all.
+
+    The handlers stay installed. When the interpreter shuts down, after all other exit functions, signals are ignored:
+    Python would restore their default action, so a signal would change the exit code of a finished command.
+    """
+    handler = _Handler(of_command=True)
+    handler.ends_process = True
+    atexit.register(_ignore_signals)
+    _install(handler)
+
 
 @contextmanager
 def signals_raised(permanent: bool = False) -> Iterator[None]:
@@ -87,12 +131,17 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = _Handler(of_command=True)
+    current = _current()
+    handler = current if current is not None and current.of_command else _Handler(of_command=True)
     installed = _install(handler)
+    handler.hook_before, sys.unraisablehook = sys.unraisablehook, handler.unraisable
+    handler.ends_process = False
     try:
         yield
     finally:
         handler.ends_process = True
+        handler.send_no_more()
+        sys.unraisablehook = handler.hook_before
         if not permanent:
             _restore(installed)
 
@@ -199,3 +248,24 @@ def _install(handler: _Handler) -> _Handlers:
 def _restore(handlers: _Handlers) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in _DEFAULTS:
+        if isinstance(signal.getsignal(number), _Handler):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _runs(code: CodeType, frame: FrameType | None) -> bool:
+    """Return whether a frame belongs to a call of the function with this code."""
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _send_to_main_thread(number: int) -> None:
+    main_thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main_thread is not None:
+        signal.pthread_kill(main_thread, number)  # also ends a wait of the main thread
+    else:
+        signal.raise_signal(number)  # Windows

@@ -14,12 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
-from omnidistill.io.input_files import check_expansion, one_line, regular_file
+from omnidistill.data.parquet_footer import column_bytes
+from omnidistill.io.input_files import check_expansion, one_line, open_input
 
 if TYPE_CHECKING:
     import pyarrow
-
-_VALUE_BYTES = 8  # memory for one value of a Parquet column
 
 
 def parquet_columns(path: Path, modalities: bool) -> dict[str, pyarrow.ChunkedArray]:
@@ -60,10 +59,10 @@ def parquet_file(path: Path, dictionaries: bool = True) -> Iterator[pyarrow.parq
         raise InputError(
             "pyarrow is not installed, but Parquet files need it: pip install 'omnidistill[parquet]'"
         ) from error
-    regular_file(path, follow_links=True)
     try:
-        metadata = parquet.read_metadata(path)
-        check_expansion(path, _parquet_bytes(metadata), "write the features as .npy or .safetensors files")
+        with open_input(path) as opened:
+            metadata = parquet.read_metadata(opened)
+            check_expansion(path, column_bytes(opened), "write the features as .npy or .safetensors files")
         columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
         texts = [column.path for column in columns if dictionaries and column.physical_type == "BYTE_ARRAY"]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -74,13 +73,6 @@ def parquet_file(path: Path, dictionaries: bool = True) -> Iterator[pyarrow.parq
         raise InputError(
             f"{path}: cannot be read as a Parquet file ({one_line(error)}); check the path, or write the file again"
         ) from error
-
-
-def _parquet_bytes(metadata: Any) -> int:
-    """Return the memory that the columns of a Parquet file take, according to its metadata."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    return sum(max(_VALUE_BYTES * column.num_values, column.total_uncompressed_size) for column in columns)
 
 
 def list_column(path: Path | str, name: str, column: Any) -> Float[Tensor, "_ _"]:

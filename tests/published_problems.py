@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnidistill.encoding.encoders.imagebind import imagebind_towers as imagebind
 
-DATA = Path(__file__).parents[1] / "published"
+DATA = Path(__file__).parent / "encoding" / "published"
 TINY_IMAGEBIND = {modality: imagebind.Size(16, 2, 2, 8) for modality in imagebind.MODALITIES}
 
 
