@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -78,18 +79,60 @@ def _parquet_rows(path: Path) -> None:
     parquet.write_table(pyarrow.table({"id": np.zeros(100_000_000, "int8")}), path, compression="zstd")
 
 
-def _png(width: int, height: int) -> Writer:
-    def write(path: Path) -> None:
-        def chunk(kind: bytes, data: bytes) -> bytes:
-            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _png_bytes(width: int, height: int) -> bytes:
+    """Return a black picture as a PNG file."""
 
-        row, packer = b"\0" + bytes(3 * width), zlib.compressobj(9)
-        pixels = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
-        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixels), chunk(b"IEND", b""))
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row, packer = b"\0" + bytes(3 * width), zlib.compressobj(9)
+    pixels = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _png(width: int, height: int) -> Writer:
+    return lambda path: path.write_bytes(_png_bytes(width, height))
+
+
+def _video_of_png(width: int, height: int, num_frames: int, stated: tuple[int, int]) -> Writer:
+    """Write black frames of `width` x `height` pixels, each compressed as PNG, in a file that states another size."""
+
+    def write(path: Path) -> None:
+        import av
+
+        data = _png_bytes(width, height)
+        with av.open(str(path), "w", format="mp4") as container:
+            stream = container.add_stream("png", rate=24, width=stated[0], height=stated[1], pix_fmt="rgb24")
+            for number in range(num_frames):
+                packet = av.Packet(data)
+                packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 24)
+                packet.is_keyframe = True
+                container.mux(packet)
 
     return write
+
+
+def _wav_at_1_hz(path: Path) -> None:
+    """Write 20,000 samples at 1 Hz: 320 million samples after resampling to 16 kHz."""
+    data = bytes(20_000)
+    form = struct.pack("<HHIIHH", 1, 1, 1, 1, 1, 8)  # PCM, channels, samples and bytes per second, bytes and bits each
+    path.write_bytes(b"".join((b"RIFF", struct.pack("<I", 36 + len(data)), b"WAVEfmt ", struct.pack("<I", len(form)),
+                               form, b"data", struct.pack("<I", len(data)), data)))  # fmt: skip
+
+
+def _flac_of_silence(path: Path) -> None:
+    """Write 15 minutes of silence in eight channels."""
+    import av
+
+    with av.open(str(path), "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=16_000, layout="7.1")
+        for second in range(900):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 16_000), np.int16), "s16", "7.1")
+            frame.sample_rate, frame.pts = 16_000, 16_000 * second
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def _text(text: str) -> Writer:
@@ -134,6 +177,10 @@ COSTLY: dict[str, tuple[str, Writer]] = {
     "png of 170 million pixels": ("manifest, .png", _png(13_000, 13_000)),
     "png of 80 million pixels": ("manifest, .png", _png(9_000, 9_000)),
     "gif of 4 billion pixels": ("manifest, .png", _gif),
+    "mp4 of frames larger than stated": ("frames, .mp4", _video_of_png(5000, 5000, 2, (64, 48))),
+    "mp4 of ten frames of 12 million pixels": ("frames, .mp4", _video_of_png(4000, 3000, 10, (4000, 3000))),
+    "wav at 1 Hz": ("sound, .wav", _wav_at_1_hz),
+    "flac of silence": ("sound, .wav", _flac_of_silence),
     "gzip": ("manifest, .png", lambda path: path.write_bytes(gzip.compress(bytes(10**8)))),
     "TOML with a long dotted key": ("config, TOML", _text("a" + ".a" * 20_000 + " = 1\n")),
     "TOML with a long quoted key": ("config, TOML", _text("a" + '."a"' * 10_000 + " = 1\n")),

@@ -17,7 +17,7 @@ from typing import Any
 from torture.costly_files import COSTLY
 from torture.forged_json import forge, forgeries, name_of, write_json
 from torture.hostile_bytes import DAMAGES
-from torture.measured_command import in_fork, run_command
+from torture.measured_command import in_fork
 from torture.options import Options
 from torture.readers import READERS, Reader
 from torture.sample_files import write_samples
@@ -70,7 +70,7 @@ def attempt(samples: Path, reader: Reader, name: str, damage: Callable[[Path], o
             source = samples / sample
             shutil.copytree(source, folder / sample) if source.is_dir() else shutil.copy(source, folder / sample)
         in_fork(lambda: damage(only(folder, reader)))
-        outcome = run_command(reader.command(folder))
+        outcome = reader.run(folder)
     problem = outcome.problem()
     lines = outcome.err.strip().splitlines()
     said = lines[-1].replace(str(folder), "") if lines else f"exit code {outcome.code}"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from omnidistill.core.errors import OmnidistillError
+from torture.measured_command import Outcome, run_command, run_function
 from torture.sample_files import SMALL
 
 Command = Callable[[Path], Sequence[object]]
+Function = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,31 @@ class Reader:
         samples: names of the samples to copy, in the folder of `write_samples`.
         file: pattern of the file below the copy; exactly one file matches.
         command: the arguments of the command, given the folder with the copies.
+        function: a function of the package that reads the file, instead of a command. `encode` reads frames and sounds
+            completely, but needs the weights of an encoder.
     """
 
     name: str
     samples: tuple[str, ...]
     file: str
-    command: Command
+    command: Command = lambda place: ()
+    function: Function | None = None
+
+    def run(self, place: Path) -> Outcome:
+        """Read the file in a fork of this process, given the folder with the copies."""
+        if self.function is None:
+            return run_command(self.command(place))
+        return run_function(partial(_as_command, partial(self.function, place)))
+
+
+def _as_command(read: Callable[[], object]) -> int:
+    """Call the function, and report invalid input as a command does. Return the exit code."""
+    try:
+        read()
+    except OmnidistillError as error:
+        print(f"omnidistill: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def _pack(features: str, table: str | None) -> Command:
@@ -56,6 +80,18 @@ def _apply(place: Path) -> Sequence[object]:
     return ["apply", place / "KIT", place / "old.npy", "-o", place / "new.npy"]
 
 
+def _frames(place: Path) -> object:
+    from omnidistill.encoding.media.video import read_frames
+
+    return read_frames(place / "media" / "1.mp4", [number / 24 for number in range(10)])
+
+
+def _sound(place: Path) -> object:
+    from omnidistill.encoding.media.sound import read_sound
+
+    return read_sound(place / "media" / "1.wav", 16_000)
+
+
 _TENSORS, _RUN = "tensors-*.safetensors", ("RUN", "SET")
 READERS = (
     Reader("pack, table.csv", ("pack",), "pack/table.csv", _pack("features.npz", "table.csv")),
@@ -70,6 +106,8 @@ READERS = (
         Reader(f"manifest, .{suffix}", ("media",), f"media/1.{suffix}", _manifest)
         for suffix in ("png", "jpg", "webp", "wav", "mp4")
     ),
+    Reader("frames, .mp4", ("media",), "media/1.mp4", function=_frames),
+    Reader("sound, .wav", ("media",), "media/1.wav", function=_sound),
     Reader("config, TOML", ("settings",), "settings/settings.toml",
            lambda place: ["config", "--config", place / "settings" / "settings.toml"]),
     *(

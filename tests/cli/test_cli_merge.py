@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import omnidistill as od
+from omnidistill.data.planted import planted
 from omnidistill.evaluation.validation import validation_score
-from small_runs import cli, contents, features, packed
+from small_runs import ROWS, cli, contents, features, packed, widths
 
 SETTINGS = ("heads.width=8", "distill.iterations=1", "evaluate.max_epochs=2", "evaluate.learning_rates=[1.0]")
 FEW = ("--size", "6", "--device", "cpu", *(word for setting in SETTINGS for word in ("--set", setting)))
@@ -51,6 +54,36 @@ def test_data_are_added_without_the_data_of_the_earlier_set(folder: Path) -> Non
     )
     assert again.code == 0, again.err
     assert all(torch.equal(x, run.distilled().tensors[name]) for name, x in grown.tensors.items())
+
+
+def test_data_packed_like_a_set_can_be_merged_with_it(folder: Path, tmp_path: Path) -> None:
+    raw = planted(widths(3), ROWS, latent=6, seed=1)
+    np.savez(tmp_path / "new.npz", **{name: x.numpy() for name, x in raw.features.items()})
+    rows = zip(raw.ids, raw.groups, raw.splits, strict=True)
+    (tmp_path / "new.csv").write_text("\n".join(["id,group,split", *map(",".join, rows)]))
+    files = ("--features", tmp_path / "new.npz", "--table", tmp_path / "new.csv")
+    for name, like in (("OWN", ()), ("NEW", ("--like", folder / "RUN")), ("LIKE-NEW", ("--like", tmp_path / "NEW"))):
+        printed = cli("pack", *files, *like, "-o", tmp_path / name)
+        assert printed.code == 0, printed.err
+        assert ("centred on the mean of another set (--like)" in printed.out) == bool(like)
+    first = od.open_run(folder / "RUN").distilled()
+    for name in ("NEW", "LIKE-NEW"):
+        packed_like = od.load(tmp_path / name)
+        assert packed_like.preprocessing.difference(first.preprocessing) is None
+        for modality, x in first.preprocessing.apply(raw.features).items():
+            assert torch.equal(packed_like.features[modality], x)
+    assert cli("distill", tmp_path / "NEW", *FEW, "-o", tmp_path / "RUN-NEW").code == 0
+    merged = cli("merge", folder / "RUN", tmp_path / "RUN-NEW", "-o", tmp_path / "MERGED", "--json")
+    assert (merged.code, json.loads(merged.out)["rows"]) == (0, 12)
+    own = replace(first, preprocessing=od.load(tmp_path / "OWN").preprocessing)
+    with pytest.raises(od.InputError, match=r"differ in the means of .*pack --like SET"):
+        od.merge(first, own)
+    two = cli("pack", *files, "--modalities", "a,b", "--like", folder / "RUN", "-o", tmp_path / "M")
+    assert (two.code, two.err.count("\n")) == (2, 1)
+    assert two.err.startswith("omnidistill: --like: the features have a 12, b 14, but the other set has a 12, b 14, c")
+    both = cli("pack", *files, "--no-centre", "--like", folder / "RUN", "-o", tmp_path / "M")
+    assert (both.code, "--like: the preprocessing is that of the other set" in both.err) == (2, True)
+    assert not (tmp_path / "M").exists()
 
 
 def test_a_grown_set_is_compared_with_as_many_real_rows(folder: Path) -> None:

@@ -97,6 +97,18 @@ def test_steps_can_be_left_out(tmp_path):
     assert "note   rows are not standardised, not centred" in report.lines()
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_rows_get_the_steps_of_another_set(tmp_path, stored):
+    raw, new = planted(TWO, ROWS), planted(TWO, ROWS, seed=1)
+    other = pack(write_features(tmp_path / "f.npz", raw), write_table(tmp_path / "t.csv", table(raw)), tmp_path / "old")
+    files = write_features(tmp_path / "new.npz", new), write_table(tmp_path / "new.csv", table(new))
+    out, like = (tmp_path / "new", tmp_path / "old") if stored else (None, other.data)
+    packed = pack(*files, out, like=like).data
+    assert packed.preprocessing.difference(other.data.preprocessing) is None
+    for name, x in other.data.preprocessing.apply(new.features).items():
+        assert torch.equal(packed.features[name], x)
+
+
 def test_rows_without_groups_or_heads_are_noted(tmp_path):
     raw = planted(TWO, {"train": 9, "validation": 4, "test": 5})
     columns = {"id": list(range(18)), "split": [{"validation": "val"}.get(split, split) for split in raw.splits]}

@@ -18,9 +18,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media_files import write_media
 from omnidistill.core.errors import InputError
+from omnidistill.encoding.media.container import MediaError
+from omnidistill.encoding.media.probe import check_complete, probe
+from omnidistill.encoding.media.sound import read_sound
+from omnidistill.encoding.media.video import read_frames
+from omnidistill.io import input_files
 from omnidistill.io.artifacts import FileRecord, exclusive, load_artifact, read_tensors, save_artifact
 from omnidistill.io.input_files import read_json
+from torture.costly_files import COSTLY
 
 META = {"size": 3, "rates": [0.1, 0.2, "é"]}
 
@@ -438,3 +445,32 @@ def test_a_lock_file_that_says_nonsense(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_bytes(b"\xff\xfe not a pid" * 1000)
     with exclusive(tmp_path), pytest.raises(InputError, match="in use"), exclusive(tmp_path):
         pass
+
+
+def test_small_media_files_that_take_much_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bounds cover what is read of a file. They are lowered here, so that tiny files exceed them."""
+    too_much = "would take .* bytes in memory, more than .* times its size"
+    sound = write_media(tmp_path / "s.wav", 0, 1, sound_rate=16_000, codecs=("", "pcm_s16le"))  # 64 kB for 2 s
+    monkeypatch.setattr(input_files, "FREE_BYTES", 0)
+    monkeypatch.setattr(input_files, "MOST_EXPANSION", 3)
+    assert read_sound(sound, 16_000, 0.0, 0.1).shape == (1, 1600)
+    with pytest.raises(MediaError, match=rf"s\.wav: {too_much}.*; select a shorter clip"):
+        read_sound(sound, 16_000)
+    video, times = write_media(tmp_path / "v.mp4", channels=0), [number / 24 for number in range(8)]
+    monkeypatch.setattr(input_files, "FREE_BYTES", 2**16)  # 7 frames of 64 x 48 pixels
+    monkeypatch.setattr(input_files, "MOST_EXPANSION", 0)
+    assert read_frames(video, times[:7]).shape == (7, 3, 48, 64)
+    with pytest.raises(MediaError, match=rf"v\.mp4: {too_much}.*; reduce .* fewer frames"):
+        read_frames(video, times)
+    monkeypatch.setattr(input_files, "FREE_BYTES", 12 * 64 * 48 - 1)  # not even one frame can be decoded
+    for read in (probe, check_complete, lambda path: read_frames(path, times[:1])):
+        with pytest.raises(MediaError, match=rf"v\.mp4: ({too_much}|.*a frame has more than 3,071 pixels)"):
+            read(video)
+
+
+def test_a_sound_of_few_samples_per_second_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.wav"
+    COSTLY["wav at 1 Hz"][1](path)
+    with pytest.raises(MediaError, match=r"s\.wav: would take .* in memory, more than 100 times its size of 20,044"):
+        read_sound(path, 16_000)
+    assert read_sound(path, 16_000, 0.0, 2.0).shape == (1, 32_000)

@@ -17,7 +17,7 @@ from torture.readers import READERS
 from torture.sample_files import write_inputs
 
 FROM_USERS = [reader for reader in READERS if set(reader.samples) <= {"pack", "media", "settings"}]
-SLOW = ("npz of zeros", "parquet of ", "png of", "jsonl with one wide row")
+SLOW = ("npz of zeros", "parquet of ", "png of", "flac of", "jsonl with one wide row")
 FAST = [name for name, (reader, _) in COSTLY.items() if not name.startswith(SLOW) and "apply" not in reader]
 
 

@@ -262,18 +262,25 @@ def prepare(raw: RawFeatures, standardise: bool = True, centre: bool = True) -> 
     return prepare_rows(RawRows.of(raw), torch.arange(len(raw.ids), device="cpu"), standardise, centre)
 
 
-def prepare_rows(raw: RawRows, rows: Int[Tensor, " n"], standardise: bool = True, centre: bool = True) -> FeatureSet:
+def prepare_rows(
+    raw: RawRows,
+    rows: Int[Tensor, " n"],
+    standardise: bool = True,
+    centre: bool = True,
+    steps: Preprocessing | None = None,
+) -> FeatureSet:
     """Preprocess some of the rows as `prepare` does, and return them in memory, in the given order.
 
     Args:
         raw: all rows; each is validated.
         rows: numbers of the rows to return.
         standardise, centre: see `prepare`.
+        steps: steps of another set, to use instead of fitted ones.
 
     Raises:
         InputError: see `prepare`.
     """
-    steps = fit_preprocessing(raw, standardise, centre, rows)
+    steps = fit_preprocessing(raw, standardise, centre, rows, steps)
     features = {}
     for name, width in raw.widths.items():
         features[name], begin = torch.empty(len(rows), width, device="cpu"), 0

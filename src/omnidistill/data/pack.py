@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from omnidistill.core.arguments import argument
+from omnidistill.core.errors import InputError
+from omnidistill.data.datasets import load
 from omnidistill.data.duplicates import Duplicates, code_rows, find_leaks, repeated_in_test
 from omnidistill.data.featureset import FeatureSet, prepare_rows
 from omnidistill.data.preprocessing import Preprocessing
 from omnidistill.data.raw_input import read_raw
 from omnidistill.data.raw_rows import RawRows
+from omnidistill.data.recentre import Prepared, steps_of
 from omnidistill.data.repairs import DroppedRows, MergedGroups, Repaired, repair
 from omnidistill.data.source_layouts import Choice, Source
 from omnidistill.data.store import prepare_raw
@@ -83,6 +86,7 @@ def pack(
     split_column: str = "split",
     standardise: bool = True,
     centre: bool = True,
+    like: Prepared | str | Path | None = None,
     merge_duplicates: bool | Sequence[str] = False,
     drop_leaks: bool | Sequence[str] = False,
     name: str | None = None,
@@ -116,6 +120,9 @@ def pack(
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
+        like: a dataset or a synthetic set, or the name or Path of a dataset, whose preprocessing is used: the rows are
+            centred by its means instead of their own. Synthetic sets of both datasets can then be merged. None computes
+            the means from the train rows.
         merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
             are positives of each other. A list of modalities compares rows only in these modalities.
         drop_leaks: True drops first the rows that are identical to test rows, and then the rows that are identical to
@@ -127,25 +134,41 @@ def pack(
         The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid, `drop_leaks` would leave a split without rows, or `out` is not empty and
-            `force` is False; `out` is then unchanged.
+        InputError: the input is invalid, its modalities or widths differ from those of `like`, `drop_leaks` would leave
+            a split without rows, or `out` is not empty and `force` is False; `out` is then unchanged.
     """
     if out is not None:
         require_new_folder(Path(out), force)
+    other = None if like is None else _other_set(like, standardise, centre)
     choice = Choice.of(modalities, id_column, group_column, split_column)
     rows = read_raw(features, table, choice, name)
+    steps = None if other is None else steps_of(other, rows.widths, argument("like"))
     place = None if out is None else Path(out)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
     notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))
     if place is None:
-        data = prepare_rows(repaired.raw, repaired.rows.numbers, standardise, centre)
-        return _report(rows, repaired, data, notes)
-    prepared = prepare_raw(repaired.raw, standardise, centre, repaired.rows.numbers)
-    report = _report(rows, repaired, prepared.outline, notes)
+        data = prepare_rows(repaired.raw, repaired.rows.numbers, standardise, centre, steps)
+        return _report(rows, repaired, data, notes, like is not None)
+    prepared = prepare_raw(repaired.raw, standardise, centre, repaired.rows.numbers, steps)
+    report = _report(rows, repaired, prepared.outline, notes, like is not None)
     return replace(report, data=prepared.save(place).at(str(place.resolve())))
 
 
-def _report(raw: RawRows, repaired: Repaired, prepared: FeatureSet, repair_notes: list[str]) -> PackReport:
+def _other_set(like: Prepared | str | Path, standardise: bool, centre: bool) -> Prepared:
+    """Return the set whose preprocessing is used instead of steps that are fitted to the rows."""
+    if not (standardise and centre):
+        raise InputError(
+            f"{argument('like')}: the preprocessing is that of the other set, so do not disable standardising or "
+            "centring as well"
+        )
+    if isinstance(like, Prepared):
+        return like
+    return load(like)
+
+
+def _report(
+    raw: RawRows, repaired: Repaired, prepared: FeatureSet, repair_notes: list[str], like_other: bool
+) -> PackReport:
     notes = raw.provenance.get("notes")
     leaks = find_leaks(repaired.rows)
     dropping, merging = argument("drop_leaks", True), argument("merge_duplicates", True)
@@ -164,7 +187,7 @@ def _report(raw: RawRows, repaired: Repaired, prepared: FeatureSet, repair_notes
         dropped=repaired.dropped,
         merged=repaired.merged,
         notes=(
-            _steps(prepared.preprocessing),
+            _steps(prepared.preprocessing, f"another set ({argument('like')})" if like_other else "the train rows"),
             *(map(str, notes) if isinstance(notes, list) else ()),
             *repair_notes,
             *advice,
@@ -178,9 +201,9 @@ def _dtypes(raw: RawRows) -> dict[str, str]:
     return {name: str(dtype) for name, dtype in dtypes.items()} if isinstance(dtypes, dict) else {}
 
 
-def _steps(steps: Preprocessing) -> str:
+def _steps(steps: Preprocessing, mean_of: str) -> str:
     rows = "rows are standardised" if steps.standardise else "rows are not standardised"
-    return f"{rows}, {'centred on the mean of the train rows' if steps.means else 'not centred'}"
+    return f"{rows}, {f'centred on the mean of {mean_of}' if steps.means else 'not centred'}"
 
 
 def _leak(leak: Duplicates, total: int) -> str:

@@ -21,18 +21,28 @@ from omnidistill.data.row_checks import check_finite
 
 
 def fit_preprocessing(
-    raw: RawRows, standardise: bool, centre: bool, rows: Int[Tensor, " n"] | None = None
+    raw: RawRows,
+    standardise: bool,
+    centre: bool,
+    rows: Int[Tensor, " n"] | None = None,
+    steps: Preprocessing | None = None,
 ) -> Preprocessing:
     """Validate all rows, and fit the preprocessing to the train rows.
 
-    If `rows` is given, the fit uses only the train rows among these row numbers.
+    Args:
+        raw: all rows.
+        standardise, centre: see `data.featureset.prepare`.
+        rows: numbers of the rows to use; the fit uses the train rows among them. None uses all rows.
+        steps: steps of another set, to use instead of fitted ones; `standardise` and `centre` then have no effect.
 
     Raises:
         InputError: a value is not finite, a row is a zero vector (or constant, if rows are standardised), or there are
             no train rows to compute the mean from.
     """
     for name in raw.widths:
-        _check(raw, name, standardise)
+        _check(raw, name, standardise if steps is None else steps.standardise)
+    if steps is not None:
+        return steps
     among = range(len(raw.ids)) if rows is None else rows.tolist()
     selected = [row for row in among if raw.splits[row] == "train"]
     train = torch.tensor(selected, dtype=torch.int64, device="cpu")

@@ -7,9 +7,44 @@ New data can then be used together with a set that was distilled from the other 
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
+from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.preprocessing import Preprocessing
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A set that records its preprocessing: a dataset (`FeatureSet`) or a synthetic set (`DistilledSet`)."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The steps that were applied to the rows."""
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Feature width of each modality."""
+
+
+def steps_of(other: Prepared, widths: dict[str, int], name: str) -> Preprocessing:
+    """Return the preprocessing of another set, to be applied to raw features of these widths.
+
+    Args:
+        other: the other set.
+        widths: feature width of each modality of the raw features.
+        name: how messages name the other set.
+
+    Raises:
+        InputError: the features and the other set have different modalities or widths.
+    """
+    if widths != other.widths:
+        raise InputError(
+            f"{name}: the features have {_listed(widths)}, but the other set has {_listed(other.widths)}; use the same "
+            f"modalities ({argument('modalities')} selects and renames them) from the same encoders"
+        )
+    return other.preprocessing
 
 
 def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) -> FeatureSet:

@@ -67,7 +67,11 @@ def save_features(features: FeatureSet, folder: Path, provenance: Mapping[str, J
 
 
 def prepare_raw(
-    raw: RawRows, standardise: bool = True, centre: bool = True, rows: Int[Tensor, " n"] | None = None
+    raw: RawRows,
+    standardise: bool = True,
+    centre: bool = True,
+    rows: Int[Tensor, " n"] | None = None,
+    steps: Preprocessing | None = None,
 ) -> PreparedRows:
     """Validate raw rows and fit their preprocessing, which is applied when the result is saved.
 
@@ -78,12 +82,13 @@ def prepare_raw(
         raw: all rows; each is validated.
         standardise, centre: see `data.featureset.prepare`.
         rows: numbers of the rows to store, in increasing order; None: all rows.
+        steps: steps of another set, to use instead of fitted ones.
 
     Raises:
         InputError: under the same conditions as in `prepare`, with one exception: a row that equals the mean of the
             train rows is only detected by `PreparedRows.save`.
     """
-    steps = fit_preprocessing(raw, standardise, centre, rows)
+    steps = fit_preprocessing(raw, standardise, centre, rows, steps)
     if rows is None:
         rows = torch.arange(len(raw.ids), device="cpu")
     order = rows[_by_split([raw.splits[row] for row in rows.tolist()])]

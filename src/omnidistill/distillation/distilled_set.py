@@ -60,6 +60,11 @@ class DistilledSet:
         return tuple(self.spec.modalities)
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Feature width of each modality."""
+        return dict(self.spec.modalities)
+
+    @property
     def recipe(self) -> Recipe:
         """Recipe of the set, which defines how students (the models to train) are trained on it."""
         return self.spec.recipe

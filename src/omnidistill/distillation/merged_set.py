@@ -84,9 +84,9 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
-                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack their data in "
-                "one command, pack each of them with --no-centre, or distil the second data as an addition to the "
-                "first set (distill --add NEW --from RUN)"
+                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack the second data with "
+                "the means of the first set (pack --like SET), or distil them as an addition to the first set (distill "
+                "--add NEW --from RUN)"
             )
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:

@@ -154,12 +154,30 @@ def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
     Raises:
         InputError: the content takes more than `FREE_BYTES` and more than `MOST_EXPANSION` times the size of the file.
     """
-    size = regular_file(path, follow_links=True).st_size
-    if num_bytes > max(FREE_BYTES, MOST_EXPANSION * size):
+    check_memory(str(path), regular_file(path, follow_links=True).st_size, num_bytes, remedy)
+
+
+def check_memory(where: str, size: int, num_bytes: int, remedy: str) -> None:
+    """Check what the content of a file takes in memory, as `check_expansion` does, for a file that is already open.
+
+    Args:
+        where: name of the file, for the error message.
+        size: size of the file in bytes; 0 if it is not known.
+        num_bytes, remedy: see `check_expansion`.
+
+    Raises:
+        InputError: see `check_expansion`.
+    """
+    if num_bytes > most_memory(size):
         raise InputError(
-            f"{path}: would take {num_bytes:,} bytes in memory, more than {MOST_EXPANSION} times its size of {size:,} "
+            f"{where}: would take {num_bytes:,} bytes in memory, more than {MOST_EXPANSION} times its size of {size:,} "
             f"bytes; {remedy}"
         )
+
+
+def most_memory(size: int) -> int:
+    """Return the memory in bytes that the content of a file of this size may take."""
+    return max(FREE_BYTES, MOST_EXPANSION * size)
 
 
 def regular_file(path: Path, follow_links: bool = False) -> os.stat_result:

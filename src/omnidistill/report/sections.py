@@ -16,6 +16,7 @@ from omnidistill.report.charts import Chart, run_charts
 from omnidistill.report.claims import claim, differences, further, matching, origin, rivalry
 from omnidistill.report.instances import Instance
 from omnidistill.report.items import Items
+from omnidistill.report.membership_table import ShownMembership, shown_membership
 from omnidistill.report.page_items import ShownItems
 from omnidistill.report.related import RelatedResult
 from omnidistill.report.run_facts import Facts, run_facts
@@ -100,6 +101,7 @@ class RunSections:
     charts: tuple[Chart, ...]
     similarities: tuple[ShownSimilarity, ...]
     cases: ShownCases | None
+    membership: ShownMembership | None
     num_instances: int
     num_agreeing: int
     num_staying: int
@@ -132,6 +134,7 @@ def run_sections(run: RunView, label: str, shown: ShownItems) -> RunSections:
         charts=safe_charts(run_charts(scores, run.metrics, run.iteration)),
         similarities=tuple(_similarity(view, run, shown) for view in run.similarities),
         cases=None if run.cases is None else _cases(run.cases, run, shown),
+        membership=None if scores.membership is None else shown_membership(scores.membership),
         num_instances=len(run.instances),
         num_agreeing=sum(instance.agrees for instance in run.instances),
         num_staying=sum(instance.stays for instance in run.instances),

@@ -46,7 +46,7 @@ def add(group: CommandGroup) -> None:
         "--membership",
         action="store_true",
         help="also run membership inference attacks, which use the synthetic set to tell training rows from test rows, "
-        "and print their AUC",
+        "print their AUC, and show it on the page",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)

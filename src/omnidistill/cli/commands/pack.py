@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_columns, add_force, add_json, add_preprocessing, names, source_of
+from omnidistill.cli.options import add_columns, add_force, add_json, add_preprocessing, names, set_of, source_of
 from omnidistill.cli.output import distill_command, folder_size, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -24,6 +24,7 @@ def add(group: CommandGroup) -> None:
             "omnidistill pack --features feats.npz --table rows.csv -o SET",
             "omnidistill pack --features features/ --table rows.jsonl --group video_id -o SET",
             "omnidistill pack --features feats.npz --table rows.csv --merge-duplicates --drop-leaks image,audio -o SET",
+            "omnidistill pack --features new.npz --table new.csv --like SET -o NEW",
         ),
     )
     parser.add_argument(
@@ -81,6 +82,14 @@ def add(group: CommandGroup) -> None:
     )
     add_preprocessing(parser)
     parser.add_argument(
+        "--like",
+        type=set_of,
+        metavar="SET|RUN",
+        help="use the preprocessing of another dataset, run or synthetic set, that is, centre the rows by its means "
+        "instead of their own. Synthetic sets of both datasets can then be merged. The modalities and widths must be "
+        "the same",
+    )
+    parser.add_argument(
         "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of SOURCE)"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="SET", help="output folder")
@@ -91,6 +100,7 @@ def add(group: CommandGroup) -> None:
 def run(options: argparse.Namespace) -> None:
     """Create a dataset from feature files and a metadata table, and print a summary of the dataset."""
     from omnidistill.api import pack
+    from omnidistill.experiments.prepared import open_prepared
     from omnidistill.experiments.run import runs_on
 
     runs = [str(run) for run in runs_on(options.output)] if options.force else []
@@ -109,6 +119,7 @@ def run(options: argparse.Namespace) -> None:
         name=options.name,
         standardise=not options.no_standardise,
         centre=not options.no_centre,
+        like=None if options.like is None else open_prepared(options.like),
         merge_duplicates=options.merge_duplicates,
         drop_leaks=options.drop_leaks,
         force=options.force,

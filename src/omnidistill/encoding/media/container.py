@@ -17,7 +17,7 @@ from typing import Any
 
 from omnidistill.core.errors import InputError
 from omnidistill.core.optional import require
-from omnidistill.io.input_files import check_expansion
+from omnidistill.io.input_files import check_memory, most_memory
 
 Source = Path | str
 """A path, or a URL that starts with http:// or https://."""
@@ -34,7 +34,10 @@ ESTIMATED = ("mp3", "aac", "ac3", "eac3", "amr")
 MISSING = 1.0
 """Tolerance in seconds for the duration of a complete file: stated durations are rounded and include codec padding."""
 
-_BYTES_PER_PIXEL = 12  # of memory, while a picture is decoded and converted
+BYTES_PER_PIXEL = 12
+"""Memory that one pixel takes while a picture or a frame is decoded and converted, in bytes."""
+
+_MOST_PIXELS = 2**31 - 1  # largest limit that FFmpeg accepts
 _TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # duration tag of a Matroska track
 
 
@@ -51,16 +54,19 @@ def open_container(source: Source) -> Iterator[Any]:
     """
     av = require("av", "media")
     remote = is_address(str(source))
-    if not remote:
-        check_file(Path(source))
+    size = 0 if remote else check_file(Path(source))
     name = str(source) if remote else str(Path(source).absolute())
     protocols = "http,https,tcp,tls" if remote else "file"
-    options = {"protocol_whitelist": protocols, "format_whitelist": FORMATS}
+    opened = False
+    options = {"protocol_whitelist": protocols, "format_whitelist": FORMATS, **_pixel_limit(size)}
     try:
         with av.open(name, options=options, metadata_errors="replace") as container:
+            opened = True
             yield container
     except av.error.FFmpegError as error:
-        reason = "unknown container format" if error.errno == errno.EINVAL else error.strerror
+        reason = error.strerror
+        if error.errno == errno.EINVAL:
+            reason = _invalid_frames(size) if opened else "unknown container format"
         raise MediaError(
             f"{source}: cannot be decoded ({reason}); it is damaged, truncated or not a media file"
         ) from error
@@ -68,8 +74,8 @@ def open_container(source: Source) -> Iterator[Any]:
         raise MediaError(f"{source}: cannot be read ({error.strerror or error})") from error
 
 
-def check_file(path: Path) -> None:
-    """Check that `path` is a regular file with at least one byte.
+def check_file(path: Path) -> int:
+    """Check that `path` is a regular file with at least one byte, and return its size in bytes.
 
     Raises:
         MediaError: the file is missing, cannot be read, is not a regular file, or is empty.
@@ -84,18 +90,30 @@ def check_file(path: Path) -> None:
         raise MediaError(f"{path}: not a regular file")
     if status.st_size == 0:
         raise MediaError(f"{path}: the file is empty (zero bytes); download it again")
+    return status.st_size
 
 
-def check_cost(path: Path, num_pixels: int) -> None:
-    """Check that decoding `num_pixels` pixels does not take too much memory, compared with the size of the file.
+def check_cost(source: Source, size: int, num_bytes: int, remedy: str) -> None:
+    """Check that decoding a file does not take too much memory, compared with the size of the file.
+
+    Args:
+        source: the file.
+        size: size of the file in bytes; 0 if it is not known.
+        num_bytes: memory that the decoded content takes, in bytes.
+        remedy: what the user can do if the content takes too much memory, for the error message.
 
     Raises:
-        MediaError: decoding takes too much memory; see `check_expansion` for the limit.
+        MediaError: decoding takes too much memory; see `io.input_files.check_expansion` for the limit.
     """
     try:
-        check_expansion(path, _BYTES_PER_PIXEL * num_pixels, "reduce the number of pixels")
+        check_memory(str(source), size, num_bytes, remedy)
     except InputError as error:
         raise MediaError(str(error)) from error
+
+
+def file_size(container: Any) -> int:
+    """Return the size of an open file in bytes; 0 if a server does not state it."""
+    return max(0, int(container.size))
 
 
 def is_address(text: str) -> bool:
@@ -106,12 +124,19 @@ def is_address(text: str) -> bool:
 def track(container: Any, kind: str, source: Source) -> Any:
     """Return the first stream of the given kind, "video" or "audio". Cover pictures do not count as video.
 
+    Frames with more pixels than a file of this size may have are not decoded.
+
     Raises:
-        MediaError: the container has no stream of this kind.
+        MediaError: the container has no stream of this kind, or states too many pixels per frame.
     """
     first = next((stream for stream in container.streams if stream.type == kind and not _is_cover(stream)), None)
     if first is None:
         raise MediaError(f"{source}: no {kind} track")
+    if kind == "video" and (decoder := first.codec_context) is not None:
+        num_bytes = BYTES_PER_PIXEL * decoder.width * decoder.height
+        check_cost(source, file_size(container), num_bytes, "reduce the size of its frames")
+        if not decoder.is_open:
+            decoder.options = _pixel_limit(file_size(container))  # frames may be larger than stated
     return first
 
 
@@ -167,6 +192,17 @@ def frame_time(container: Any, frame: Any, source: Source) -> float:
             f"{source}: the frames have no timestamps; convert the file to a format that has them, such as .mp4 or .mkv"
         )
     return float(frame.time) - origin(container)
+
+
+def _pixel_limit(size: int) -> dict[str, str]:
+    """Return the option of FFmpeg's decoders that limits the pixels per frame, for a file of `size` bytes."""
+    return {"max_pixels": str(min(_MOST_PIXELS, most_memory(size) // BYTES_PER_PIXEL))}
+
+
+def _invalid_frames(size: int) -> str:
+    """Return why FFmpeg refused to decode the frames of a file of `size` bytes."""
+    most = most_memory(size) // BYTES_PER_PIXEL
+    return f"its parameters are invalid, or a frame has more than {most:,} pixels, too many for {size:,} bytes"
 
 
 def _is_cover(stream: Any) -> bool:

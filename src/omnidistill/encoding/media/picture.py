@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnidistill.core.optional import require
-from omnidistill.encoding.media.container import MediaError, check_cost, check_file
+from omnidistill.encoding.media.container import BYTES_PER_PIXEL, MediaError, check_cost, check_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Allowed formats, by their Pillow names; the first frame of an animation is used."""
@@ -60,11 +60,12 @@ def _opened(path: Path) -> Iterator[Any]:
     """Open a file as a Pillow image without decoding it. Errors in the `with` block are raised as MediaError."""
     images = require("PIL.Image", "media")
     images.init()  # otherwise Pillow knows only some of the formats
-    check_file(path)
+    size = check_file(path)
     try:
         with images.open(path, formats=FORMATS) as picture:
             width, height = picture.size
-            check_cost(path, width * height)  # before anything else: the orientation may come after the pixels
+            # before anything else: the orientation may come after the pixels
+            check_cost(path, size, BYTES_PER_PIXEL * width * height, "reduce the number of pixels")
             yield picture
     except MediaError:
         raise

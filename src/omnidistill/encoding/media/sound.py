@@ -18,6 +18,8 @@ from omnidistill.encoding.media.container import (
     MISSING,
     MediaError,
     Source,
+    check_cost,
+    file_size,
     frame_time,
     open_container,
     seek,
@@ -26,6 +28,7 @@ from omnidistill.encoding.media.container import (
 )
 
 _MARGIN = 1  # whole seconds to decode before and after a clip, as context for codecs and the resampler
+_BYTES_PER_SAMPLE = 4  # of float32
 
 
 def read_sound(
@@ -43,8 +46,9 @@ def read_sound(
             None means the end of the track, including the padding that the codec adds (up to 0.1 s).
 
     Raises:
-        MediaError: the file cannot be decoded, has no audio track, is truncated or ends before `start`; or `rate`,
-            `start` or `end` is invalid.
+        MediaError: the file cannot be decoded, has no audio track, is truncated, ends before `start`, or is much
+            smaller than the samples in memory (see `io.input_files.check_expansion`); or `rate`, `start` or `end` is
+            invalid.
     """
     if rate < 1 or not 0 <= start < (float("inf") if end is None else end):
         raise MediaError(
@@ -52,7 +56,7 @@ def read_sound(
             "pass a rate >= 1 and 0 <= start < end"
         )
     begin = float(max(0, int(start) - _MARGIN))
-    samples, own_rate = _decoded(source, begin, end)
+    samples, own_rate = _decoded(source, begin, end, rate)
     sound = resample(samples, own_rate, rate)
     first = round((start - begin) * rate)
     last = sound.shape[1] if end is None else first + round((end - start) * rate)
@@ -71,8 +75,11 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
     return torch.from_numpy(sound[: -(-samples.shape[1] * to // rate)]).T.contiguous()
 
 
-def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Tensor, "channels n"], int]:
-    """Decode the audio from `start` to at least `end`. Return the samples and the sampling rate of the file."""
+def _decoded(source: Source, start: float, end: float | None, to: int) -> tuple[Float[Tensor, "channels n"], int]:
+    """Decode the audio from `start` to at least `end`. Return the samples and the sampling rate of the file.
+
+    The samples must be affordable, together with the samples after resampling to a rate of `to` Hz.
+    """
     with open_container(source) as container:
         stream = track(container, "audio", source)
         stated = track_length(container, stream)
@@ -86,12 +93,14 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
                 position = round((frame_time(container, frame, source) - start) * rate)
                 if (latest := stated if end is None else end) is not None and start + position / rate > latest:
                     break
+                _check_memory(container, source, max(0, position), (len(samples), rate), to)
                 pieces.append(np.zeros((len(samples), max(0, position)), np.float32))
                 own = (len(samples), rate)
             if (len(samples), rate) != own:
                 raise MediaError(f"{source}: the sampling rate or the number of channels changes; convert the file")
             pieces.append(samples[:, max(0, -position) :])
             position += samples.shape[1]
+            _check_memory(container, source, position, own, to)
             if end is not None and position >= (end - start + _MARGIN) * rate:
                 break
     if not pieces:
@@ -103,6 +112,16 @@ def _decoded(source: Source, start: float, end: float | None) -> tuple[Float[Ten
     if stated is not None and min(stated, stated if end is None else end) > last + MISSING:
         raise MediaError(f"{source}: truncated: the sound ends at {last:.2f} of {stated:.2f} s; download it again")
     return torch.from_numpy(np.concatenate(pieces, axis=1)), own[1]
+
+
+def _check_memory(container: Any, source: Source, count: int, form: tuple[int, int], to: int) -> None:
+    """Check what `count` samples take in memory, together with the samples after resampling to a rate of `to` Hz.
+
+    `form` is the number of channels and the sampling rate of the file.
+    """
+    channels, rate = form
+    num_bytes = _BYTES_PER_SAMPLE * channels * (count + count * to // rate)
+    check_cost(source, file_size(container), num_bytes, "select a shorter clip, from its start to its end in seconds")
 
 
 def _floats(frame: Any) -> Float[np.ndarray, "channels n"]:

@@ -20,6 +20,8 @@ from omnidistill.encoding.media.container import (
     MISSING,
     MediaError,
     Source,
+    check_cost,
+    file_size,
     frame_time,
     open_container,
     seek,
@@ -44,15 +46,16 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
         times: seconds from the start of the file, in any order.
 
     Raises:
-        MediaError: a time is negative or not finite, or the file cannot be decoded, has no video track, or ends before
-            one of the times.
+        MediaError: a time is negative or not finite; or the file cannot be decoded, has no video track, ends before one
+            of the times, or is much smaller than the frames in memory (see `io.input_files.check_expansion`).
     """
     if not times or not all(0 <= time < float("inf") for time in times):
         raise MediaError(f"{source}: invalid frame times {list(times)}; pass at least one, all in seconds >= 0")
     ordered = sorted(set(times))
     with open_container(source) as container:
         stream = track(container, "video", source)
-        images = dict(zip(ordered, _upright(_shown(container, stream, ordered, source)), strict=True))
+        shown = _shown(container, stream, ordered, source)
+        images = dict(zip(ordered, _upright(_affordable(shown, container, len(times), source)), strict=True))
     return torch.from_numpy(np.stack([images[time] for time in times])).permute(0, 3, 1, 2).contiguous()
 
 
@@ -121,6 +124,15 @@ def _seek_before(
         if shown is not None and (frame_time(container, shown, source) <= time + _TICK or start == 0.0):
             return frames, shown, next(frames, None)
     return current
+
+
+def _affordable(frames: Iterator[Any], container: Any, count: int, source: Source) -> Iterator[Any]:
+    """Yield the frames, after checking what `count` RGB images of the size of the first frame take in memory."""
+    first = next(frames)
+    remedy = "reduce the size of its frames, or select fewer frames"
+    check_cost(source, file_size(container), 3 * count * first.width * first.height, remedy)
+    yield first
+    yield from frames
 
 
 def _upright(frames: Iterator[Any]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

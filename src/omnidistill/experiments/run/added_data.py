@@ -89,4 +89,4 @@ def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
     if not (place / "manifest.json").exists():
         return data
     earlier = DistilledSet.load(place)
-    return recentred(data, earlier.preprocessing, dict(earlier.spec.modalities))
+    return recentred(data, earlier.preprocessing, earlier.widths)

@@ -118,7 +118,7 @@ def distill(
     features = opened(data, requested.modalities)
     location = features.location
     if earlier is not None:
-        features = recentred(features, earlier.preprocessing, dict(earlier.spec.modalities))
+        features = recentred(features, earlier.preprocessing, earlier.widths)
     resolved = resolve_size(requested, features)
     if earlier is not None:
         check_can_add(earlier, resolved, features.widths)
