@@ -160,7 +160,7 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
         assert page in (ROOT / "mkdocs.yml").read_text("utf-8")
         for name in names:
             entry = pages[page].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-            assert "**Example**" in entry, name
+            assert "```python" in entry.partition("**Example**")[2].partition("\n### ")[0], name
             assert f"#{name.lower()})" in pages["reference/api.md"]
     for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
