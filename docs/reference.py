@@ -209,12 +209,21 @@ def presets() -> str:
 
 
 def commands() -> str:
-    """Return the help of every command, as `--help` prints it at 100 columns."""
-    parts = ["# Commands"]
+    """Return the help of every command, as `--help` prints it at 100 columns, with an example and what it prints."""
+    shown = command_examples()
+    intro = "The examples use small files that this code writes, and the output of the examples of other commands:"
+    parts = ["# Commands", intro, shown["Data"]]
     for command, parser in _commands(make_parser()):
         parser.formatter_class = _formatter(parser.formatter_class)
-        parts += [f"## {command}", f"```text\n{parser.format_help().strip()}\n```"]
+        parts += [f"## {command}", f"```text\n{parser.format_help().strip()}\n```", "**Example**", shown[command]]
     return "\n\n".join(parts) + "\n"
+
+
+def command_examples() -> dict[str, str]:
+    """Return {command: its example with its output} and the code that writes the files, from command-examples.md."""
+    text = (Path(__file__).parent / "reference" / "command-examples.md").read_text("utf-8")
+    _, *parts = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -44,6 +44,8 @@ QUICK = (
 """Verbs that are run and not only parsed, where their files are among the planted ones."""
 ONCE = ("experts", "distill", "compare")
 """Verbs that refuse a folder with another run in it."""
+WITHOUT_OUTPUT = ("demo", "doctor", "recipe", "convert", "push", "pull", "presets", "completion")
+"""Verbs whose output is long, is about this machine, or needs files that are not here: the reference describes it."""
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +162,7 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
         assert page in (ROOT / "mkdocs.yml").read_text("utf-8")
         for name in names:
             entry = pages[page].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-            assert "**Example**" in entry, name
+            assert "```python" in entry.partition("**Example**")[2].partition("\n### ")[0], name
             assert f"#{name.lower()})" in pages["reference/api.md"]
     for key, default, _ in describe_fields(RunConfig):
         assert key in pages["reference/settings.md"]
@@ -171,7 +173,8 @@ def test_the_reference_has_every_name_setting_preset_and_verb() -> None:
     for name in [*preset_names(), *describe_comparisons()]:
         assert f"| `{name}` |" in pages["reference/presets.md"]
     for verb in verbs():
-        assert f"\n## {verb}\n" in pages["reference/commands.md"]
+        entry = pages["reference/commands.md"].partition(f"\n## {verb}\n")[2].partition("\n## ")[0]
+        assert ("\n```output\n" in entry) == (verb not in WITHOUT_OUTPUT), verb
     assert "\n### FeatureSet.group_codes\n" in pages["reference/data.md"]  # a cached property is one too
     assert "object at 0x" not in "".join(pages.values())
 

@@ -107,10 +107,11 @@ def run(options: argparse.Namespace) -> None:
         command=typed_command(),
     )
     folder = rendered.folder
+    sheet = folder / "sheet.png"  # only written if there are pictures
     lines = [
         *(f"note {note}" for note in rendered.content.notes),
         f"page {folder}/render.html",
-        f"files {folder}/items.csv (all media), {folder}/sheet.png",
+        f"files {folder}/items.csv (all media)" + (f", {sheet}" if sheet.exists() else ""),
         "next open the page in a browser",
     ]
     print_end(options, {**rendered.to_json(), "output": str(folder)}, lines, rendered.table())
