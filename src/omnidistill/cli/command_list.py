@@ -76,9 +76,12 @@ exit codes:
 def make_parser() -> Parser:
     """Build the program's parser with all commands.
 
-    In addition to the command's own options, the parsed options have these attributes: `command`, the function to call
-    (None if no command was given); `parser`, the command's parser; `program`, the program's parser; and `needs_torch`,
-    whether torch must be imported before the call.
+    The parsed options have the options of the command as attributes, and in addition:
+
+        command       the function to call; None if no command was given
+        parser        the parser of the command
+        program       the parser of the program
+        needs_torch   whether torch must be imported before the call
     """
     parser = Parser(prog="omnidistill", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the program's name on the command line. None uses those in `sys.argv`. The process
-            should then end after this call, because the signal handlers of the command stay installed.
+        arguments: The words after the program's name on the command line. None uses those in `sys.argv`. With None, the
+            signal handlers of the command stay installed, so the process should end after the call.
     """
     options = argparse.Namespace()
     with signals_raised(permanent=arguments is None):

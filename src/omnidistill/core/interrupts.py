@@ -217,10 +217,10 @@ def handlers_unchanged() -> Iterator[None]:
 
 @contextmanager
 def blocked_in_children() -> Iterator[None]:
-    """Start the processes of the block with SIGINT and SIGHUP blocked, which a terminal sends to all its processes.
+    """Block the signals SIGINT and SIGHUP for all processes that are started in the `with` block.
 
-    A process that imports packages when Ctrl-C is pressed would print a traceback otherwise. This process receives a
-    signal of the block after it. On Windows, nothing is blocked.
+    A terminal sends these signals to all processes of a command. A child process that is importing packages would print
+    a traceback. The calling process receives such a signal only when the `with` block ends. Windows blocks nothing.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

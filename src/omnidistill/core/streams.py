@@ -38,7 +38,7 @@ class Streams:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Reset every stream, in place, to the state that `state()` returned.
 
-        Streams created after that call restart from their seed.
+        A stream that `state` does not contain starts from its seed again.
 
         Raises:
             InputError: the state is malformed or belongs to a different seed. No stream is changed.

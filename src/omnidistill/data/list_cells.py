@@ -17,7 +17,7 @@ from omnidistill.data.table import Table
 
 
 def expand_rows(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Return (row, number of the element) for every element, given the number of elements of each row."""
+    """Return (row, index of the element within the row) for every element, given the number of elements of each row."""
     return [(row, element) for row, count in enumerate(counts) for element in range(count)]
 
 

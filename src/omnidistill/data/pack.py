@@ -94,40 +94,30 @@ def pack(
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    If the features are in files that can be memory-mapped (.npy, .safetensors), saving needs memory for only one chunk
-    of rows.
-
-    Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row of the
-    splits `heads`, `train` or `validation` that is identical to a test row, or a row of `heads` or `train` that is
-    identical to a validation row. (The optional split `heads` is for pre-training the projection heads.) Leaks are
-    reported. `drop_leaks` removes them.
-
-    `merge_duplicates` merges groups that contain identical rows. It is applied after `drop_leaks` and ignores dropped
-    rows. Groups of different splits are never merged.
+    Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row outside
+    the test split that is identical to a test row, or a row of `train` or `heads` that is identical to a validation
+    row. (The optional split `heads` is for pre-training the projection heads.) Leaks are reported.
 
     Args:
-        features: path of a file or folder with features (.npz, .safetensors, .parquet, a folder of .npy files), or data
-            as another tool stores it: a clip-retrieval folder, a folder of `Dataset.save_to_disk` or of Parquet files,
-            a `datasets.Dataset` or `DatasetDict`, the name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub, or
-            .tar shards with .npy members.
+        features: file or folder with features (.npz, .safetensors, .parquet, a folder of .npy files); clip-retrieval
+            folder; folder of `Dataset.save_to_disk` or of Parquet files; `datasets.Dataset` or `DatasetDict`; the name
+            "hub:OWNER/NAME" of a dataset on the Hugging Face Hub; or .tar shards with .npy members.
         table: .jsonl, .csv, .tsv or .parquet file with the id, group and split of every feature row, in the order of
             the features. None reads these columns from `features`.
         modalities: {modality: its array or column in `features`}, or a list of names; None: all arrays or columns of
             numbers.
         id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
-            a table, these columns may be missing: rows are then numbered, every row is its own group, and missing
+            a table, these columns may be missing. Rows are then numbered, every row is its own group, and missing
             splits consist of groups drawn at random from the training groups.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        like: a dataset or a synthetic set, or the name or Path of a dataset, whose preprocessing is used: the rows are
-            centred by its means instead of their own. Synthetic sets of both datasets can then be merged. None computes
-            the means from the train rows.
-        merge_duplicates: True merges groups of the same split that contain identical rows. All rows of a merged group
-            are positives of each other. A list of modalities compares rows only in these modalities.
-        drop_leaks: True drops first the rows that are identical to test rows, and then the rows that are identical to
-            the remaining validation rows. Test rows are never dropped. A list of modalities compares rows only in these
-            modalities.
+        like: a dataset or a synthetic set, or the name or Path of a dataset, whose preprocessing is used: rows are
+            centred by its means. Synthetic sets of both can then be merged. None uses the means of the train rows.
+        merge_duplicates: True merges groups of the same split that contain identical rows, after leaks are dropped. All
+            rows of a merged group are positives of each other. A list of modalities compares rows only in these.
+        drop_leaks: True drops leaks into the test split, and then leaks into what remains of the validation split. A
+            list of modalities compares rows only in these.
         force: whether to replace a set that is already in `out`.
 
     Returns:

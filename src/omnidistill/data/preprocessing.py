@@ -71,7 +71,7 @@ class Preprocessing:
 
     @classmethod
     def usual(cls, widths: Mapping[str, int]) -> Preprocessing:
-        """Return steps with placeholder means, for computing the size of files before the real means are known.
+        """Return preprocessing with placeholder means, for computing the size of files before the real means are known.
 
         Like most real means, the placeholders take 8 bits per value.
         """
@@ -210,10 +210,7 @@ def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float 
 
 
 def _decoded(stored: Shaped[Tensor, "*p"], step: Any) -> Shaped[Tensor, "*p"]:
-    """Return the mean vector of a modality from its stored form, the two results of `_as_codes`.
-
-    `stored` are 8-bit integers or the mean itself. `step` is the step size of the integers.
-    """
+    """Return the mean vector of a modality from the two values that `_as_codes` returned for it."""
     if stored.dtype != torch.int8 or not isinstance(step, float):
         return stored
     codes = stored.double()

@@ -91,19 +91,20 @@ def text_column(path: Path | str, columns: Table, name: str, purpose: str, keywo
 def read_splits(
     path: Path | str, columns: Table, name: str, groups: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the split of each row, and notes, for example for each synonym (val, valid, dev) read as validation.
+    """Return the split of each row, and notes for the user.
+
+    The splits `val`, `valid` and `dev` are read as `validation`, with a note.
 
     Args:
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. If it is None, a missing column or split is an error. Otherwise, splits may be
-            missing: without a column "split", all rows are first read as training rows. If there are no validation
-            rows, training groups chosen at random become validation rows. Test rows are chosen in the same way.
+        groups: group of each row. If it is given, missing splits are created: without a column "split", all rows become
+            training rows; then random training groups become the missing validation and test rows. If it is None,
+            nothing may be missing.
 
     Raises:
-        InputError: a split is unknown (the message suggests the closest name), or train, validation or test has no
-            rows.
+        InputError: a split is unknown (the message suggests the closest name), or the column or a split is missing.
     """
     given: tuple[str, ...]
     if groups is not None and name == "split" and name not in columns:

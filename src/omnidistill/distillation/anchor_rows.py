@@ -78,12 +78,10 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff: outputs of the heads after about this number are scaled down.
+        """Return a copy in which the later outputs of the heads are scaled down, from about output number `cutoff` on.
 
-        `self` must have no cutoff. With a cutoff, output i of the heads is multiplied by a factor w_i <= 1. When the
-        heads are combined with initial heads, the outputs of both are first scaled to a mean length of 1 on the rows.
-        This scaling makes up for the mean of the factors w_i. Their root mean square, however, is larger than their
-        mean, so the scaled outputs become larger overall. The copy has a smaller `weight` to compensate for this.
+        `self` must have no cutoff. None changes nothing. The scaled outputs vary more in length. If initial heads are
+        concatenated, this would give the learned heads more influence, so the copy has a smaller `weight`.
         """
         if cutoff is None:
             return self

@@ -155,16 +155,17 @@ def heads_loss(
     objective: Objective,
     start_share: float,
 ) -> Float[Tensor, ""]:
-    """Return (1 - c) L(heads) + c L(stacked heads) on real rows, where c is `start_share`.
+    """Return (1 - c) L(learned heads) + c L(stacked heads) on real rows, where c is `start_share`.
+
+    The outputs of stacked heads are those of the learned and of the initial heads, weighted and concatenated.
 
     Args:
-        learned: the tensors from which heads are computed.
+        learned: the tensors from which the learned heads are computed.
         start: initial heads {modality: d x p_m}.
         features: real rows of a batch.
         targets: target similarities of the real rows (b x b).
         objective: the loss L, bound to the order of the modalities (see `Objective.bind`).
-        start_share: weight c in [0, 1] of the loss of the stacked heads. These are learned and initial heads with
-            concatenated outputs.
+        start_share: weight c in [0, 1] of the loss of the stacked heads.
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)

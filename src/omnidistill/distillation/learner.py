@@ -171,8 +171,8 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from a saved earlier set, with smaller step sizes and learning rates.
 
-        Step sizes are halved once for each restart since that set was saved. The moving average also starts again from
-        that set.
+        The step sizes of the saved set are halved once for each restart since it was saved. Its tensors are also the
+        new moving averages of the learned tensors.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

@@ -8,9 +8,9 @@ from omnidistill.distillation.method_result import Distillation
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Let k be the iteration that gave the set. The loss of this set is in record k + 1 of the log, because an iteration
-    computes the loss before it updates the rows. A record contains the loss for only one expert, along a part of its
-    trajectory. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
+    Let k be the iteration that gave the set. Record k + 1 of the log contains the loss of this set, because an
+    iteration computes the loss before it updates the set. The loss also depends on the expert that was drawn in the
+    iteration. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [

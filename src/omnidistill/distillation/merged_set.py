@@ -1,29 +1,22 @@
 """Merge synthetic sets of the same modalities into one set, without the data that they were distilled from.
 
-**Recipe "anchor".** The heads of a set are computed by ridge regression from its rows to anchors, which are target
-vectors that all modalities share (`training.recipes.anchor_regression`). The anchors of different sets have nothing in
-common, so the outputs of the heads of all sets are concatenated. Let W_sm be the head of set s for modality m, u_sm the
-mean length of its outputs on the N_s rows of the set, and w_s = N_s / sum_t N_t the weight of the set. The concatenated
-head of modality m is
+**Recipe "anchor".** It computes the heads of a set by ridge regression to anchors (targets that all modalities share).
+Different sets have different anchors. A regression on all rows together would therefore not give good heads. Instead,
+the heads of all sets are concatenated, and rows are computed that give the concatenated heads.
 
-    H_m = [ sqrt(w_s) W_sm / u_sm ]   for all sets s        (sum_s N_s) x p_m
+Let W_sm be the head of set s for modality m, N_s the number of rows of the set, and u_sm the mean length of the outputs
+of W_sm on these rows. The concatenated head H_m consists of the blocks
 
-An inner product of outputs of these heads is the weighted mean of the inner products of the sets.
+    sqrt(N_s / sum_t N_t) W_sm / u_sm        for all sets s
 
-One regression on the concatenated rows does not give these heads. If two sets contain the same direction, they have
-nearly parallel rows with different anchors, and the regression would fit the differences of these rows. Instead, the
-rows of the merged set are computed from the heads H_m:
+The N rows of the merged set are computed as follows:
 
-1. Divide row i of each set by sqrt(i), as in `anchor_regression.cut`, and apply the heads H_m to these rows.
-2. Compute the canonical directions of these outputs (`anchor_map.canonical_basis_of_outputs`). The first N of them are
-   the columns of Q.
-3. Compute the rows of the merged set as the transposed pseudo-inverse of Q^T H_m (`anchor_map.dual_frame`). From these
-   rows, the recipe computes the heads Q^T H_m again.
+1. Apply the heads H_m to the rows of all sets, with row i of each set divided by sqrt(i).
+2. Compute the canonical directions of these outputs. The first N of them are the columns of Q.
+3. The rows are the transposed pseudo-inverse of Q^T H_m. The recipe computes the heads Q^T H_m from them.
 
 **Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
 steps is the sum over all sets.
-
-Shapes: N_s rows of set s, N rows of the result, p_m feature width.
 """
 
 from __future__ import annotations
@@ -105,8 +98,8 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
 def most_rows(sets: Sequence[DistilledSet]) -> int:
     """Return the largest number of rows that the merged set can have: the sum of the rows of all sets.
 
-    With the recipe "anchor", the limit is the second largest feature width if that is smaller. Two modalities have at
-    most as many canonical directions as the smaller of their two widths, so more rows would be useless.
+    With the recipe "anchor", it is at most the second largest feature width. No pair of modalities has more canonical
+    directions than that, so more rows would be useless.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):

@@ -3,23 +3,18 @@
     X_m(A) = normalise(A F_m)          F_m: features of the items in modality m
 
 A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
-all modalities share) gives heads W_m(A). A is learned by gradients through this regression, as in `head_learning`. The
-initial A is computed from ridge CCA heads in their canonical basis: A_ij is output i of these heads for item j, summed
-over the modalities.
+all modalities share) gives heads. A is learned by gradients through this regression, as in `head_learning`. Initially,
+A_ij is output i of ridge CCA heads for item j, summed over the modalities (in the canonical basis of the outputs).
 
 The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder: it changes the features of the items, and the features of the real rows in the batch. Let x_l be principal
-component l of the features of a modality, and s_l its standard deviation. The iteration replaces x_l by
+encoder: it rescales the principal components of the features of items and real rows, and adds isotropic noise. A
+component with the standard deviation s is multiplied by s^(a - 1) with a random exponent a, the same for all
+components. A common factor then restores the variance of the features.
 
-    v s_l^(a - 1) x_l + noise       a ~ U(low, high)
-
-The factor v restores the variance of the features, and the noise is isotropic. Rotations would not change anything,
-because the regression depends only on inner products.
-
-A can be sparse: each synthetic row then mixes only k items. Learning chooses them among c candidates, the items with
-the largest absolute values in the same row of the initial A. Only the k candidates with the largest absolute values are
-used; the others count as zero. Unused candidates still receive gradients (straight-through estimator), so they can grow
-and replace others.
+A can be sparse: each synthetic row then mixes only k items. They are chosen from c candidates, the items with the
+largest absolute values in the same row of the initial A. In every iteration, the k largest candidates are used, and the
+others count as zero. All candidates receive gradients (straight-through estimator), so an unused candidate can grow and
+replace another.
 
 Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
 """
@@ -239,11 +234,10 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return values (N x c) and the indices of their items: row i contains output i of the heads for c items.
+    """Return the largest outputs of the heads (N x c), summed over modalities, and the indices of their items.
 
-    The outputs for an item are summed over modalities. If `count` is None, each row contains all items in order, and
-    the indices are None. Otherwise c = `count`, and row i contains the items with the largest absolute values of output
-    i. Items are read in chunks, so many items need little memory.
+    Row i contains output i of the heads for the `count` items with its largest absolute values. If `count` is None, it
+    contains all items in order, and the indices are None.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

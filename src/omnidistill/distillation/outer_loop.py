@@ -99,21 +99,19 @@ def distill(
     """Learn a set of `settings.size` rows. With a folder, the loop writes metrics.jsonl and checkpoints there.
 
     Args:
-        train: the real training rows; the initial rows are drawn from them.
+        train: the real training rows.
         outer: the outer objective, which computes the loss of a trained student.
         width: embedding width d of the heads.
         settings: settings of the outer loop.
-        folder: folder for the log and the checkpoints. If it is None, nothing is written, and the loop cannot be
-            resumed.
+        folder: folder for the log and the checkpoints. None writes nothing, so the loop cannot be resumed.
         seed: seed for all random streams.
-        initial_set: set to continue from, with the same number of rows. If it is None, the loop starts from random
-            training rows.
-        validate: function that scores a set on the validation split. If it is None, or if `validate_every` is 0, the
-            last set is returned. With `patience`, the loop ends early when the scores do not improve.
-        stop_criterion: function that may also end the loop early; the result is then the best set so far.
+        initial_set: set to continue from, with the same number of rows. None starts from random training rows.
+        validate: function that scores a set on the validation split. The best set is returned. Without `validate`, or
+            if `validate_every` is 0, the last set is returned.
+        stop_criterion: function that may end the loop early.
         notes: notes for the user, one line each. They are shown once, when the loop starts.
-        provenance: data, heads, experts and configuration of the run, which are stored with the set. Resuming from a
-            checkpoint with a different provenance is an error.
+        provenance: data, heads, experts and configuration of the run, which are stored with the set. A checkpoint with
+            a different provenance cannot be resumed.
         resume: whether to continue from the checkpoint in the folder, if there is one.
         trackers: names of the trackers that also record the log (`io.tracking.trackers`).
         progress: reports progress to the user.

@@ -88,10 +88,7 @@ class LearnableMaps(ABC):
         """Return the maps computed from the rounded tensors. They are differentiable."""
 
     def scalars(self) -> list[Tensor]:
-        """Return the learned tensors that are not in `latent`, such as logarithms of ridges.
-
-        Their scale does not depend on the data.
-        """
+        """Return the learned tensors that are not in `latent`, such as logarithms of ridges."""
         return []
 
     @abstractmethod

@@ -5,14 +5,11 @@
     heads            tensor file (low-rank factors, or matrices with biases; feature means) + manifest.json
     all rows         only the float32 values of the training features (`budget.training_bytes`)
 
-A size depends only on shapes and settings, so it can be computed before any values exist. The manifest contains the
-training recipe of a set, with values such as step sizes. It is padded with spaces to a fixed length, so the number of
-digits in these values does not matter.
+A size depends only on shapes and settings, so it can be computed before any values exist. The manifest of a set is
+padded with spaces, so the number of digits in the step sizes of the recipe does not matter.
 
-The size of the initial heads is not included, because nearly all methods in a table need the same initial heads.
-Training on a set, on random rows or on all rows starts from the initial heads. The baselines that ship heads (low-rank
-and equal-bytes heads) store updates to the initial heads, and the baseline zero-shot uses them unchanged. Every table
-states the size of the initial heads, and names the methods that do not need them (`Baseline.needs_start`).
+The initial heads are not included, because nearly all methods in a table need them. Every table states their size, and
+names the methods that do not need them (`Baseline.needs_start`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Retrieval in all M (M - 1) directions between M modalities, and recall averaged over queries and directions.
 
-A dataset with several captions per image repeats the image in several rows. With a *distinct* gallery, as in the
-protocols of Flickr30k and COCO, the image is one gallery item and one query: rows with the same group and the same
-features in a modality are one item. Otherwise every row is an item. Recall is then lower, because copies of one item
-can take several of the first K places.
+A dataset with several captions per image repeats the image in several rows. There are two ways to count such copies:
+
+    "distinct"    copies are one query and one gallery item, as in the protocols of Flickr30k and COCO
+    "rows"        every row is an item; recall is lower, because copies take several of the first K places
+
+Rows are copies in a modality if they have the same group and the same features.
 
 Shapes: N rows shared by all modalities, d embedding width, K cut-offs.
 """

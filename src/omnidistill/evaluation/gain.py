@@ -122,9 +122,9 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return the largest gain as text if every gain counts as *no gain* (see `Gain.is_nothing`); otherwise None.
+    """Return None if any of the trained heads gains something over the initial heads (see `Gain.is_nothing`).
 
-    There is one gain per element of `every`: the validation score of trained heads minus that of the initial heads.
+    Otherwise return the largest gain as text. A gain is the validation score minus that of the initial heads.
     """
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:

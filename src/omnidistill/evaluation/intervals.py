@@ -1,12 +1,11 @@
 """Confidence intervals for score differences, and for the gain retained of a method.
 
 The variance and the degrees of freedom of a weighted sum of scores come from `variance_components`. Intervals use
-Student's t distribution. For a method with one unit (one set or one run), they cover only the variation between
-queries.
+Student's t distribution. If a method has only one set or one run, they cover only the variation between queries.
 
-The confidence interval of a ratio of two contrasts, part / whole, follows Fieller (1954). It contains every r for which
-the contrast part - r * whole does not differ significantly from 0. It is finite if and only if `whole` differs
-significantly from 0.
+The interval of a ratio of two weighted sums follows Fieller (1954). It contains every r for which the difference
+numerator - r * denominator is not significant. It is finite if and only if the denominator differs significantly from
+0.
 """
 
 from __future__ import annotations
@@ -53,29 +52,26 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return the variation that confidence intervals cover if scores are averaged over this number of sets."""
+        """Return which variation confidence intervals include if scores are averaged over this number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return the variation that confidence intervals cover if scores are averaged over this number of runs."""
+        """Return which variation confidence intervals include if scores are averaged over this number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
 def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: float = 0.95) -> list[Interval | None]:
-    """Return the gain retained with its confidence interval, for each cut-off.
+    """Return the gain retained with its confidence interval, for each K of recall at K.
 
-    Gain retained is (method - zero) / (full - zero), where the names stand for mean hits. Training on all rows improves
-    the score by full - zero. Gain retained is the fraction of this improvement that the method achieves. It is negative
-    if the method is worse than the initial heads. It is undefined, and the result is None, if full - zero is not
-    significantly above 0.
-
-    Hits are given per unit. A unit is either a set, whose students `mean_unit` has averaged, or an independent run.
+    Gain retained is (method - zero) / (full - zero), where each name stands for a mean of hits. It is the share that
+    the method achieves of the improvement by training on all rows. The result is None if this improvement, full - zero,
+    is not significantly above 0.
 
     Args:
-        zero: hits of the initial heads, with one unit.
-        full: hits of heads trained on all rows, with one unit per run.
-        method: hits of the method, with one unit per set or run.
+        zero: hits of the initial heads.
+        full: hits of heads trained on all rows, for each training run.
+        method: hits of the method, for each set or training run. Average the students of a set with `mean_unit`.
         groups: group of each query.
         level: confidence level, in (0, 1).
 

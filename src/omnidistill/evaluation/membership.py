@@ -3,20 +3,21 @@
 An attack computes a score for every real row. The attacker guesses that rows with high scores are training rows. There
 are two kinds of attack:
 
-    loss         -mean over (m, n) of l_mn,  l_mn = -log[ exp(<z_m, z_n> / 0.07) / sum_j exp(<z_m, z_n^j> / 0.07) ]
-    nearest row  max over s of mean over m of cos(x_m, r_m^s)
+    loss          minus the InfoNCE loss of the real row, with heads trained on the set (temperature 0.07)
+    nearest row   cosine similarity to the most similar synthetic row; it is averaged over modalities
 
-x_m are the features of the real row in modality m, z_m is its unit embedding by heads trained on the set, and r_m^s is
-synthetic row s. (m, n) are the ordered pairs of modalities. l_mn is the InfoNCE loss of the real row: z_n^j is the
-embedding of row j, where j runs over the real row itself and all rows of other groups, from the training and the test
-split. The score of a group is the mean over its rows. The AUC is the probability that a random training group has a
-higher score than a random group of the test split; guessing has an AUC of 0.5. The interval is a bootstrap over groups
-(95 %, percentiles).
+The loss is averaged over all ordered pairs of modalities. The negatives of a row are all rows of other groups, from the
+training and the test split.
 
-Two further loss attacks serve as references. One uses heads trained on all rows. The other is a control: it uses the
-initial heads, which were trained on neither split. If the AUC of the control is far from 0.5, the splits differ in a
-way that has nothing to do with the set. An AUC of 0.5 does not prove that a set is private: stronger attacks exist
-(Carlini et al. 2022, arXiv 2112.03570), and an average over groups may hide a few exposed groups.
+The score of a group is the mean over its rows. The AUC is the probability that a random training group has a higher
+score than a random test group; guessing has an AUC of 0.5. Its interval is a bootstrap over groups (95 %, percentiles).
+
+Two loss attacks with other heads serve as references. One uses heads trained on all rows. The other is a control with
+the initial heads, which were trained on neither split. If the AUC of the control is far from 0.5, the splits differ in
+a way that has nothing to do with the set.
+
+An AUC of 0.5 does not prove that a set is private: stronger attacks exist (Carlini et al. 2022, arXiv 2112.03570), and
+an average over groups may hide a few exposed groups.
 
 Reference: Yeom et al. (2018), "Privacy risk in machine learning: analyzing the connection to overfitting",
 arXiv 1709.01604.
@@ -86,12 +87,11 @@ def measure_membership(
 
     Args:
         sets: the set, or one set per pair of modalities.
-        heads: {name of a loss attack: list of heads}. A loss attack scores a row by the loss of these heads on the row.
-            The list has one entry if the heads of all modalities were trained together, otherwise one entry per pair of
-            modalities. For each pair, the attack uses the first entry that contains both modalities.
-        train: the training rows of the set. About 2,000 rows from random groups are used if there are more.
-        test: rows that were not used for the set. About 2,000 rows from random groups are used if there are more.
-        seed: seed for the choice of groups and for the bootstrap.
+        heads: {name of a loss attack: list of heads}. The attack scores a row by the loss of these heads on the row.
+            The list has one entry for all modalities, or one entry per pair of modalities.
+        train: the training rows of the set.
+        test: rows that were not used for the set.
+        seed: seed for the bootstrap, and for drawing about 2,000 rows of each split if there are more.
     """
     generator = Streams(seed)["membership"]
     members, others = (_some_groups(split, generator) for split in (train, test))

@@ -76,8 +76,8 @@ def mean_recall(recalls: Mapping[Task, Mapping[int, float]]) -> float:
 def mapped_half(num_items: int, seed: int) -> Bool[Tensor, " n"]:
     """Choose a random half of the items for the search task "mixed", and return a mask that is True for this half.
 
-    In this task, the gallery contains the vectors of these items that were mapped from the source space, and the target
-    vectors of all other items.
+    In this task, the gallery contains one vector per item. For the chosen half, it is the source vector, mapped to the
+    target space. For the other half, it is the target vector.
     """
     order = torch.randperm(num_items, generator=Streams(seed)["migration/mixed"], device="cpu")
     return order < num_items // 2

@@ -36,7 +36,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Optimiser arguments of the protocol "paper" for the training functions; empty for any other protocol."""
+    """Arguments for the SGD of training functions: those of the evaluation protocol "paper", otherwise none."""
 
     momentum: float
     weight_decay: float

@@ -114,10 +114,10 @@ def precision_and_gain(
     """Return the expected average precision and nDCG@10 of each query.
 
     Args:
-        items_above: number c of items that score above each positive.
-        items_tied: number n of items with the same score as each positive, including the positive itself.
-        positives_above: number R of positives among the items above.
-        positives_tied: number r of positives among the tied items.
+        items_above: number of items that score above each positive.
+        items_tied: number of items with the same score as each positive, including the positive itself.
+        positives_above: number of positives among the items above.
+        positives_tied: number of positives among the tied items.
         present: True for positives, False for padding.
     """
     c, n, above, r = items_above, items_tied.clamp(min=1), positives_above, positives_tied

@@ -165,7 +165,7 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
     """For each threshold, count the scores that are above it, and the scores that are at or above it.
 
     Row i of `bars` contains the thresholds for row i of `score`. Every score is compared with every threshold of its
-    row. The comparisons write 0 or 1 in the dtype of the scores, so they can be summed without conversion.
+    row.
     """
     exact = None if score.shape[1] <= _EXACT_FLOAT32_COUNT else torch.float64
     flags = torch.empty_like(score)

@@ -73,10 +73,12 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
 
 @torch.no_grad()
 def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
-    """Return the weighted mean of two validation scores: of the learned heads alone, and stacked on the initial heads.
+    """Return the weighted mean of two validation scores: that of the learned heads, and that of the stacked heads.
+
+    The outputs of stacked heads are those of the learned and of the initial heads, weighted and concatenated.
 
     Args:
-        learned: the tensors from which heads are computed.
+        learned: the tensors from which the learned heads are computed.
         start: initial heads {modality: d x p_m}.
         validation: the validation split.
         start_share: weight of the score of the stacked heads, in [0, 1]; the same as in the loss for learning the heads

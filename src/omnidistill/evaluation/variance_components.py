@@ -1,25 +1,22 @@
 """Variance of weighted sums of scores, from variance components.
 
 A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
-method has U units. A unit is either a set (one per seed), with the scores of its students averaged, or an independent
-run. Every unit answers the queries of every group, so units and groups are crossed factors. Let y_ug be the part of the
-score of unit u that comes from group g. The model is
+method m has U_m units. A unit is a set, with the scores of its students averaged, or a training run. The model is
 
     y_ug = mean + group_g + unit_u + residual_ug
 
-A contrast is a sum  C = sum_m c_m score_m  over methods m with coefficients c_m. Its variance is
+where y_ug is the part of the score of unit u that comes from group g. A weighted sum of scores, such as a difference,
+is C = sum_m c_m score_m. Its variance is
 
     V = A + sum_m c_m^2 (B_m - R_m)
 
-    A    variance of C due to the groups; it includes covariances between methods, which answer the same queries
-    B_m  variance of the score of method m due to its units: the variance between units, divided by U_m
-    R_m  variance of the score of method m due to the residuals; it is subtracted because A and B_m both contain it
+    A    variance due to the groups, including covariances between methods
+    B_m  variance of score m due to its units: the variance between units, divided by U_m
+    R_m  variance of score m due to the residuals; it is subtracted because A and B_m both contain it
 
-On balanced data, these are the estimates of a two-way analysis of variance (mean squares of groups, units and
-residuals, divided by U G). Let B and R be the sums of c_m^2 B_m and c_m^2 R_m over m. In expectation, R is at most A
-and at most B, so V is at least (A + B) / 2. A smaller estimate of V is replaced by this bound. The degrees of freedom
-follow Satterthwaite (1946). A method with one unit has B_m = R_m = 0, so its variance covers only the variation between
-queries.
+The expectation of V is at least (A + sum_m c_m^2 B_m) / 2, and a smaller estimate is replaced by this bound. With one
+unit, B_m = R_m = 0, so the variance covers only the variation between queries. The degrees of freedom follow
+Satterthwaite (1946).
 
 Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units, G groups.
 """
@@ -49,7 +46,7 @@ class Contrast:
 
     @property
     def p_value(self) -> float:
-        """The p-value of a two-sided test whether `value` is 0. `value` is a weighted sum of scores."""
+        """The p-value of a two-sided test of the hypothesis that the weighted sum of scores, `value`, is 0."""
         if self.variance == 0:
             return float(self.value == 0)
         return two_sided(abs(self.value) / math.sqrt(self.variance), self.freedom)
@@ -127,10 +124,10 @@ def variance_models(named: Mapping[str, Hits], groups: Groups) -> list[VarianceM
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return the influence of each group of queries on the score of each unit (set or independent run), to first order.
+    """Return how much each group of queries contributes to the score of each set or run, relative to the mean score.
 
-    For each direction, the influence is the sum of (hit - mean hit) over the queries of the group, divided by the total
-    number of queries. The result is the mean over directions. Groups may have different numbers of queries.
+    The contribution is the sum of (hit - mean hit) over the queries of the group, divided by the number of all queries,
+    averaged over directions. Shapes: G groups, U sets or runs, K cut-offs.
     """
     shares = []
     for each, code in zip(hits, codes, strict=True):

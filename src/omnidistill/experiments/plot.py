@@ -41,25 +41,22 @@ def plot(
 ) -> PaperFigure:
     """Draw a figure for a paper from stored or returned results, and write it to a file if `output` is given.
 
-        kind          sources                                         shows
-        "gain"        a comparison with several sizes or budgets      gain retained against bytes
-        "curves"      runs                                            losses and validation scores by iteration
-        "intervals"   a comparison, transfer table or evaluated runs  gain of every row with its 95 % interval
-        "heat-map"    a crossed table, comparison, migration report   cells of the table, or recall by direction
-                      or evaluated runs
-        "similarity"  a run                                           the learned similarity of the rows of the set
-
-    A crossed table contains the scores for all combinations of distilled sets, training recipes and models.
+        kind          sources                                        shows
+        "gain"        comparison with several sizes or budgets       gain retained against bytes
+        "curves"      runs                                           losses and validation scores by iteration
+        "intervals"   comparison, transfer table or evaluated runs   gain of every row with its 95 % interval
+        "heat-map"    crossed table                                  cells of the table
+        "heat-map"    comparison, migration report, evaluated runs   recall by direction
+        "similarity"  run                                            learned similarity of the rows of the set
 
     Args:
-        sources: one or several results, or their paths: the output folder of `distill`, `compare`, `crossed`,
-            `transfer` or `migrate`, or the .json file of a table. If there are several sources, all must be runs of
-            `distill`.
+        sources: one or several results, or their paths: the output folder of a command, or the .json file of a table.
+            Several sources must all be runs of `distill`.
         output: file to write; its suffix (.svg, .pdf or .png) selects the format. None writes nothing.
         kind: kind of the figure; None uses the first one in the table above that fits the sources.
         width: width in inches. The default is the width of a column in a two-column paper.
-        level: recall level, such as "R@5"; None uses the first level in the results for a heat map or a transfer table,
-            and otherwise the second.
+        level: recall level, such as "R@5". None uses the first level for heat maps and transfer tables, otherwise the
+            second level.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
         force: whether to replace an existing file.
 

@@ -29,12 +29,11 @@ class Group:
     budget: int | None = None
 
     def allowance(self, data: FeatureSet) -> Allowance:
-        """Return how many rows and bytes a baseline may use, so that it is comparable with the distilled sets.
+        """Return how many rows and bytes a baseline may use, so that it is comparable with these distilled sets.
 
-        A group contains sets that are compared with each other. If its sets have the same size, the baseline may use as
-        many real rows as a set has, and as many bytes as the largest set takes. If the sets have the same budget in
-        bytes, the baseline may use the complete budget, and as many real rows in float32 as fit in the budget. Bytes
-        include all files that a receiver needs.
+        If the sets have a size, a baseline may use as many real rows as the largest set has, and as many bytes as the
+        largest set takes. If they have a budget in bytes, it may use the budget, and as many real rows in float32 as
+        fit in the budget. Bytes include all files that a receiver needs.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:

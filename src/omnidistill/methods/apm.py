@@ -1,14 +1,17 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities.
 
-Let mu_m be the mean of modality m, S_m(eps) its covariance with ridge eps, and C_mn the cross-covariance of modalities
-m and n. Let Q be a matrix with N - 1 orthonormal columns, s a scale, and 1 the vector of ones. Then
+Let mu_m be the mean of modality m, S_m its covariance with a ridge, and C_mn the cross-covariance of modalities m and
+n. Heads W_m that minimise a least-squares loss satisfy, up to scale,
 
-    A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}      analytic parameters: the product W_m^T W_n of least-squares heads
-    B_m B_n^T ~ A_mn                             factors B_m (p_m x (N - 1)) whose products approximate A_mn
-    X~_m = 1 mu_m^T + s Q B_m^+                  the N synthetic rows; B_m^+: pseudo-inverse of B_m
+    W_m^T W_n = A_mn,   A_mn = S_m^-1 C_mn S_n^-1
 
-On the rows X~_m, least squares gives the products B_m B_n^T (up to scale), which approximate the analytic parameters of
-the data. See `training.closed_form.analytic_parameters`.
+The A_mn are called analytic parameters. APM computes N synthetic rows that have about the same ones, up to scale. Let
+B_m (p_m x (N - 1)) be factors whose products B_m B_n^T approximate A_mn, and B_m^+ their pseudo-inverses. Let Q (N x (N
+- 1)) have orthonormal columns. With a scale s and the vector of ones 1, the rows are
+
+    X_m = 1 mu_m^T + s Q B_m^+
+
+The module `training.closed_form.analytic_parameters` has the details.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@
 
 Views are the training rows that are derived from one stored row; they differ only in the signs of some values.
 
-Experts that start from other initial heads can have a different step size and number of epochs. The reason then states
-these values as well. `num_expert_epochs` stays unset in the settings that are stored with a set, because it can differ
-between experts.
+Experts with different initial heads can have different step sizes and numbers of epochs. The reason states all of
+them. `num_expert_epochs` is therefore stored as None, which means all epochs.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Method(SetSettings):
 
     @property
     def may_return_fewer(self) -> bool:
-        """Whether the result may have fewer than `size` rows, if fewer rows are better at the same size in bytes."""
+        """Whether the result may have fewer than `size` rows, because fewer rows with more bits each can be better."""
         return False
 
     @abstractmethod
@@ -51,8 +51,8 @@ class Method(SetSettings):
     def expert_span(self) -> int | None:
         """Number of expert epochs that a student must reproduce. None means all epochs of an expert.
 
-        The singular values of the change of an expert's heads over this number of epochs are stored with the expert.
-        The rank floor (a lower bound on the matching loss) is computed from them.
+        Heads of an expert that are this number of epochs apart are subtracted. The singular values of the differences
+        are stored with the expert. The rank floor, a lower bound on the matching loss, is computed from them.
         """
         return 1
 

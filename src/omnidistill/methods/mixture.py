@@ -1,19 +1,16 @@
-"""A distilled set whose rows are mixtures of real items, learned for encoders that are not known yet.
+"""A distilled set whose rows are mixtures of real items. It can be computed for encoders that are not known yet.
 
-    X_m = normalise(A F_m)        F_m: features of the items in modality m, A: one mixing matrix for all modalities
+    X_m = normalise(A F_m)
 
-The values of A are rounded to few bits. `distillation.item_mixture` defines mixtures, and `distillation.mixture_rows`
-explains how they are learned. Heads are trained on the set by the recipe "anchor", as with the method "anchor". In
-addition, `DistilledSet.realise` computes the rows for another encoder, from its features of the same items, and
+F_m are the features of the items in modality m, and X_m are the rows of the set. All modalities share the mixing matrix
+A. Its values are rounded to few bits. `distillation.mixture_rows` explains how A is learned. Heads are computed from
+the set by the recipe "anchor".
+
+`DistilledSet.realise` computes the rows for another encoder, from its features of the same items.
 `DistilledSet.items` shows which items each row is a mixture of.
 
-If you can encode all items with the new encoder, use ridge CCA on them instead: it gives better heads. Even CCA on only
-the items that a sparse mixture uses is better. Mixtures are useful if a set must stay the same while encoders change,
-and to explain its rows.
-
-Validation chooses the ridge of the CCA that initialises A, the initial ridge of the regression in the recipe "anchor",
-and the iteration whose set is returned. It uses the features of the data unchanged, whereas learning changes them to
-imitate other encoders.
+If the new encoder has encoded all items, ridge CCA on these items gives better heads than a mixture does. Mixtures are
+useful if a set must stay the same while encoders change, and to explain the rows of a set.
 """
 
 from __future__ import annotations
@@ -54,7 +51,7 @@ from omnidistill.training.recipes.recipe import Recipe
 class MixtureMethod(Method):
     """Rows that are mixtures of real items.
 
-    The same mixtures of another encoder's features give a set for this encoder.
+    The same mixtures can be computed from the features of another encoder, which gives a set for that encoder.
     """
 
     cites: ClassVar[tuple[str, ...]] = ("kip", "frepo")

@@ -1,16 +1,15 @@
 """Fixed modes instead of singular vectors: the controls of table 7 in the HoPA paper (arXiv 2604.10666).
 
-The objective `hopa` computes everything from a factorisation of the unit embeddings Z (M x d) of an instance,
+The objective `hopa` factorises the unit embeddings Z (M x d) of an instance by an orthonormal basis u_1, ..., u_M:
 
-    sigma_k = ||Z^T u_k||,   v_k = Z^T u_k / sigma_k        for an orthonormal basis u_1, ..., u_M
+    sigma_k = ||Z^T u_k||,   v_k = Z^T u_k / sigma_k
 
-With the left singular vectors as the basis, this is the SVD. The functions in this module use a fixed basis instead.
-The computational graph stays the same, but contains no decomposition:
+The left singular vectors as the basis give the SVD. The functions in this module use a fixed basis instead, and all
+other steps stay the same:
 
-    identity    u_k = e_k. Every modality is a mode of its own, with v_k = z_k and sigma_k = 1.
-    mean        u_1 = (1, ..., 1) / sqrt M. v_1 is the normalised mean of the embeddings. The remaining energy,
-                M - sigma_1^2, is divided equally among the other modes, so that the result does not depend on the order
-                of the modalities.
+    identity    u_k = e_k. Every modality is a mode of its own: v_k is its embedding, and sigma_k = 1.
+    mean        u_1 = (1, ..., 1) / sqrt M, so v_1 is the normalised mean of the embeddings. The other modes get equal
+                sigma_k, so the result does not depend on the order of the modalities.
 
 The paper states that the SVD is replaced, but prints no formulas. The formulas above are our interpretation.
 

@@ -3,10 +3,11 @@
     x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
 Here x is a row, q are its integers in [-L, L], and s is its step. The factor f <= 1 is chosen from a fixed list to
-minimise the squared error. With f < 1, large numbers are clipped and the step is finer. An integer k is stored as the
-code k + L + 1, which is at least 1 and takes b bits. The codes of a row follow each other without gaps, lowest bit
-first. Unused bits at the end of the last byte are 0. No integer has the code 0, so the unused bits are recognised, and
-the number of values per row need not be stored.
+minimise the squared error. With f < 1, large numbers are clipped and the step is finer.
+
+An integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each other without gaps,
+lowest bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros at the end are
+recognised as unused. The number of values per row is therefore not stored.
 """
 
 from __future__ import annotations

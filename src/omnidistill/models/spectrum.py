@@ -1,14 +1,17 @@
 """Spectrum and consensus direction of an instance, from its Gram matrix (HoPA, arXiv 2604.10666, eq. 1, 5, 6).
 
-An instance has one unit embedding per modality, Z in R^{M x d}. Its Gram matrix G = Z Z^T = U diag(lambda) U^T is tiny
-(M x M). The singular values of Z are sigma = sqrt(lambda). The consensus direction, which the paper calls proxy (Lemma
-3), is the first right singular vector v = Z^T u_1 / sigma_1. Here it is written as v = Z^T a with a = u_1 / sigma_1.
+The unit embeddings of an instance are the rows of Z (M x d), one per modality. The Gram matrix is small (M x M):
 
-An SVD determines v only up to its sign, but the similarity of two instances, the inner product of their consensus
-directions, depends on the signs. Sign rule: flip v so that the entries of u_1 have a non-negative sum. Then v has a
-non-negative inner product with the mean of the modality embeddings. If all cosines are positive, v is unique
-(Perron-Frobenius). If M = 2 and the cosine is negative, u_1 = (1, -1) / sqrt 2, so the sum vanishes. No rule can then
-be symmetric in the modalities, so the sign of the first entry decides.
+    G = Z Z^T = U diag(lambda) U^T
+
+The singular values of Z are sigma = sqrt(lambda). The consensus direction is the first right singular vector of Z (the
+paper calls it proxy):
+
+    v = Z^T a,   a = u_1 / sigma_1        u_1: first column of U
+
+An SVD determines u_1 and v only up to a common sign. The sign matters, because inner products of consensus directions
+measure the similarity of instances. It is chosen such that the entries of u_1 have a non-negative sum. If this sum is
+zero, the first entry of u_1 is positive. The sum is zero for M = 2 and a negative cosine.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """

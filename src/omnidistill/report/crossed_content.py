@@ -2,13 +2,16 @@
 
 One such combination is a cell of the table. For a cell with recall r,
 
-    improvement     r - r_random                      r_random: random rows of the same size
-    gain retained   (r - r_zero) / (r_full - r_zero)  r_full: InfoNCE on all rows; r_zero: before training
+    improvement     r - r_random
+    gain retained   (r - r_zero) / (r_full - r_zero)
 
-All terms are recalls of the model of the cell, and r_random also uses its recipe. For linear heads, r_zero is the
-recall of the pre-trained heads, cut to the width of the model, even if the model starts from random heads. For a
-network, r_zero is the recall of its random initial weights. All values are fractions. Undefined and missing values are
-None.
+The other terms are recalls of the same model:
+
+    r_random    trained by the same recipe on random rows of the same size
+    r_full      trained by InfoNCE on all rows
+    r_zero      before training; for all linear heads, this is the recall of the pre-trained heads
+
+All values are fractions. Undefined and missing values are None.
 """
 
 from __future__ import annotations

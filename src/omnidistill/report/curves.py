@@ -117,10 +117,10 @@ def _segments(points: Sequence[Point], log_x: bool, log_y: bool) -> list[list[Po
 
 
 def columns(segment: list[Point]) -> tuple[list[Point], list[Point]]:
-    """Return the points to draw for a segment of a curve, and the outline of the range that the segment covers.
+    """Return the points to draw for a segment of a curve, and the outline of a band that contains all its values.
 
-    A segment of more than 320 points is reduced to 160 points, each the median of consecutive points. A shorter segment
-    is returned unchanged, with an empty outline.
+    A segment of more than 320 points is divided into 160 columns. Each column is drawn as its median, and the band goes
+    from its smallest to its largest value. A shorter segment is drawn unchanged, without a band.
     """
     if len(segment) <= 2 * _NUM_COLUMNS:
         return segment, []

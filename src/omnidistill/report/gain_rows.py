@@ -21,8 +21,8 @@ class GainRow:
     Attributes:
         label: label of the row.
         is_method: whether the row is a synthetic set and not a baseline.
-        gain: gain retained, as a fraction with its interval. In a transfer table, it is the improvement relative to
-            that of direct distillation. None if it is undefined or the row failed.
+        gain: gain retained, with its confidence interval. In a transfer table: the improvement in recall over random
+            rows, divided by the improvement of a set that is distilled with the new encoder. None if undefined.
     """
 
     label: str

@@ -12,11 +12,11 @@ LabelledCoverage = tuple[str, Coverage]
 
 
 def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[LabelledCoverage]) -> list[str]:
-    """Return sentences about the variation that the intervals of methods and of baselines cover.
+    """Return sentences that state which variation the confidence intervals include: between queries, sets or runs.
 
     Args:
-        methods: label and coverage of each method.
-        baselines: label and coverage of each baseline.
+        methods: label of each method, and the variation that its intervals include.
+        baselines: label of each baseline, and the variation that its intervals include.
     """
     notes = []
     of_methods, of_baselines = _by_coverage(methods), _by_coverage(baselines)
@@ -44,7 +44,7 @@ def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledC
 
 
 def covered(scores: RunScores) -> str:
-    """Return what the confidence intervals of distilled sets cover, such as "queries only (one set)".
+    """Return which variation the confidence intervals of distilled sets include, such as "queries only (one set)".
 
     Return "" if this is not recorded.
     """
@@ -60,9 +60,9 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Describe what the intervals of table rows cover.
+    """Return as text which variation the intervals of table rows include: the most common case, then the exceptions.
 
-    The text starts with the coverage that most rows have. Each other coverage follows, with the labels of its rows.
+    Each exception names the labels of its rows. `unit` is the name of what is averaged, "set" or "run".
     """
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])

@@ -29,11 +29,11 @@ class EmbeddedMedia:
         self._by_uri: dict[str, int] = {}
 
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
-        """Return the index of a medium in the attribute `uris`, the list of embedded media.
+        """Return the index of a medium in the attribute `uris`, the list of embedded media; None if it is not embedded.
 
-        If `key` is new, `factory` creates the medium, which is then embedded. The result is None if `factory` is
-        None, if the file of the medium cannot be used, or if the medium would exceed the allowed total size. After the
-        first medium that would exceed it, no further media are created.
+        If `key` is new, `factory` creates the medium. The medium is not embedded if `factory` is None or cannot read
+        its file. It is not embedded either if the total size of all media would become too large, and then no further
+        medium is created.
         """
         if key not in self._by_key:
             self._by_key[key] = None if factory is None else self._embed(factory)

@@ -20,18 +20,18 @@ TaskRecall = Mapping[str, Mapping[Level, float]]
 
 
 class MigrationRow(JsonContent):
-    """One row of the table in a migration report: a map from old to new embeddings, and usually a map back.
+    """One row of the table in a migration report: maps between old and new embeddings.
+
+    Recall is averaged if the maps are computed from several random samples of pairs.
 
     Attributes:
         name: "kit" for the maps of the migration kit, otherwise the name of a baseline.
         bytes: size of the files that store the maps; None if it is not defined.
         size: number of paired rows from which the maps are computed, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.
-        recall: {direction: {search task: recall on the test pairs}}. The directions are "forward" (old to new) and
-            "reverse" (new to old), if there is a map back. `evaluation.migration_scores` defines the tasks.
+        recall: {direction: {search task: recall on the test pairs}}. The direction "forward" is from old to new. The
+            direction "reverse" is missing for a row without a map from new to old.
         validation: mean recall on the validation pairs, by which settings were chosen.
-
-    If maps are computed from several random samples of pairs, recall is averaged over the samples.
     """
 
     name: str

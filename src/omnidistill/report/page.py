@@ -106,7 +106,7 @@ class _SharedTables:
         emphasised: indices of the table rows that belong to distilled sets.
         gain_dots: the charts of gain retained, one per recall level.
         marks_larger: whether these charts mark baselines that need more bytes than the sets.
-        interval_covers: the variation that the confidence intervals of distilled sets include, as text.
+        interval_covers: which variation the intervals of distilled sets include, such as "queries only (one set)".
     """
 
     gain_dots: Sequence[GainDots] = ()

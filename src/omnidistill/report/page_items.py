@@ -34,7 +34,7 @@ class ShownItems:
     _with_media: dict[int, None] = field(default_factory=dict)
 
     def number(self, items: Items, name: str, modality: str, with_media: bool = True) -> int:
-        """Return the number of an item in one modality.
+        """Return the index under which the page shows an item in one modality. A new item gets the next free index.
 
         `embed` includes the media of an item if `with_media` was True in at least one call for this item.
         """

@@ -77,7 +77,7 @@ class ShownSimilarity:
     Attributes:
         sentence: description of the matrix.
         picture: heat map as PNG in base64; None if there is none.
-        scale: magnitude from which entries of the heat map are opaque, as text.
+        scale: smallest magnitude that the heat map shows without transparency, as text.
         pairs: the largest entries, each as (value, row i, column j, caption of row i, caption of row j).
     """
 

@@ -59,10 +59,7 @@ def findings(content: TheoryContent) -> list[Finding]:
 
 
 def holds(measured: float, bound: float | None) -> bool:
-    """Return whether a measured value is at most the bound, up to rounding.
-
-    A bound of None stands for a bound beyond the range of float64, which always holds.
-    """
+    """Return whether a measured value is at most the bound, up to rounding. None stands for an infinite bound."""
     return bound is None or measured <= bound * (1 + _ROUNDING)
 
 

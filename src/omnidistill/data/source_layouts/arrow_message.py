@@ -1,8 +1,11 @@
 """Find out from the metadata of an Arrow message whether its columns are compressed.
 
+This module reads the metadata itself. pyarrow does not show whether columns are compressed, and it decompresses a batch
+before it reports the size of the batch.
+
 The metadata is a flatbuffer (Arrow columnar format, "Encapsulated message format"; Message.fbs). Each table of a
 flatbuffer starts with the distance to its vtable. The vtable lists the position of every field, or 0 if the field is
-missing. pyarrow does not show these fields, and it decompresses a batch before one can ask for its size.
+missing.
 """
 
 from __future__ import annotations

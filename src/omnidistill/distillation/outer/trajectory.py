@@ -58,8 +58,8 @@ class TrajectoryMatching:
     def episode(self, iteration: int, streams: Streams) -> Episode:
         """Return the heads from which the student starts, and the target that it must match.
 
-        The experts take turns. The student starts from the heads of one expert after a random epoch. The target
-        consists of the heads of the same expert after a later epoch, stored as starting heads minus target heads.
+        The experts take turns. The student starts from the heads of one expert after a random epoch. The target is the
+        heads of the same expert after a later epoch (stored as the difference from the student's initial heads).
         """
         expert, first, last = self._draw(iteration, streams)
         start, goal = self._heads(expert, first), self._heads(expert, last)

@@ -92,7 +92,7 @@ def encode(
 ) -> EncodedSet:
     """Encode the items of a manifest with frozen encoders, and save the features as a feature set in `out`.
 
-    To resume an interrupted run, repeat the call: finished shards are not encoded again.
+    If an earlier call was interrupted, repeat it: finished shards are not encoded again.
 
     Args:
         manifest: table of media items, or the Path of a .csv, .jsonl or .parquet file with this table.
@@ -103,14 +103,14 @@ def encode(
         settings: batch size, rows per shard, number of worker processes, and precision.
         standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
-        resume: whether to raise InputError if `out` contains no encoding to resume.
+        resume: True requires that `out` contains an interrupted or finished encoding. False also starts a new one.
         engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". All engines give bit-identical results.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or an object that shows it.
 
     Raises:
-        InputError: the manifest, an encoder or the device cannot be used, or the folder contains features from
-            different encoders.
+        InputError: the manifest, an encoder or the device cannot be used; the folder contains features from different
+            encoders; or `resume` is True and the folder contains no encoding.
     """
     out = Path(out)
     job = prepare_encoding(manifest, encoders, root, limit, centre, device)

@@ -1,9 +1,10 @@
 """Compute a waveform from the energies in mel bands: first the powers of all frequencies, then phases by Griffin-Lim.
 
 1. Find powers P >= 0 (columns x frequencies) such that P F^T is close to the energies E (columns x bands). F are the
-   mel filters (bands x frequencies). The updates are multiplicative: P <- P * (E F) / (P F^T F).
-2. Find phases. In each iteration, overlap-add gives the waveform of the current spectrogram. The phases of that
-   waveform's spectrogram, with momentum 0.99, replace the current ones, and the magnitudes stay sqrt(P).
+   mel filters (bands x frequencies). Every update is multiplicative: P <- P * (E F) / (P F^T F).
+2. Find phases. Every iteration turns the current spectrogram into a waveform, by overlap-add, and computes the
+   spectrogram of this waveform. Its phases, extrapolated from the previous iteration (momentum 0.99), are the new
+   phases. The magnitudes stay sqrt(P).
 
 References: D. Lee and H. Seung (2000), algorithms for non-negative matrix factorisation; D. Griffin and J. Lim (1984);
 N. Perraudin et al. (2013), a fast Griffin-Lim algorithm.

@@ -1,16 +1,17 @@
 """Find media whose features have given directions, by gradient steps on the encoder's input.
 
-For every target x (a row with p values), the values v of the medium, such as pixels, are optimised to minimise
+Let x be a target direction, and v the values of a medium, such as pixels. Let f be the encoder, which returns one
+feature vector per view of the medium, such as a frame of a video. Let P be the preprocessing of features, and `shift` a
+random cyclic translation. The values v are optimised to minimise
 
     1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v)
 
-f is the encoder, which returns one feature vector per view of the medium (such as a frame of a video). P is the
-preprocessing of the features, and `shift` is a random cyclic translation. TV is the mean squared difference of
-neighbouring values in the plane of the last two axes, and the setting `smoothness` is its weight.
+TV is the mean squared difference of neighbouring values in the plane of the last two axes. The setting `smoothness` is
+its weight.
 
-The optimiser is Adam. With the parametrisation "fourier", it acts on the Fourier coefficients of the plane, each
-multiplied by its frequency. Low frequencies of the medium therefore change faster than high ones. All targets are
-independent of each other; batches only save time.
+The optimiser is Adam. With the parametrisation "fourier", it does not change v but the Fourier coefficients of v,
+scaled such that low frequencies change faster than high ones. The targets are independent of each other; batches only
+save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.

@@ -72,7 +72,7 @@ class _Item:
     """The media files of one item.
 
     Attributes:
-        split: the split after which a folder in the item's path is named; empty if there is no such folder.
+        split: the split that a folder in the item's path names, such as "train"; empty if no folder names one.
         files: {kind of media: path relative to the root}.
     """
 

@@ -41,16 +41,15 @@ def create_manifest(
         source: folder of media files; manifest to check (.csv, .jsonl, .tsv, .parquet); folder or file of .tar shards;
             folder that `save_to_disk` wrote or that contains Parquet files; `datasets.Dataset` or `DatasetDict`; or the
             name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub.
-        out: file to write (.csv, .jsonl or .parquet). None writes nothing: the function then only checks a folder of
-            media files or a manifest. All other sources need a file, because their media are written next to it, into
-            the new folder NAME-media for NAME.csv.
+        out: file to write (.csv, .jsonl or .parquet). None only checks a folder of media files or a manifest. All other
+            sources need a file NAME.csv, because their media are extracted to the new folder NAME-media next to it.
         modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
             {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
             of text, such as the captions.
-        id_column, group_column, split_column: columns or .json fields with the id, group and split of an item, if
-            `source` is not a folder of media files or a manifest.
-        seed: seed of random splits, which are used if the source does not define splits. If a manifest has no
-            validation or test items and `out` is given, 10 % of its training groups become that split.
+        id_column, group_column, split_column: columns or .json fields with the id, group and split of an item. A folder
+            of media files and a manifest do not use them.
+        seed: seed for random splits, if the source defines none. A manifest without validation or test items gets them
+            from 10 % of its training groups if `out` is given.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.

@@ -177,7 +177,7 @@ def spacing(stream: Any) -> float:
 
 
 def seek(container: Any, stream: Any, seconds: float) -> None:
-    """Seek to the last point at or before the time `seconds` from which `stream` can be decoded."""
+    """Seek to a point from which `stream` can be decoded: the last such point at or before the time `seconds`."""
     container.seek(int((seconds + origin(container)) / stream.time_base), stream=stream, backward=True)
 
 

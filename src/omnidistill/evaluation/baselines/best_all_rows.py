@@ -33,7 +33,7 @@ class BestAllRows(Baseline):
     needs: ClassVar[tuple[str, ...]] = tuple(_TITLES)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the candidate with the highest validation score. A score is the mean over the runs of a candidate."""
+        """Return the heads of the baseline in `needs` with the highest validation score, a mean over its runs."""
         started_at, fitted = time.monotonic(), setting.fitted
         scores = {name: _score(fitted[name], setting) for name in _TITLES}
         choice = max(scores, key=lambda name: scores[name])

@@ -58,9 +58,9 @@ class DirectMatrices(LearnableHeads):
 
     Attributes:
         latent: the heads before rounding, one matrix (rank x feature width) per modality.
-        logit: logit of the weight of these heads when they are stacked on initial heads.
+        logit: logit of the weight of these heads when their outputs are concatenated with those of initial heads.
         storage: how the heads are rounded and stored.
-        rows: training rows. Before heads are stacked, each is divided by the mean length of its outputs on these rows.
+        rows: training rows. Outputs are scaled to a mean length of 1 on these rows before they are concatenated.
     """
 
     latent: dict[str, Tensor]
@@ -98,10 +98,7 @@ class DirectMatrices(LearnableHeads):
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return (training rows, heads), where the heads are rounded as they will be stored.
-
-        Before the heads are stacked on initial heads, their outputs are divided by their mean length on these rows.
-        """
+        """Return the rows on which output lengths are measured, and the heads, rounded as they will be stored."""
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:

@@ -43,9 +43,9 @@ class LowRank(Baseline):
     """Candidate learning rates of Adam; chosen on validation."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the rank of the update can be limited to the number of rows of a set.
+        """Return whether the allowed number of rows is at least 2 and less than every dimension of the initial heads.
 
-        This number must be at least 2 and less than every dimension of the initial heads.
+        It is the rank to which the baseline limits the update of the heads.
         """
         assert setting.allowance is not None
         return (

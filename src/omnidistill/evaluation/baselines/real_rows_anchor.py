@@ -1,10 +1,12 @@
 """Baselines that compute heads from real rows (float32) by the recipe "anchor": ridge regression to shared anchors.
 
+X_m (N x p_m) are N random training rows of modality m, or the means of the rows of N random groups. Every run draws new
+ones. The anchor of row i is the i-th unit vector, in all modalities. The heads are
+
     W_m = (K_m + lambda s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m
 
-X_m (N x p_m) are N random training rows of modality m, or the means of the rows of N random groups. They are resampled
-for every run. Row i has the same target in all modalities: its anchor, the i-th unit vector. The ridge lambda is the
-same for all modalities and runs. It is chosen on validation, with two samples that no run uses.
+The ridge lambda is the same for all modalities and runs. It is chosen on validation, with two samples of rows that no
+run uses.
 
 The method "anchor" uses the same recipe (`training.recipes.anchor_regression`) with learned rows. The baseline "random"
 also uses real rows, but trains heads on them by InfoNCE.

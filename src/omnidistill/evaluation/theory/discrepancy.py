@@ -100,19 +100,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The discrepancy Delta (distance) between the gradients of a real and a synthetic batch, and terms of its bounds.
+    """The discrepancy between the gradients of a real and a synthetic batch, and the terms of the bounds on it.
 
-    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
-    docstring defines the other symbols. In the bounds, every term except `jacobian` is multiplied by C_J.
+    The gradient of an instance is a sum over its modes (singular directions of its embeddings) and a remainder. Each
+    term is the mean effect of one difference between the real and the synthetic instances. The module docstring has the
+    formulas.
 
     Attributes:
-        delta: the discrepancy Delta.
-        jacobian_norm: the constant C_J of the two batches.
-        by_mode: effect of different modes: (1/b) sum_i omega'_k eps_k for every mode k.
-        by_mode_real: the same, but with omega_k of the real instances.
-        coefficients: effect of different coefficients of the gradients: (1/b) sum_i ||c - c'||_2.
-        rest: effect of the parts R of the gradients outside the modes: (1/b) sum_i ||R - R'||_F.
-        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J_i - J'_i)^T G'_i||.
+        delta: the discrepancy, the distance between the two gradients with respect to the heads.
+        jacobian_norm: constant by which all terms except `jacobian` are multiplied in the bounds.
+        by_mode: effect of different modes, weighted by the gradients of the synthetic instances; one value per mode.
+        by_mode_real: the same, weighted by the gradients of the real instances.
+        coefficients: effect of different coefficients of the modes.
+        rest: effect of different remainders.
+        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
     """
 
     delta: float

@@ -1,21 +1,20 @@
 """Local Lipschitz constants of the gradient, by power iteration (HoPA, arXiv 2604.10666, Lemma 1).
 
-Lemma 1 needs a constant L with ||g(theta) - g(theta')|| <= L ||theta - theta'||, where theta are the heads and g is the
-gradient of the loss on real rows. On the segment between two heads, the smallest such constant is at most the largest
-spectral norm of the Hessian H on that segment (mean value inequality). H is never stored as a matrix.
+Lemma 1 needs a constant L with ||g(theta) - g(theta')|| <= L ||theta - theta'||. Here theta and theta' are two heads,
+and g is the gradient of the loss on real rows. The largest spectral norm of the Hessian H on the segment between both
+heads is such a constant (mean value inequality).
 
-Consider one modality with features X (b x p), head W (d x p) and outputs Y = X W^T. Let Delta(Y) be the gradient of the
-loss with respect to Y, and let D Delta [E] be the derivative of Delta in the direction E. The product of H with a
-direction V (d x p), and the power iteration, are
+The power iteration V <- H V / ||H V|| estimates the norm of H from below, without storing H. Consider one modality with
+features X (b x p), head W (d x p) and outputs Y = X W^T. Let Delta(Y) be the gradient of the loss with respect to Y,
+and D Delta [E] its derivative in the direction E. For a direction V (d x p),
 
     H V = (D Delta [X V^T])^T X
-    V <- H V / ||H V||,  ||H|| ~ ||H V|| if ||V|| = 1     the estimate approaches ||H|| from below
 
-The linear map D Delta is symmetric, so a vector-Jacobian product of `Objective.gradient` computes it.
+D Delta is symmetric, so a vector-Jacobian product of `Objective.gradient` computes it. Several modalities are treated
+together in the same way.
 
-Only directions V with rows in the row space of X change the outputs. With the QR decomposition X^T = Q R (Q: p x r),
-these are V = C Q^T with C (d x r). In terms of C, the features become R^T (b x r), so an iteration costs as much as for
-b rows of width r <= b (own derivation). Several modalities are treated together in the same way.
+To save time, X is replaced by R^T from the QR decomposition X^T = Q R. The norm stays the same, because only directions
+V with rows in the row space of X change the outputs (own derivation).
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width.
 """

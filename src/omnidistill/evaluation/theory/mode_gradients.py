@@ -1,35 +1,32 @@
 """The gradient of an objective, decomposed by mode (HoPA, arXiv 2604.10666, eq. 11, 14, 22-30).
 
-Let L be the objective on a batch of b instances. Z_i (M x d) is the matrix of the embeddings of instance i, and
-Z_i = sum_k sigma_k u_k v_k^T is its singular value decomposition. Mode k is the matrix A_k = u_k v_k^T (see `modes`).
-The gradient for instance i is G_i = b dL/dZ_i; the factor b treats L as a mean over instances. It is decomposed as
+Let L be the objective on b instances, and Z_i (M x d) the embeddings of instance i with the singular value
+decomposition Z_i = sum_k sigma_k u_k v_k^T. Mode k is the matrix A_k = u_k v_k^T (see `modes`). The gradient for the
+instance is G_i = b dL/dZ_i. It consists of its modes and a rest R that is orthogonal to all A_k:
 
-    G_i = sum_k c_k A_k + R,   c_k = <G_i, A_k>_F = u_k^T G_i v_k,   <R, A_k>_F = 0        (A_k are orthonormal)
-    omega_k = |c_k|                                                                        eq. 11
+    G_i = sum_k c_k A_k + R,   c_k = u_k^T G_i v_k
+    omega_k = |c_k|                                       eq. 11
 
-The coefficients c_k and the rest R differ between instances. An objective *excites* mode k if omega_k > 0.
+An objective *excites* mode k if omega_k > 0.
 
 **HoPA, eq. 14.** The loss of HoPA is a weighted sum of two terms, L_mod and L_ins.
 
-L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau) depends only on the singular values. A change dZ_i changes
-them by dsigma_k = <A_k, dZ_i>. Therefore R = 0 and
+L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau) depends only on the singular values. Therefore R = 0 and
 
     c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2
 
-The paper says that HoPA excites only mode 1 (omega_k = 0 for k >= 2). With this L_mod, that is false. It is true for
-the variant L_mod = -(1/b) sum_i sigma_1, which has c_1 = -1, and c_k = 0 for k >= 2. At sigma_k = 0, sigma_k has no
-derivative; the library sets c_k = 0 there.
+The paper says that HoPA excites only mode 1. With this L_mod, that is false. It is true for the variant
+L_mod = -(1/b) sum_i sigma_1, which has c_1 = -1, and c_k = 0 for k >= 2. If sigma_k = 0, the library sets c_k = 0.
 
-L_ins depends only on v_1, and v_1 does not change if only singular values change. L_ins therefore contributes to R but
-not to c_k (own derivation).
+L_ins depends only on v_1, which does not change with the singular values. It contributes to R, but not to c_k (own
+derivation).
 
 **Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
-instance i, s_mn,ij = z_m,i . z_n,j and e_mn,ij = dL/ds_mn,ij. Entry m of the vector u_k is u_k,m. Then instance i has
+instance i, e_mn,ij the derivative of L with respect to z_m,i . z_n,j, and u_k,m entry m of u_k. Then
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
-        = b sigma_k sum_{m != n} u_k,m e_mn,ii u_k,n  +  the terms of the other instances j != i
 
-because z_n,i . v_k = sigma_k u_k,n. In general, neither part vanishes for k >= 2, so all modes are excited.
+In general, this does not vanish for k >= 2, so all modes are excited.
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """

@@ -178,10 +178,10 @@ class PairedStudents:
         )
 
     def _eq_14(self, batches: Sequence[Batch]) -> float | None:
-        """Return the largest error of eq. 14 of HoPA, which predicts the coefficient of the gradient in each mode.
+        """Return the largest error of eq. 14 of HoPA in the given batches; None if the objective is not HoPA.
 
-        The error is the difference between the measured and the predicted coefficient of one instance in one mode.
-        Return None if the objective is not HoPA, because eq. 14 then does not apply.
+        Eq. 14 predicts the coefficient of the gradient along each singular direction of an instance's embeddings. The
+        error is the absolute difference between the predicted and the measured coefficient.
         """
         violations = []
         for batch in batches:

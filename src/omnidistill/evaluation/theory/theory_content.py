@@ -64,35 +64,32 @@ class Terms(JsonContent):
 
 
 class TheoryStep(JsonContent):
-    """Measurements before one step of the two students.
+    """Measurements before one step of two students, to check the theory of the HoPA paper.
 
-    The *synthetic student* trains on the synthetic rows, and the *real student* on real rows. In each step, instance i
-    of the synthetic batch is paired with instance i of the real batch. The modes of an instance are the singular values
-    sigma_k and singular vectors of the matrix of its embeddings.
-
-    Symbols: theta are the heads of a student, g is the gradient of the loss with respect to the heads, and b is the
-    number of instances in a batch. The superscripts "real" and "syn" name the rows. omega_k is the size of the gradient
-    in mode k, and eps_k is the distance between the k-th modes of two paired instances. Lemmas, theorem and equations
-    are those of the HoPA paper; the modules `error_growth` and `discrepancy` state them.
+    The synthetic student trains on synthetic rows, the real student on real rows. Every synthetic row of a batch is
+    paired with a real row. The modes of a row are the singular directions of its embeddings. The modules `error_growth`
+    and `discrepancy` state the bounds.
 
     Attributes:
         step: number of steps that the students have already taken.
-        step_size: largest step size over modalities (eta).
-        distance: distance between the students, e = ||theta^real - theta^syn||. Lemma 1 and Theorem 1 bound it.
-        discrepancy: Delta = ||g^real - g^syn||, both gradients at the heads of the synthetic student.
-        lipschitz: L, the largest spectral norm of the Hessian on real rows, between the heads of the two students.
-        secant: ||g^real(theta^real) - g^real(theta^syn)|| / e; Lemma 1 requires L >= secant. None if e = 0.
-        jacobian_norm: C_J, the largest norm of the Jacobian of embeddings with respect to the heads, over both batches.
+        step_size: largest step size over modalities.
+        distance: distance between the heads of the students, which Lemma 1 and Theorem 1 bound.
+        discrepancy: distance between the gradients on real and on synthetic rows, at the heads of the synthetic
+            student.
+        lipschitz: largest spectral norm of the Hessian on real rows, between the heads of the two students.
+        secant: distance between the gradients on real rows at the heads of the two students, divided by `distance`.
+            Lemma 1 requires that it is at most `lipschitz`. None if `distance` is 0.
+        jacobian_norm: largest norm of the Jacobian of the embeddings with respect to the heads, over both batches.
         synthetic: singular values of the synthetic batch at the heads of the synthetic student.
-        real: singular values of the real batch at the same heads.
+        real: singular values of the real batch at the heads of the synthetic student.
         real_student: singular values of the real batch at the heads of the real student.
-        omega, omega_real: for every mode, mean of omega_k over the synthetic batch, and over the real batch.
-        predicted: mean of the omega_k that eq. 14 predicts on the synthetic batch; None if the objective is not HoPA.
-        eps: for every mode, mean of eps_k over the pairs of instances.
-        terms: terms of the complete bound on Delta, with the C_J of this step.
-        single_mode: C_J (1/b) sum_i eps_1, the bound in eq. 10 if the loss is L_mod = -sigma_1.
-        lemma_2, lemma_3, eq_14: largest difference between the two sides of the equations in Lemma 2, Lemma 3 and eq.
-            14, over both batches. `eq_14` is None if the objective is not HoPA.
+        omega, omega_real: mean size of the gradient in each mode, on the synthetic and on the real batch.
+        predicted: `omega` as predicted by eq. 14; None if the objective is not HoPA.
+        eps: for each mode, mean distance between the modes of paired rows.
+        terms: terms of the complete bound on the discrepancy.
+        single_mode: the bound on the discrepancy in eq. 10, which assumes the loss -sigma_1.
+        lemma_2, lemma_3, eq_14: largest error of the equations in Lemma 2, Lemma 3 and eq. 14, over both batches.
+            `eq_14` is None if the objective is not HoPA.
     """
 
     step: int

@@ -74,12 +74,13 @@ class BaselineCell:
         baseline: the baseline.
         evaluate: settings of the evaluation.
         seed: seed for the random streams of the baseline.
-        size: number of rows of the sets with which the baseline is compared; None if they have a budget instead, or if
-            the baseline does not depend on the size.
-        budget: budget in bytes of these sets; None if they have none, or if the baseline does not depend on it.
-        allowance: largest numbers of rows and bytes that the baseline may use; None if it does not depend on the size.
-        given: baselines with non-default settings. If this baseline is computed from other baselines, those in `given`
-            replace the baselines of the same kind with default settings.
+        size: number of rows of the sets with which the baseline is compared; None if their budget is given instead.
+        budget: budget in bytes of these sets; None if their size is given instead.
+        allowance: largest numbers of rows and bytes that the baseline may use.
+        given: baselines with settings from the user. If this baseline is computed from other baselines, these settings
+            are used.
+
+    `size`, `budget` and `allowance` are None for a baseline that does not depend on the size of the sets.
     """
 
     baseline: Baseline

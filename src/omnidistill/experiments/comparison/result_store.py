@@ -2,11 +2,11 @@
 
 Stored results are reused, so an interrupted comparison in a folder can continue. A result contains:
 
-    "query->gallery"   the rankings of one direction, as a tensor of shape (R runs, Q queries, 5 numbers); see
+    "query->gallery"   the rankings of one direction: for each run and query, the 5 fields of
                        `evaluation.ranking.Ranking`
     costs              a dict with `size`, `seconds`, `bytes`, `peak_bytes`, `settings`, `label` (only for baselines),
                        and `judged` (the number of candidates compared on validation)
-    "heads/MODALITY", "bias/MODALITY"   trained heads, only for baselines that others are computed from
+    "heads/MODALITY", "bias/MODALITY"   trained heads; only for a baseline that another baseline needs
 """
 
 from __future__ import annotations

@@ -165,8 +165,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 def as_texts(overrides: object) -> tuple[str, ...]:
     """Return overrides as "key=value" strings.
 
-    If the value of a key is a component, that is, an object with settings of its own, such as a storage of rows, there
-    is one string for each of its settings.
+    A value can have settings of its own, such as the storage of rows. Such a value gives one string per setting.
 
     Raises:
         InputError: `overrides` is neither a dict nor "key=value" strings.
@@ -198,10 +197,10 @@ def _preset(name: str) -> Tree:
 
 
 def _extended(tree: Tree, where: str) -> Tree:
-    """Return the settings tree, merged into the preset that it extends (if any).
+    """Merge the settings tree into the preset that it extends, if any, and return the result.
 
-    In the result, every component (a part with several implementations, such as the storage of rows) is a table, whose
-    key `kind` names the implementation.
+    Settings with several implementations, such as the storage of rows, become tables. Their key `kind` names the
+    implementation.
     """
     base = tree.pop("extends", None)
     if base is None:

@@ -35,13 +35,12 @@ class Work:
     """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: what the model is trained on: the name of a set, `ALL_ROWS` (all training rows), the name of a teacher
-            (heads of a baseline that networks learn to reproduce), or `INITIAL` (the model is not trained).
-        recipe: how the model is trained: the name of a recipe; "infonce" or "cca" for `ALL_ROWS`; "start" for
-            `INITIAL`. "set" means that this work item distils the set, and trains no model.
+        source: what the model is trained on: the name of a set or of a teacher, or `ALL_ROWS`; `INITIAL` for no
+            training. A teacher consists of heads that networks learn to reproduce.
+        recipe: how the model is trained, such as "own", "infonce" or "start" (no training); "set" to distil the set.
         model: the linear heads or networks to train.
-        variant: name of a change to the set's own recipe, from `ROBUSTNESS`; "" for no change.
-        share: share of the training groups that are mismatched, see `mismatch`.
+        variant: name of a change to the recipe that is stored with the set, from `ROBUSTNESS`; "" for no change.
+        share: share of the training groups whose pairs are mismatched on purpose.
     """
 
     source: str
@@ -96,14 +95,13 @@ OWN = Model("own", "own")
 def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list[Work], list[PlannedCell]]:
     """Return all work items, in the order in which they run, and the cells that show their results.
 
-    A work item is one result to compute: a distilled set, or the recall of a model. Linear models come before networks,
-    which take longest. Within each of the two kinds, correctly paired training data come before data in which some
-    pairs are mismatched on purpose. The references (untrained models, and models trained on all rows) come before the
-    sets.
+    A work item is one result to compute: a distilled set, or the recall of a model. Linear models come first, because
+    networks take longest. Correctly paired training data come before data with mismatched pairs. Untrained models and
+    models trained on all rows, with which the sets are compared, come before the sets.
 
     Args:
         settings: settings of the crossed table.
-        configs: {name of a set: settings of its run, in which a number of rows replaces any size budget}.
+        configs: {name of a set: settings of its run}. The settings must state a number of rows, not a size budget.
     """
     cells: list[PlannedCell] = []
     if "table" in settings.parts:
@@ -146,8 +144,8 @@ def applies(recipe: str, model: Model) -> bool:
 def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
     """Return two work items (results to compute) for a model: without training, and with training on all rows.
 
-    For linear heads, "without training" means the pre-trained heads of the table. They are cut to the width of the
-    model if they are wider.
+    For a linear model, "without training" means the pre-trained heads. If they are wider than the model, their output
+    width is reduced to that of the model.
     """
     zero = model if model.is_network else Model.any_start(min(model.width(own_width), own_width))
     return Work(INITIAL, "start", zero), Work(ALL_ROWS, "infonce", model)

@@ -1,8 +1,8 @@
-"""The results of a crossed table, stored as JSON files (written atomically) or in memory.
+"""The results from which a crossed table is built, stored as JSON files or in memory.
 
-Each file contains the result of one work item, which distils a set or trains a model. The name of a file contains a
-digest of everything that determines the result: the work item, the settings of its set, the settings of the table that
-affect training, and the initial heads. Results with different settings are therefore stored in different files.
+A crossed table contains the recall for every combination of distilled set, training recipe and model. One file contains
+the result of one work item: a set that was distilled, or a model that was trained. The name of the file contains a
+digest of everything that determines the result, so results with different settings are stored in different files.
 """
 
 from __future__ import annotations

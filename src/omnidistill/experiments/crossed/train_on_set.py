@@ -3,7 +3,8 @@
     own       the recipe of the set, unchanged or with one change (learning rate, steps, ...)
     sgd       SGD on InfoNCE; step size and number of steps are chosen
     anchor    ridge regression to anchors; one ridge for all modalities is chosen
-    stacked   heads of "anchor", stacked on the initial heads and cut to their width; ridge and weight are chosen
+    stacked   outputs of "anchor" and of the initial heads, weighted, concatenated, and reduced to the width of the
+              initial heads; ridge and weight are chosen
     map       regression of networks to the heads of "anchor"; the ridge is chosen
 
 Shapes: N rows, p_m feature width, d embedding width, b rows per step.

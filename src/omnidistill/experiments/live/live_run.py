@@ -55,7 +55,7 @@ def live_run(run: Run) -> LiveView:
 
 
 def complete_records(path: Path) -> list[MetricsRecord]:
-    """Return the records in the complete lines of a metrics log; empty if there are none or it is being written."""
+    """Return the records in the complete lines of a metrics log; an empty list if the log cannot be read."""
     try:
         with open_input(path) as file:
             end = file.read().rfind(b"\n") + 1

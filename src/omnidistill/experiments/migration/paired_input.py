@@ -1,8 +1,8 @@
 """Read pairs of embeddings, and split them into training, validation and test pairs.
 
-A side (the old or the new embeddings) is an array, the Path of a .npy file, or the text "SET:MODALITY" for one modality
-of a packed or registered dataset. Datasets have their own groups and splits. Otherwise 80 % of the groups are for
-training, 10 % for validation and 10 % for the test, drawn with a seed; without groups, every row is its own group.
+The old and the new embeddings are each given as an array, the Path of a .npy file, or the text "SET:MODALITY" for one
+modality of a dataset. A dataset defines the groups and the splits. For arrays and files, 80 % of the groups are drawn
+for training, 10 % for validation and 10 % for the test. If no groups are given, every row is its own group.
 
 At most `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST` pairs are read, drawn at random, so large indexes need little
 memory.

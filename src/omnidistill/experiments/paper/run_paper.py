@@ -79,24 +79,21 @@ def paper(
     """Compute the tables of the HoPA paper on given features, and show them next to the numbers that the paper reports.
 
     Every table uses the published settings and the published evaluation protocol. If a method fails, the others
-    continue, and the `failures` of the result contain its error. If `folder` is given, the next call reuses finished
-    sets.
+    continue, and the `failures` of the result contain its error.
 
     Args:
-        msrvtt, vggsound, didemo: features of each dataset, with the modalities video, audio and text and the splits
-            train, validation and test: a FeatureSet, or the Path of a packed dataset.
-        tables: tables to compute: any of 1, 2, 3, 5, 6, 7, 10 and "figure-2". None computes all that the given datasets
-            allow. Tables 1 to 3 are about one dataset each (MSR-VTT, VGGSound-S, DiDeMo); the others are computed on
-            every given dataset.
+        msrvtt, vggsound, didemo: features of each dataset: a FeatureSet, or the Path of a packed dataset. It needs the
+            modalities video, audio and text and the splits train, validation and test.
+        tables: tables to compute: any of 1, 2, 3, 5, 6, 7, 10 and "figure-2". None computes all tables of the given
+            datasets. Tables 1, 2 and 3 are about MSR-VTT, VGGSound-S and DiDeMo, respectively. All other tables are
+            computed for every given dataset.
         sizes: numbers of synthetic rows: any of 100, 200 and 500 (default: all).
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
-        settings: settings to change, in the format that `distill` accepts. Each one applies to every method that has a
-            setting of this name.
-        heads: initial heads of every student, such as those of ImageBind. If None, heads are pre-trained on the split
-            `heads`.
-        folder: output folder, in which the tables share heads, experts and sets. None keeps everything in memory; then
-            every table computes its own heads, experts and sets.
+        settings: settings to change, in the format that `distill` accepts. Each applies to every method that has it.
+        heads: initial heads of every student; None pre-trains heads on the split `heads`.
+        folder: output folder, in which the tables share heads, experts and sets. The next call reuses finished sets.
+            None stores nothing, and every table computes its own heads, experts and sets.
         resume: whether to continue in a folder that already contains tables.
         engine: where methods and baselines run: "local", "ray" or "ray:ADDRESS". The results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".

@@ -27,12 +27,12 @@ def open_encoders(
 ) -> dict[str, Encoder]:
     """Open an encoder for each modality in `modalities`.
 
-    If none is requested for a modality, the encoder recorded in the data is used. Its weights must be part of a Python
-    package.
+    If `requested` has none for a modality, the encoder that is recorded in the data is used. This works only if a
+    Python package contains its weights.
 
     Raises:
-        InputError: a requested modality is not among `modalities`, an encoder is unknown or cannot be opened, or no
-            encoder is requested and the data do not record one that can be opened by its name alone.
+        InputError: a requested modality is not among `modalities`; an encoder is unknown or cannot be opened; or a
+            modality has no requested encoder, and the recorded one cannot be used.
     """
     for name in requested:
         if name not in modalities:

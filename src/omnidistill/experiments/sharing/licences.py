@@ -68,10 +68,10 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" is a dict {name: licence}, a list, or a single
-            licence. A list or a single licence applies to the data. In a dict, a name that also occurs in the field
-            "encoders" stands for the weights of this encoder. Any other name stands for a part of the data. For an
-            encoder without a licence in "licences", the licence in its entry in "encoders" is used.
+        provenance: provenance of the set, as JSON. Its field "licences" is one licence or a list of licences of the
+            data, or a dict {name: licence}. Names that also occur in the field "encoders" stand for the weights of
+            encoders, and all other names for parts of the data. An encoder can also have its licence in the field
+            "encoders".
         said: SPDX identifier from the user. It applies to all sources whose licence is not known.
 
     Raises:

@@ -47,7 +47,7 @@ def best_of_sets(
     """Train heads on every candidate set, and return the heads with the best validation score.
 
     Args:
-        sets: {setting: candidate set that was made with this setting}, in the space of the new encoder.
+        sets: {name: candidate set}, in the feature space of the new encoder. The name is stored with the result.
         start: initial heads of the new encoder; only the recipe "sgd" uses them.
         validation: validation rows of the new encoder.
         kind: recipe, "anchor" or "sgd".

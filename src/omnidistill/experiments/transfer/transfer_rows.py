@@ -1,9 +1,13 @@
-"""The rows of a transfer table: ways to use a distilled set with a new encoder, direct distillation, and baselines.
+"""The rows of a transfer table, which compares ways to train heads for a new encoder.
 
-A way to use the set is called an *option*. Direct distillation means that a set is distilled with the new encoder. The
-distilled set comes from a finished run; several runs, such as runs with different seeds, can be compared at once. A
-table row for an option or for direct distillation contains one result (trained heads) per run. A table row for a
-baseline contains the heads of all training repetitions. This module uses only the training and validation splits.
+There are three kinds of rows:
+
+    option                 uses a set that was distilled with the old encoder; a run of `distill` provides the set
+    distilled directly     distils a set with the new encoder
+    baseline               uses real rows of the new encoder, or the initial heads
+
+With several runs (such as runs with different seeds), rows of the first two kinds contain one result per run. This
+module uses only the training and validation splits.
 """
 
 from __future__ import annotations

@@ -200,9 +200,10 @@ def _mapped(source: Source, settings: TransferSettings) -> Option:
 
 
 def rendered_rows(source: Source, folder: Path) -> Option:
-    """Return the option "rendered", which is one of the ways to use a set with the new encoder.
+    """Return the set whose rows are the features of rendered media.
 
-    Before the call, media were rendered from the rows of the set and encoded by the new encoder.
+    It is one of the ways to use a set with a new encoder. Before the call, media were rendered from the rows of the set
+    and encoded by the new encoder.
 
     Args:
         source: the run and the data of the new encoder.

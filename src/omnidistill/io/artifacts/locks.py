@@ -54,7 +54,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
-    """Lock a folder like `exclusive` while the block reads it. A folder on a read-only disk needs no lock.
+    """Lock a folder like `exclusive` while the `with` block reads it. A folder on a read-only disk needs no lock.
 
     Raises:
         InputError: another process or this process already holds the lock, or the folder cannot be locked.

@@ -36,7 +36,7 @@ class MetricsRecord:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any]) -> MetricsRecord:
-        """Create a record from the result of `to_json`. Entries with other types, such as text, are ignored.
+        """Create a record from the result of `to_json`. Entries that are not numbers, such as texts, are ignored.
 
         Raises:
             ValueError: the iteration is not a whole number, the notes are not a list, or a number is too large.

@@ -104,8 +104,8 @@ def _flat(settings: Mapping[str, Json], prefix: str = "") -> list[tuple[str, str
 
 
 def _allowed(name: str) -> str:
-    """Return the name with a dot in place of characters that MLflow does not accept.
+    """Return the name with a dot in place of characters that MLflow does not accept, and in place of slashes.
 
-    A slash would be accepted, but the file store cannot contain both "loss" and "loss/image".
+    MLflow accepts slashes, but its file store cannot contain both "loss" and "loss/image".
     """
     return re.sub(r"[^\w. -]", ".", name)

@@ -1,42 +1,38 @@
 """HoPA: high-order proxy alignment (arXiv 2604.10666, eq. 8-9, 14-15; see docs/adr/0003 for the temperatures).
 
+The unit embeddings of an instance are the rows of its matrix Z (M x d), with singular values sigma. Instance i has the
+consensus direction v_i, the first right singular vector of its Z (see `models.spectrum`). S (b x b) contains the target
+similarities, and wBCE is weighted binary cross-entropy. The loss of b instances is
+
     L = L_mod + lambda_ins L_ins
-    L_mod = -(1/b) sum_i log softmax(sigma^(i) / tau_mod)_1         one dominant direction per instance
-    L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                 agreement of consensus directions with S
+    L_mod = -mean over instances of log softmax(sigma / tau_mod)_1     one dominant direction per instance
+    L_ins = wBCE(s / tau_ins, S),  s_ij = v_i . v_j                    agreement of consensus directions with S
 
-Here, b is the number of instances, S contains the target similarities, and wBCE is weighted binary cross-entropy. The
-unit embeddings of instance i form a matrix Z (M x d). Its singular values are sigma^(i), and its consensus direction
-v_i is its first right singular vector (see `models.spectrum`). The gradient has a closed form. For one instance, whose
-index i is omitted except in E_ij, let
+The gradient has a closed form. For one instance i, let
 
-    G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   v = Z^T a,   p = softmax(sigma / tau_mod)
-    E = lambda_ins dL_ins / ds,   g = sum_j (E_ij + E_ji) v_j,   h = Z g,   e_1 = (1, 0, ..., 0)
+    G = Z Z^T = U diag(lambda) U^T,   a = u_1 / sigma_1,   p = softmax(sigma / tau_mod),   e_1 = (1, 0, ..., 0)
+    E = lambda_ins dL_ins / ds,   g = sum_j (E_ij + E_ji) v_j,   h = Z g
 
-and let o be the elementwise product. Then
+Then, with the elementwise product o,
 
-    dL/dZ = (C + y a^T + a y^T) Z + a g^T
+    dL/dZ = B Z + a g^T,   B = C + y a^T + a y^T
     C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)                                           first-order perturbation of a
+    y = U (gamma o U^T h)
     gamma_1 = -1 / (2 lambda_1),   gamma_k = 1 / (lambda_1 - lambda_k) for k >= 2          see `Spectrum.weight_rates`
 
-With Z = N^-1 Y, where N is the diagonal matrix of the norms of the head outputs Y, and B = C + y a^T + a y^T,
+The head outputs Y are normalised: Z = N^-1 Y, where N is the diagonal matrix of their norms. Therefore
 
     dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T
 
-This is the gradient through the normalisation (see `objectives.sphere`), written with M x M matrices. All tensors of
-width d are used only in matrix products.
+The paper also tests variants with only one of the two terms, and these:
 
-The paper also tests these variants:
-
-    one of the two terms is omitted
     single mode       L_mod = -mean sigma_1
-    rank-2 proxy      s_ij = v_i . v_j + v'_i . v'_j            our interpretation, because the paper prints no formula;
-                                                                v'_i is the second right singular vector of instance i
+    rank-2 proxy      s_ij also contains the inner product of the second right singular vectors (our interpretation)
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
-    no SVD            a fixed basis instead of U; all other steps stay the same (table 7; see `models.fixed_modes`)
+    no SVD            a fixed basis instead of U (table 7; see `models.fixed_modes`)
 
-One fixed basis is "identity", with one mode per modality. All its sigma_k are equal, so no mode is the first one, and
-all modes are used: s_ij is the mean over modalities of the similarity of instances i and j within a modality.
+With the fixed basis "identity", every modality is a mode. s_ij is then the mean over modalities of the similarity of
+instances i and j within a modality.
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """

@@ -37,10 +37,10 @@ class Objective(Component):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return the loss L as a function of the embeddings Z. For unit embeddings, the result equals `value`.
+        """Return the loss L as a function of embeddings Z. It equals `value` if every embedding has length 1.
 
-        Subclasses should override this method and compute L without normalising Z. The gradient dL/dZ then has radial
-        components. The default implementation calls `value`, which normalises Z, so its gradient has none.
+        A subclass should compute L without normalising Z. The gradient dL/dZ then also has a component along each
+        embedding. The default implementation calls `value`, which normalises Z and thereby removes this component.
         """
         return self.value(embeddings, targets)
 

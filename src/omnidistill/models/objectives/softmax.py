@@ -1,11 +1,13 @@
 """Symmetric InfoNCE of a similarity matrix, with any number of positives, and its derivative.
 
-    L = 1/2 [ CE(rows of x, T_row) + CE(columns of x, T_col) ],   x = s / tau
+s (b x b) is the similarity matrix, T (b x b) contains the target similarities, and tau is the temperature. T_row and
+T_col are T divided by the sums of its rows and of its columns. CE is the cross-entropy, averaged over the b rows or
+columns. With x = s / tau,
+
+    L = 1/2 [ CE(rows of x, T_row) + CE(columns of x, T_col) ]
     dL/ds = ( rowsoftmax(x) - T_row + colsoftmax(x) - T_col ) / (2 b tau)
 
-s (b x b) is the similarity matrix, and tau is the temperature. CE is the cross-entropy, averaged over the b rows or
-columns. T (b x b) contains the target similarities. T_row and T_col are T divided by the sums of its rows and columns.
-Sums below 0.1 are replaced by 0.1, because the sums can be close to zero if T is learned.
+Sums of T below 0.1 are replaced by 0.1, because a learned T can have sums close to zero.
 """
 
 from __future__ import annotations

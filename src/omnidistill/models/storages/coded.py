@@ -4,16 +4,15 @@ Row x_i of a modality is stored as a row of integers k_i and a quantisation step
 
     x_i ~ s_i k_i        k_i integers in [-31, 31],   s_i = c rms(x_i),   rms: root mean square
 
-The factor c is the same for all rows of a modality. It is a power of 2^(1/64). With this factor, the code takes at most
-`bits` bits per number on average; with the next smaller power, it would take more. The code is padded to a fixed
-length, so the size of a set does not depend on its values. A modality whose rows are easier to code gets smaller steps
-instead. If a number in a row would exceed 31 steps, the step of this row is increased. A magnitude is rounded up if its
-fraction of a step is at least 0.5 + 0.15 / bits, because larger integers take more bits (dead zone: Sullivan 1996,
-"Efficient scalar quantization of exponential and Laplacian random variables").
+The factor c is the same for all rows of a modality. It is the smallest power of 2^(1/64) with which the code takes at
+most `bits` bits per number on average. The code is padded to a fixed length, so the size of a set depends only on its
+shape and settings. If a number in a row would exceed 31 steps, the step of this row is increased.
 
-Reference: with uniform steps and entropy coding, a Gaussian source takes about 0.25 bits per number more than the
-rate-distortion bound (Gish and Pierce, 1968, "Asymptotically efficient quantizing"). This storage takes 0.26 to 0.29
-bits more.
+A magnitude is rounded up only from the fraction 0.5 + 0.15 / bits of a step on, because larger integers take more bits
+(dead zone: Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables").
+
+For Gaussian numbers, this storage takes 0.26 to 0.29 bits per number more than the rate-distortion bound. Uniform steps
+with ideal entropy coding take about 0.25 bits more (Gish and Pierce, 1968, "Asymptotically efficient quantizing").
 """
 
 from __future__ import annotations

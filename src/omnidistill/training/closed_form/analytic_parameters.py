@@ -82,13 +82,12 @@ def apm_rows(
 ) -> dict[str, Float[Tensor, "_ _"]]:
     """Return N synthetic rows (N x p_m) whose analytic parameters approximate those of the data.
 
-    The module docstring defines the analytic parameters A_mn. The rows are computed from the matrices B_m with N - 1
-    columns whose products B_m B_n^T are nearest to A_mn. The means of the rows are those of the data.
+    The analytic parameters are the products W_m^T W_n of heads that are trained by least squares; see the module
+    docstring. The means of the rows are those of the data.
 
     Args:
         moments: moments of the data.
-        size: number of rows N. It must be from 2 to 1 + the smallest p_m, so that the p_m x (N - 1) matrix B_m has a
-            left inverse.
+        size: number of rows N, from 2 to 1 + the smallest feature width p_m.
         ridge: see `apm_factors`.
         rotation: how to rotate the rows; see `rows_of_factors`.
         generator: used only if the rotation is "random".

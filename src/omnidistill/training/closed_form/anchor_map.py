@@ -111,9 +111,8 @@ def to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str,
 def unordered_to_width(heads: Mapping[str, Float[Tensor, "N _"]], width: int) -> dict[str, Float[Tensor, "_ _"]]:
     """Convert heads with N outputs to the output width d, if the N rows of the set have no meaningful order.
 
-    For d <= N, the outputs are multiplied by a fixed random matrix with orthonormal rows (d x N). Every row of the set
-    then contributes equally to the result, which is the ridge regression from the rows to random anchors. For d > N,
-    the result is that of `to_width`.
+    For d <= N, the outputs are multiplied by a fixed random matrix with orthonormal rows (d x N), so that every row of
+    the set contributes equally. For d > N, the result is that of `to_width`.
     """
     size = len(next(iter(heads.values())))
     if width >= size:

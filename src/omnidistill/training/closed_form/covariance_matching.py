@@ -1,31 +1,27 @@
 """CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) without gradient descent, for M >= 2 modalities.
 
-Let C_mn be the cross-covariance of the modalities m and n, W_m the head of modality m, and rho a positive constant.
-Linearised InfoNCE depends on the data only through the C_mn:
+Linearised InfoNCE depends on the data only through the cross-covariances C_mn of modalities m and n. The published
+method therefore learns synthetic rows whose cross-covariances are close to rho C_mn, with a constant rho > 0. Its loss
+L is the sum of the squared differences. This module minimises L in closed form.
 
-    L_lin = sum_{m<n} -tr(W_m C_mn W_n^T) + rho/2 ||W_m^T W_n||_F^2
+1. `factor` finds factors B_m (p_m x (N - 1)) that minimise the residual r = sum_{m<n} ||C_mn - B_m B_n^T||_F^2.
+2. The N synthetic rows of modality m are
 
-The published method therefore looks for synthetic rows whose cross-covariances C~_mn are close to rho C_mn. By gradient
-descent on the rows, it minimises
+       X_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
 
-    L = sum_{m<n} ||rho C_mn - C~_mn||_F^2
+   Here mu_m is the mean of the data, and 1 is the vector of ones. Q (N x (N - 1)) is any matrix with orthonormal
+   columns that sum to zero (see `rows_of_factors`).
 
-N rows can have exactly the cross-covariances C~_mn = rho B_m B_n^T where each B_m has N - 1 columns (factors). For such
-rows, L = rho^2 r with the residual r = sum_{m<n} ||C_mn - B_m B_n^T||_F^2. The function `factor` minimises r (see
-`factors`), and the synthetic rows X~_m follow in closed form:
+These rows have the cross-covariances rho B_m B_n^T, so L = rho^2 r.
 
-    B = factor(C, N - 1)        X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T
+For M = 2, this is the minimum of L (Eckart-Young). For M > 2, the problem is not convex, and `factor` finds a
+stationary point. A lower bound on L is then
 
-Here mu_m is the mean of the data in modality m. Q (N x (N - 1)) is any matrix with orthonormal columns that sum to zero
-(see `rows_of_factors`).
+    rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2        s_k: k-th singular value
 
-For M = 2, rho^2 r is the minimum of L (Eckart-Young). For M > 2, several pairs share the same B_m and the products
-B_m B_m^T are not constrained, so the problem is not convex. The function `factor` then finds a stationary point, and
-rho^2 r is an upper bound on the minimum of L. A lower bound for any M is
-rho^2 sum_{m<n} sum_{k>=N} s_k(C_mn)^2, where s_k is the k-th singular value. It measures the part of each C_mn that no
-matrix of rank N - 1 can represent. In general, the minimum is above this bound.
+It measures the part of each C_mn that no matrix of rank N - 1 can represent.
 
-Shapes: N synthetic rows, p_m feature width, d embedding width.
+Shapes: N synthetic rows, p_m feature width.
 """
 
 from __future__ import annotations

@@ -1,24 +1,22 @@
-"""Common factors of the cross-covariances C_mn of modalities m and n, by minimum-residual factor analysis.
+"""Common factors of cross-covariances, by minimum-residual factor analysis.
 
-    minimise  r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2    over B_m in R^{p_m x k}
+C_mn is the cross-covariance (p_m x p_n) of modalities m and n. Factors B_m (p_m x k) are sought, one per modality,
+that minimise the residual
 
-The C_mn are the off-diagonal blocks of one P x P matrix, and the B_m are stacked to B (P x k). For the best B, B B^T is
-the positive semi-definite matrix of rank at most k that is nearest to this matrix outside the diagonal blocks. For
-M = 2, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it, and the minimum
-of r is the sum of the squared singular values of C_12 beyond the k-th.
+    r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2
 
-The initialisation is exact for M = 2. It computes the truncated SVD U s V^T of each C_mn, and builds the P x P matrix G
-with the blocks G_mn = C_mn and G_mm = mean over n of U s U^T. Each pair of singular vectors u and v gives one vector of
-length P, with u in the rows of modality m, v in the rows of modality n, and zeros elsewhere. G is restricted to the
-span of these vectors. B consists of the k leading eigenvectors of the restricted G, times the square roots of the
-eigenvalues.
+For M = 2 modalities, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it.
 
-Each sweep then updates the blocks B_m one after the other. The update is the least-squares solution for fixed other
-blocks, B_m = (sum_n C_mn B_n) (sum_n B_n^T B_n)^+ with sums over n != m, so r never increases. The usual majorisation
-algorithm takes the diagonal blocks from B B^T and computes k eigenvectors of the complete matrix. It has the same
-minimisers but is much slower.
+Initialisation: consider the matrix with the blocks C_mn, restricted to the span of their leading singular vectors. Its
+diagonal blocks are estimated from the SVDs of the C_mn. Its k leading eigenvectors, each times the square root of its
+eigenvalue, contain the B_m one below the other. For M = 2, this is already the solution.
 
-Shapes: M modalities, p_m feature width, P = sum of p_m, k factors.
+Updates: each sweep updates the B_m one after the other. B_m becomes the least-squares solution for fixed other factors,
+so r never increases:
+
+    B_m = (sum_{n != m} C_mn B_n) (sum_{n != m} B_n^T B_n)^+
+
+Shapes: M modalities, p_m feature width, k factors.
 """
 
 from __future__ import annotations
@@ -39,11 +37,13 @@ _RELATIVE_CUT = 1e-12  # relative to the largest; smaller eigenvalues of a Gram 
 class Factors:
     """Factors B_m (p_m x k) whose products B_m B_n^T approximate given cross-covariances of modalities m and n.
 
-    The residual r(B) is the squared error of all products. It is recorded after the initialisation and after each
-    sweep of the algorithm that computes the factors.
+    Column j of the factors means column j of all B_m, placed one below the other. Columns are orthogonal and sorted by
+    norm, longest first. In each column, the entry with the largest absolute value is positive. If the rank of the data
+    is below k, the last columns are zero.
 
-    The columns of the stacked B are orthogonal and sorted by norm, longest first. In each column, the entry with the
-    largest absolute value is positive. If the rank of the data is below k, the last columns are zero.
+    Attributes:
+        blocks: {modality m: B_m}.
+        residuals: sum of ||C_mn - B_m B_n^T||^2 after the initialisation and after each sweep of the algorithm.
     """
 
     blocks: dict[str, Float64[Tensor, "_ _"]]
@@ -67,14 +67,14 @@ def factor(
 ) -> Factors:
     """Return common factors B_m whose products B_m B_n^T approximate the cross-covariances C_mn.
 
-    Each sweep updates the modalities one after the other. They are sorted by the norm of their cross-covariances with
-    the other modalities, largest first. The result therefore does not depend on the names or the order of the
-    modalities in `cross`.
+    Each sweep updates the factors of one modality after the other, in an order that does not depend on the names or the
+    order of the modalities in `cross`.
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
         rank: number of factors k, at least 1.
-        tolerance: stop when a sweep reduces the residual r by at most `tolerance` times the new residual.
+        tolerance: the residual is the sum of ||C_mn - B_m B_n^T||^2. Sweeps end when one reduces the residual by at
+            most `tolerance` times the new residual.
         max_sweeps: maximum number of sweeps over the modalities.
 
     Raises:

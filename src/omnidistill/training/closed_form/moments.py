@@ -112,12 +112,8 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
 def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: float = 0.07) -> Cross:
     """Return the error-weighted cross-covariances of all pairs of modalities, averaged over snapshots of the heads.
 
-    A cross-covariance sums products of the features of two rows. Here, every product is multiplied by the InfoNCE error
-    of this pair of rows: target minus softmax. The module docstring has the formula, C(gamma).
-
-    The rows are processed in chunks. The similarities of a chunk to all rows are computed in float32, and sums are
-    accumulated in float64. The computation needs memory for the embeddings of all rows and for the similarities of one
-    chunk.
+    A cross-covariance sums, over pairs of rows, the products of their features. Here, each product is multiplied by the
+    InfoNCE error of the pair: target minus softmax. The module docstring has the formula, C(gamma).
 
     Args:
         train: the training rows.
@@ -158,11 +154,11 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield two dicts {modality: rows} per chunk: for the covariances, and for the cross-covariances.
+    """Yield for each chunk the rows for the covariances, and the rows for the cross-covariances.
 
-    The rows for the covariances are the rows of the data minus `shift`. With pairing "rows", the same rows are used for
-    the cross-covariances. With "groups", their sum over each group is used, divided by the square root of the size of
-    the group. Rows are sorted by group, so only the last group of a chunk can continue in the next chunk.
+    The first are the rows of the data minus `shift`. With pairing "rows", the second are the same rows. With "groups",
+    the second are the sums of these rows over each group, divided by the square root of the number of rows in the
+    group.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):

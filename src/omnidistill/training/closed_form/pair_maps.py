@@ -1,27 +1,26 @@
 """Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
 X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
-are N paired rows that represent X and Y. Let S = X^T X and C = X^T Y, and let lambda be the ridge. There are
-four maps from source to target:
+are a smaller number N of paired rows that represent X and Y. Let S = X^T X and C = X^T Y, let lambda be the ridge, and
+let d(K) be the mean of the diagonal of a matrix K. There are four maps from source to target:
 
-    rows                M = R^T (R R^T + lambda s I)^-1 Q,   s = mean of the diagonal of R R^T                    (1)
-    ridge               M = (S + lambda s I)^-1 C,           s = mean of the diagonal of S                        (2)
+    rows                M = R^T (R R^T + lambda d(R R^T) I)^-1 Q                                                  (1)
+    ridge               M = (S + lambda d(S) I)^-1 C                                                              (2)
     reduced rank        M P P^T, where M is (2) and the columns of P are the leading eigenvectors of M^T S M      (3)
-    Procrustes          M = U V^T, where C = U D V^T is the singular value decomposition of C                     (4)
+    Procrustes          U V^T, where C = U D V^T is the singular value decomposition of C                         (4)
 
-If R = X and Q = Y, (1) is the same map as (2), but it solves a system of size n instead of p. M^T S M is the covariance
-of the fitted outputs. With lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) is
-the best orthogonal map if p = q (Schönemann 1966).
+If R = X and Q = Y, (1) is the map (2), except for the scale of the ridge. With lambda = 0, (3) is the best map of its
+rank (reduced-rank regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966).
 
-The n pairs can be compressed to N pairs, each a mixture of the n pairs. With the N leading directions W_x (N x p) and
-W_y (N x q) of ridge CCA (Vinod 1976), the N pairs retain what both spaces share:
+R and Q can be computed as mixtures of the n pairs that retain what both spaces share. Let W_x (N x p) and W_y (N x q)
+be the N leading directions of ridge CCA (Vinod 1976), and T (n x N) an orthonormal basis of the columns of
+X W_x^T + Y W_y^T. Then
 
-    shared rows         R = T^T X,  Q = T^T Y,     T = orthonormal basis of the columns of X W_x^T + Y W_y^T      (5)
+    shared rows         R = T^T X,  Q = T^T Y                                                                     (5)
 
-Finally, row i of R and row i of Q are divided by one common number: the geometric mean of the root mean squares of the
-two rows.
+Finally, row i of R and row i of Q are divided by the geometric mean of their root mean squares.
 
-Shapes: n pairs, N rows, p width of the source space, q width of the target space, r rank.
+Shapes: n pairs, N rows, p width of the source space, q width of the target space.
 """
 
 from __future__ import annotations

@@ -75,15 +75,15 @@ class Anchor(Recipe):
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Stack the heads of the set on the given heads: the outputs of the result are the outputs of both.
+        """Return heads whose outputs are those of the set's heads and of the given heads, weighted and concatenated.
 
-        The setting `weight` is the weight of the set's heads. If it is 1, the given heads are ignored.
+        The setting `weight` is the weight of the set's heads. If it is 1, the result is the set's heads alone.
 
         Args:
             start: the given heads, {modality: d x p_m}, with output width d and feature width p_m.
             data: the N rows of the set with their targets and objective, on the device of the heads.
-            width: output width of the result. Wider heads are reduced by `cut`; narrower heads are embedded by
-                `to_width`. None means N if `weight` is 1, d if the setting `keep_width` is True, otherwise N + d.
+            width: output width of the result (see `cut` and `to_width`). None: N if `weight` is 1, d if the setting
+                `keep_width` is True, otherwise N + d.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -178,9 +178,9 @@ def stack_on(
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
     """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
-    The directions are computed from the outputs on the rows of the set. Earlier rows are more important: output i of
-    the heads is trained on row i, and on real data it varies less as i increases. The outputs on row i are therefore
-    divided by sqrt(i) first. Heads that do not exceed the width are returned unchanged.
+    The directions are computed from the outputs on the rows of the set. Row i is first divided by sqrt(i), so earlier
+    rows count more: they belong to the outputs that vary most on real data. Heads that are not wider than `width` are
+    returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

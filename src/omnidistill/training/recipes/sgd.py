@@ -103,7 +103,7 @@ class Sgd(Recipe):
         return f"{self.num_steps} steps of {self.batch_size} rows, step sizes {sizes}"
 
     def _orders(self, seed: int, num_runs: int) -> list[torch.Generator]:
-        """Return the generators that draw mini-batches: one per student, or a single one if `order` is set."""
+        """Return the generators of mini-batches: one per student, or one for all if the setting `order` is given."""
         if self.order is not None:
             return [recipe_order(self.order)]
         streams = Streams(seed)

@@ -77,17 +77,14 @@ def rollout_named(
 def cheaper_form(
     *, num_rows: int, num_steps: int, batch_size: int, widths: Mapping[str, int], width: int
 ) -> Literal["dual", "bptt"]:
-    """Return "dual" or "bptt", whichever needs fewer multiply-adds.
+    """Return "dual" or "bptt", whichever needs fewer multiply-adds for one rollout with its gradients.
 
-    The count covers the forward and backward passes of one rollout and its matching loss. X are the synthetic rows, X_I
-    the rows of a mini-batch, W the heads and W_0 the initial heads. Delta is the gradient of the loss with respect to
-    the outputs, and D is W_0 minus the target heads. The form "dual" stores the coefficients A of the rows X instead of
-    W, and uses the inner products K_I = X_I X^T.
+    The form "dual" multiplies the rows with the heads once, and then works with their inner products. The form "bptt"
+    multiplies every mini-batch with the heads. Let p be the sum of all p_m, M the number of modalities, and n the
+    smaller one of N and T b. The numbers of multiply-adds are about
 
-    - The form "dual" computes X W_0^T, X D^T, X X^T and their gradients once. In every step, it computes K_I A, with
-      one matrix product in the forward pass and two in the backward pass.
-    - The form "bptt" computes X_I W^T and Delta^T X_I in every step, each with one matrix product in the forward pass
-      and two in the backward pass. Every step also makes five elementwise passes over W.
+        dual    4 n p d + 2 n^2 p + 3 T b n d M
+        bptt    T (6 b + 5) p d
 
     Args:
         num_rows: number of synthetic rows N.

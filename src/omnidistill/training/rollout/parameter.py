@@ -1,21 +1,21 @@
 """Rollouts in parameter space: back-propagation through time (BPTT, as in MTT), and the two passes of TESLA.
 
-Both methods create tensors as large as the heads in every step. The tests use them to check `rollout.dual`.
+Both methods create tensors as large as the heads in every step. The tests use them to check `rollout.dual`. BPTT stores
+the graph of all T steps.
 
-BPTT stores the graph of all T steps. TESLA (Cui et al. 2023) starts from
+TESLA (Cui et al. 2023) stores no graph. Let theta_i be the heads after i steps, X_i and S_i the rows and targets of
+mini-batch i, beta the step size, and g_i = g(theta_i; X_i, S_i) the gradient of the student's loss. SGD gives
 
-    theta_T = theta_0 - beta sum_{i < T} g_i,        g_i = g(theta_i; X_i, S_i)
+    theta_T = theta_0 - beta sum_{i < T} g_i
 
-where theta_i are the heads after i steps, g is the gradient of the student's loss with respect to the heads, X_i and
-S_i are the rows and targets of mini-batch i, and beta is the step size. TESLA treats every theta_i in g_i as a
-constant. Pass 1 trains without a graph. Let L be the loss of the trained heads theta_T. Pass 2 differentiates one step
-at a time:
+Pass 1 trains without a graph and computes dL/dtheta_T, where L is the loss of the trained heads. Pass 2 differentiates
+one step at a time:
 
-    dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]        dL/dbeta = -<dL/dtheta_T, sum_i g_i>
+    dL/d(X_i, S_i) = d/d(X_i, S_i) [ -beta <dL/dtheta_T, g_i> ]
+    dL/dbeta = -<dL/dtheta_T, sum_i g_i>
 
-The gradient is not exact, because it ignores that X_i also changes the later heads theta_j, j > i. With momentum mu,
-the gradient of step i contributes to theta_T with the weight beta (1 - mu^{T-i}) / (1 - mu). TESLA does not support
-weight decay; BPTT does.
+Every theta_i is treated as a constant, so the gradient is only approximate: X_i also changes the later heads. With
+momentum mu, beta becomes beta (1 - mu^{T-i}) / (1 - mu) in step i. TESLA does not support weight decay; BPTT does.
 
 Shapes: T steps, M modalities, b rows per mini-batch.
 """
@@ -103,7 +103,7 @@ def _batch(rows: Sequence[Tensor], batch: Tensor, blend: Blend | None, step: int
 
 
 def _head_gradients(objective: Objective, heads: list[Tensor], batch: list[Tensor], targets: Tensor) -> list[Tensor]:
-    """Return dL/dW_m = Delta_m^T X_m for the batch X, where Delta = dL/dY is known in closed form for the outputs Y."""
+    """Return dL/dW = (dL/dY)^T X for each head W, with rows X and outputs Y = X W^T."""
     outputs = torch.stack([x @ matrix.mT for x, matrix in zip(batch, heads, strict=True)])
     deltas = objective.gradient(outputs, targets)
     return [delta.mT @ x for delta, x in zip(deltas, batch, strict=True)]
@@ -184,10 +184,10 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return <dL/dtheta_T, v_s> for every step s, where v_s = sum_{t <= s} mu^{s - t} g_t is the velocity.
+    """Return <dL/dtheta_T, v_s> for every step s, where v_s is the velocity of SGD with momentum in this step.
 
-    `aligned` contains <dL/dtheta_T, g_t> for every step t. theta_T are the trained heads, g_t is the gradient of step
-    t, and mu is the momentum.
+    The velocity is a weighted sum of the gradients g_t of the steps t <= s. `aligned` contains <dL/dtheta_T, g_t> for
+    every step t. theta_T are the trained heads.
     """
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):

@@ -39,17 +39,18 @@ def plain_steps(
     batches: Int[Tensor, "T b"],
     step_sizes: Float[Tensor, "*T M"],
 ) -> Float[Tensor, "M N d"]:
-    """Return the coefficients A_T of one trained student, whose heads are W_T = W_0 + A_T^T X.
+    """Return the coefficients A_T (M x N x d) of one student after T steps of SGD on the rows X (N x p_m).
 
-    The result can be differentiated once, but not twice, with respect to every tensor. The computation is fastest if
-    the rows are numbered in the order in which the mini-batches first use them.
+    In each modality, its head is W_T = W_0 + A_T^T X, where W_0 is the initial head. The result can be differentiated
+    only once.
 
     Args:
         objective: the loss of the student.
         outputs: outputs X W_0^T of the initial heads (M x N x d).
         kernel: products X X^T of the rows (M x N x N).
         targets: target similarities of each mini-batch (T x b x b).
-        batches: row numbers of each mini-batch (T x b). A mini-batch must not contain a row twice.
+        batches: row numbers of each mini-batch (T x b). A mini-batch must not contain a row twice. The computation is
+            fastest if rows are numbered in the order of their first use.
         step_sizes: one per modality (M), or one per step and modality (T x M).
     """
     sizes = step_sizes.expand(len(batches), len(outputs))

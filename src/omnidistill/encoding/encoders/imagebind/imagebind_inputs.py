@@ -36,10 +36,10 @@ image_input = picture_input
 
 
 def frame_times(duration: float, frame_rate: float) -> list[float]:
-    """Return the times, in seconds, of the ten input frames: the first and last frame of each of the five clips.
+    """Return the times, in seconds, of the ten input frames.
 
-    A clip from s to e (in seconds) consists of the frames k with s <= k / frame_rate < e. Each returned time is the
-    midpoint of the interval in which a frame is shown.
+    The tower reads five clips of 2 s, evenly spaced in the video. The input frames are the first and the last frame of
+    each clip. A returned time is the midpoint of the interval in which the frame is shown.
 
     Args:
         duration: duration of the video in seconds.

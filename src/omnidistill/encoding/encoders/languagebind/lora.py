@@ -1,8 +1,11 @@
 """Merge the low-rank adapters (LoRA) in a state dict into the weights: W becomes W + (alpha / r) B A.
 
-W (d x p) is the weight of a layer. Its adapter consists of B (d x r), A (r x p) and the constant alpha. Keys are as in
-the package peft: they contain `base_model.model.`, the name of a layer with an adapter ends in `.base_layer` (except
-in older releases), and the adapter is stored as `lora_A.default` and `lora_B.default`.
+W (d x p) is the weight of a layer. Its adapter consists of B (d x r), A (r x p) and the constant alpha.
+
+Keys are as in the package peft. They contain `base_model.model.`. The weight of a layer with an adapter is below
+`.base_layer`, or directly below the name of the layer in older releases. The adapter is below `lora_A.default` and
+`lora_B.default`.
+
 Reference: https://arxiv.org/abs/2106.09685.
 """
 
