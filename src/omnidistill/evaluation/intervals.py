@@ -4,8 +4,7 @@ The variance and the degrees of freedom of a weighted sum of scores come from `v
 Student's t distribution. If a method has only one set or one run, they cover only the variation between queries.
 
 The interval of a ratio of two weighted sums follows Fieller (1954). It contains every r for which the difference
-numerator - r * denominator is not significant. It is finite if and only if the denominator differs significantly from
-0.
+numerator - r * denominator is not significant. It is finite only if the denominator differs significantly from 0.
 """
 
 from __future__ import annotations

@@ -208,11 +208,10 @@ def low_rank_maps(
     learning: PairLearningSettings | None,
     on_step: Callable[[], None],
 ) -> Iterator[MapCandidate]:
-    """Yield low-rank maps whose files are not larger than those of a migration kit.
+    """Yield low-rank maps whose files are not larger than those of a migration kit (paired rows that define maps).
 
-    A migration kit stores a few paired rows, from which maps are computed. Low-rank maps store their factors instead.
-    For each storage format, there are two candidates: one with the maps in both directions, and one with the forward
-    map only, which can therefore have a higher rank.
+    For each storage format, there are two candidates: the maps in both directions, and the forward map alone. The
+    forward map alone can have a higher rank.
 
     Args:
         fitted: the maps fitted to all training pairs.

@@ -2,8 +2,8 @@
 
     queries    mapped source vectors search among target vectors       (old queries in the new index)
     gallery    target vectors search among mapped source vectors       (new queries in the mapped old index)
-    mixed      the gallery contains the mapped source vector of a random half of the items and the target vector of the
-               other half; every item is searched with its vector that is not in the gallery
+    mixed      half of the items, drawn at random, are in the gallery as mapped source vectors and have target vectors
+               as queries; for the other half it is the other way round
 
 Similarity is the cosine of uncentred vectors, as in an index. Every item has one vector in the gallery, and a query is
 a hit at K if the vector of its own item is among the first K. Tied items are in random order, so recall is an expected

@@ -1,14 +1,13 @@
 """Synthetic rows learned by the outer loop. Most published methods are special cases of this method.
 
-    min over rows, S, step sizes of  L(student trained on the rows)         L: outer objective, S: target similarities
+The loop learns the rows, their target similarities and the step sizes. It minimises the outer objective, a loss of the
+student that is trained on the rows. There are settings for student, experts, similarity, outer objective and rollout
+(how to differentiate through the training of the student). Particular settings give the methods of Cazenavette et al.
+2022 (MTT), Wu et al. 2024 (MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7)
+and Guo et al. 2026 (PTM-ST).
 
-The method has settings for student, experts, similarity, outer objective and rollout (how to differentiate through the
-training of the student). Particular settings give the methods of Cazenavette et al. 2022 (MTT), Wu et al. 2024
-(MTT-VL), Xu et al. 2024 (LoRS), Zhang et al. 2025 (RepBlend), Gao et al. 2026 (HoPA, eq. 7) and Guo et al. 2026
-(PTM-ST).
-
-The result is the set with the best validation score. With fewer than 20 validation groups, the best score would be a
-matter of luck. The result is then the last set, and students train on it for as many steps as in the outer loop.
+The result is the set with the best validation score. If there are fewer than 20 validation groups, this score is too
+uncertain. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
 By default, the loop stops early if further iterations are unlikely to help. With experts, it stops before the first
 iteration if the experts do not improve the validation score of the initial heads. Without experts, it stops after a

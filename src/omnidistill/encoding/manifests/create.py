@@ -41,8 +41,9 @@ def create_manifest(
         source: folder of media files; manifest to check (.csv, .jsonl, .tsv, .parquet); folder or file of .tar shards;
             folder that `save_to_disk` wrote or that contains Parquet files; `datasets.Dataset` or `DatasetDict`; or the
             name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub.
-        out: file to write (.csv, .jsonl or .parquet). None only checks a folder of media files or a manifest. All other
-            sources need a file NAME.csv, because their media are extracted to the new folder NAME-media next to it.
+        out: file to write (.csv, .jsonl or .parquet). None writes nothing and only checks a folder of media files or a
+            manifest. All other sources need a file NAME.csv: their media are extracted to the new folder NAME-media
+            next to it.
         modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
             {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
             of text, such as the captions.

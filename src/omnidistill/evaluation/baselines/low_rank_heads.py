@@ -45,7 +45,7 @@ class LowRank(Baseline):
     def applies(self, setting: Setting) -> bool:
         """Return whether the allowed number of rows is at least 2 and less than every dimension of the initial heads.
 
-        It is the rank to which the baseline limits the update of the heads.
+        This number is the rank to which the baseline limits the update of the heads.
         """
         assert setting.allowance is not None
         return (

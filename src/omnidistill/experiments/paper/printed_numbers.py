@@ -2,9 +2,9 @@
 
     gain retained = (recall - zero) / (full - zero)
 
-`recall` is the printed recall of a method. `zero` is the recall of the initial heads if the paper prints it
-(VGGSound-S, table 4), and otherwise the recall after training on 100 random rows. `full` is the recall after training
-on all rows. All three are on the same dataset.
+All terms are printed recalls on the same dataset. `recall` is that of a method, and `full` that of training on all
+rows. `zero` is that of the initial heads. The paper prints it only for VGGSound-S (table 4). For the other datasets,
+`zero` is the recall after training on 100 random rows.
 """
 
 from __future__ import annotations

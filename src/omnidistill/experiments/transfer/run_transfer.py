@@ -56,20 +56,19 @@ def transfer(
 
     The new data contain the same items as the data of the run, with the same ids, splits and groups, but features of
     another encoder. All heads are trained by the same recipe, whose settings are chosen on validation rows of the new
-    encoder. Every row of the table is scored once on test rows of the new encoder.
+    encoder. They are scored once on its test rows.
 
     Args:
-        runs: a result of `distill`, a run, or the Path of its folder. If several runs with different seeds are given,
-            the confidence intervals also cover the variation between sets.
+        runs: a result of `distill`, a run, or the Path of its folder. With several runs, the confidence intervals also
+            cover the variation between sets.
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
-        data: the data of the runs; None loads them from the recorded location.
+        data: data of the runs; None loads them from the recorded location.
         settings: what to compare, with candidate values; or the name of a preset, such as "paper-table-4".
-        rendered: folder with the features of media that were rendered from the set. The new encoder computed the
-            features. Each file MODALITY.npy contains one row per row of the set. Possible only with a single run and a
-            single new encoder.
+        rendered: folder with one file MODALITY.npy per modality: the features of media that were rendered from the rows
+            of the set, in the order of the rows. Only for a single run and a single new encoder.
         missing: what to do if the new data lack training items of the run: "error", or "drop" to continue without them.
-        folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in the
-            subfolder "sets", and the next call reuses them.
+        folder: folder of the table, and of the sets that are distilled for it. The next call reuses these sets. None
+            keeps everything in memory.
         force: whether to replace an existing table.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
