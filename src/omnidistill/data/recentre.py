@@ -52,11 +52,12 @@ def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) ->
 
     Args:
         data: the features.
-        steps: preprocessing of the synthetic set with which the features are to be used.
-        widths: feature width of each modality in this set.
+        steps: preprocessing of the synthetic set with which the features will be used.
+        widths: feature width of each modality in the synthetic set.
 
     Raises:
-        InputError: the features and the set differ in their modalities, widths, or preprocessing other than means.
+        InputError: the features and the synthetic set have different modalities or widths, or their preprocessing
+            differs in more than the means.
     """
     own = data.preprocessing
     if data.widths != widths:

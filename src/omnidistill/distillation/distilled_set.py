@@ -41,10 +41,8 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
-        mixture: weights with which each row is a weighted sum of real items; None if the rows are not known to be such
-            sums.
-        file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
-            created or changed in memory.
+        mixture: the weights of real items in each row, if the rows are mixtures of real items; otherwise None.
+        file_bytes: total size of the tensor file and the manifest; None if the set was not loaded from files.
     """
 
     tensors: dict[str, Tensor]

@@ -148,9 +148,10 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the synthetic rows normalise(A F_m) of every modality m. The rows are not rounded, but A is.
+        """Return the synthetic rows of every modality, before they are rounded.
 
-        A is the mixing matrix, with values rounded as they will be stored. F_m are the features of the items.
+        They are mixtures A F_m of the item features F_m in modality m, scaled to equal lengths. The values of the
+        mixing matrix A are rounded as they will be stored.
         """
         weights = self.latent["weights"]
         if self.items_per_row is not None:

@@ -1,23 +1,19 @@
 """Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
 
-    min over theta    sum over directions  CE(v_1, ..., v_2b)
+A direction is old to new, or new to old. For a batch of b items, let v_1, ..., v_b be the source vectors after the map
+of a direction, and v_{b+1}, ..., v_2b the target vectors of the same items. All are normalised. Each vector v_j is
+classified by the logits v_j . v_k / tau for all k != j, with a temperature tau. The correct class is the other vector
+of the same item. The loss is the mean cross-entropy of the 2 b classifications, summed over both directions (NT-Xent:
+Chen et al. 2020, arXiv 2002.05709). The negatives are mapped vectors and target vectors, so the maps are learned for
+indexes that contain both kinds.
 
-A direction is old to new, or new to old. For a batch of b items, v_1, ..., v_b are the source vectors after the map of
-this direction, and v_{b+1}, ..., v_2b are the target vectors of the same items. All are normalised. CE is the mean
-cross-entropy of 2 b classifications, one per vector. Vector v_j has the logits v_j . v_k / tau for all k != j; tau is
-a temperature. The correct class of a mapped vector is the target vector of its item, and vice versa. The negatives
-are all other mapped and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent:
-Chen et al. 2020, arXiv 2002.05709).
+The matrix M of a map is computed from learned tensors in one of two ways:
 
-theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
-replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
+    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     ridge regression from learned rows R to learned rows Q
+    FactoredMaps    M = F^T G                             learned factors F and G, separate for each direction
 
-    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     ridge regression from learned rows R to learned rows Q;
-                                                          the reverse direction exchanges R and Q
-    FactoredMaps    M = L^T R                             separate learned factors L and R for each direction
-
-M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. A linear solve replaces the
-inverse, and its gradient is exact.
+lambda is a learned ridge, and s is the mean of the diagonal of R R^T. In the reverse direction, R and Q are exchanged.
+The learned tensors are rounded as they will be stored. The derivative of rounding is replaced by that of the identity.
 
 Shapes: b pairs per batch, N learned rows (or rank N of the factors), p and q widths of the old and the new space.
 """

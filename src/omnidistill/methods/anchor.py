@@ -192,9 +192,9 @@ class AnchorMethod(Method):
         return *(other if other[0] > best[0] + _CLEARLY else best), num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
-        """Return alternative sizes and storages: fewer rows with more bits per number, in at most as many bytes.
+        """Return (size, storage) of sets with fewer rows and more bits per number, in at most as many bytes.
 
-        They are better if the modalities share fewer canonical directions than there are rows.
+        Fewer rows are better if the modalities share fewer canonical directions than there are rows.
         """
         if not isinstance(self.storage, CodedStorage):
             return []

@@ -56,10 +56,13 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return an approximate factorisation that uses the same modes for all rows, instead of an SVD per row.
+    """Return fixed modes instead of an SVD of the embeddings of each instance: the mean direction, and M - 1 others.
 
-    The first mode is the sum of the M embeddings of a row, up to scale. The other modes are orthogonal to it and have
-    equal squared singular values, so that the sum of all squared singular values is exact.
+    A fixed orthonormal basis replaces the left singular vectors. Its first vector is (1, ..., 1) / sqrt M. All modes
+    after the first have equal squared singular values, and the sum of all squared singular values is exact.
+
+    Args:
+        gram: inner products between the embeddings of each instance (M x M for M modalities).
     """
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num

@@ -32,10 +32,11 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the weights a_m of the embeddings z_m in the k-th right singular vector, v_k = sum_m a_m z_m.
+        """Return the weights with which each instance's embeddings are summed to the k-th right singular vector.
 
-        The singular vectors are those of the matrix Z with the rows z_m. From Z = sum_k sigma_k u_k v_k^T follows
-        a = u_k / sigma_k. The argument `mode` is k, counted from 0.
+        Let Z be the matrix with the embeddings z_m as rows. u_k and v_k are its k-th singular vectors, and sigma_k is
+        its k-th singular value. Then v_k = sum_m a_m z_m with the weights a = u_k / sigma_k. `mode` is k, counted from
+        0.
         """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 

@@ -51,9 +51,10 @@ def paper_views(section: PaperSection) -> Iterator[PaperView]:
 
 
 def paper_chart(section: PaperSection) -> str | None:
-    """Return the chart of a table as SVG: recall at the first level against the set size N, ours and as printed.
+    """Return a chart of recall against the number N of synthetic rows, as SVG, for one table of the HoPA paper.
 
-    Return None if the table has no chart, or if there is nothing to draw.
+    Each method has one curve with our values and one with the values printed in the paper. The chart shows the first
+    recall level of the table. Return None if the table has no chart, or if there is nothing to draw.
     """
     if section.number not in _WITH_CHART:
         return None

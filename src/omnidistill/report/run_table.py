@@ -194,8 +194,9 @@ def to_csv(scores: RunScores) -> str:
 def combine(runs: Sequence[RunScores]) -> RunScores:
     """Combine several runs on the same data: return the scores of the first run, with added rows from the other runs.
 
-    Each further run adds at most three rows: its distilled set, the same set trained without initial heads, and heads
-    trained on all rows with the objective of the run. A row is not added if an earlier run has the same row.
+    Each further run adds at most three rows: students trained on its set, students trained on its set without initial
+    heads, and heads trained on all rows with the objective of the run. A row is not added if an earlier run has the
+    same row.
 
     Args:
         runs: one or more evaluated runs.

@@ -52,12 +52,12 @@ class Choice:
 
     @classmethod
     def of(cls, modalities: Mapping[str, str] | Sequence[str] | None, id: str, group: str, split: str) -> Choice:
-        """Return the choice that these arguments of a public function describe.
+        """Create the choice of modalities and columns from the arguments of a public function.
 
         Args:
-            modalities: {modality: name in the source}, or a list of names, each "NAME" or "MODALITY=NAME"; None or
-                empty: what the layout chooses.
-            id, group, split: see the attributes.
+            modalities: {modality: name in the source}, or a list of names, each "NAME" or "MODALITY=NAME". If it is
+                None or empty, the layout that reads the source chooses the modalities.
+            id, group, split: names of the columns with ids, groups and splits.
 
         Raises:
             InputError: two names are for the same modality.

@@ -94,7 +94,10 @@ class DirectMatrices(LearnableHeads):
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: the heads before rounding, and the logit of `weight`."""
+        """Return the tensors to learn: the heads before rounding, and `logit`.
+
+        `logit` is the logit of the weight of the heads when they are stacked on initial heads.
+        """
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:

@@ -50,10 +50,10 @@ _VANISHING = (8 * torch.finfo(torch.float64).eps) ** 0.5  # `models.spectrum` cl
 
 @dataclass(frozen=True)
 class ModeGradients:
-    """The gradient of every instance i, decomposed by mode: G_i = sum_k c_k A_k + R.
+    """The gradient G_i of every instance i, decomposed by mode: G_i = sum_k c_k A_k + R.
 
-    G_i is the gradient with respect to the embeddings of the instance. The matrix A_k = u_k v_k^T is mode k of the
-    embeddings, where u_k and v_k are their singular vectors. R is the part of G_i that is orthogonal to all modes.
+    G_i is the gradient with respect to Z_i, the matrix of the instance's embeddings. Mode k is A_k = u_k v_k^T, with
+    the k-th singular vectors u_k and v_k of Z_i. c_k is its coefficient. The rest R is orthogonal to all modes.
     """
 
     total: Float[Tensor, "b M d"]  # G_i

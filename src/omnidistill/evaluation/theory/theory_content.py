@@ -27,15 +27,16 @@ class SpectrumMeans(JsonContent):
 class Terms(JsonContent):
     """The terms of the complete bound on Delta, the distance between the gradients of a real and a synthetic batch.
 
-    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
-    `discrepancy` defines the other symbols and the bound.
+    Each term is the effect of one difference between paired real and synthetic instances. The module `discrepancy`
+    contains the formulas. All terms except `jacobian` include the factor C_J, the largest Jacobian norm.
 
     Attributes:
-        modes: effect of different modes: C_J (1/b) sum_i omega'_k eps_k for every mode k.
-        modes_real: the same, but with omega_k of the real instances; not part of the complete bound.
-        coefficients: effect of different coefficients of the gradients: C_J (1/b) sum_i ||c - c'||.
-        rest: effect of the parts R of the gradients outside the modes: C_J (1/b) sum_i ||R - R'||.
-        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J - J')^T G'||.
+        modes: effect of different modes, for every mode k; weighted by the synthetic gradient's size omega_k in the
+            mode.
+        modes_real: the same, weighted by the real gradient's size in the mode; not part of the complete bound.
+        coefficients: effect of different coefficients of the gradients in the modes.
+        rest: effect of different gradients outside the modes.
+        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
     """
 
     modes: Sequence[float]
@@ -144,15 +145,15 @@ class InstanceModes(JsonContent):
 class Excitation(JsonContent):
     """The size of an objective's gradient in each mode, on the synthetic rows; see `mode_gradients`.
 
-    The embeddings of row i, one per modality, form a matrix. G_i is the gradient with respect to this matrix, times the
-    number of rows. Mode k of the row is A_k = u_k v_k^T, where u_k and v_k are the k-th singular vectors of the matrix.
+    Let Z_i be the matrix of the embeddings of row i, and u_k and v_k its k-th singular vectors. Mode k of the row is
+    A_k = u_k v_k^T. G_i is the gradient with respect to Z_i, times the number of rows.
 
     Attributes:
         objective: title of the objective.
         step: number of steps that the student has already taken.
         omega: for each mode k, the mean of |<G_i, A_k>| over the rows.
-        energy: for each mode, the share of the mode in the squared norm sum_i ||G_i||^2.
-        rest: the share outside all modes.
+        energy: for each mode, its share of the squared norm sum_i ||G_i||^2.
+        rest: share of this squared norm outside all modes.
     """
 
     objective: str

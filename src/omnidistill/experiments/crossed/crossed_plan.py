@@ -69,16 +69,16 @@ class Work:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a crossed table. Its *work items* are the results that must be computed for it.
+    """A cell of a crossed table, and the work items (results to compute) that it needs.
 
     Attributes:
         part: the table that contains the cell: "table", "robustness" or "mismatch".
-        source: name of the set, or other source, on which the model of the cell is trained (see `Work`).
+        source: what the model of the cell is trained on, such as the name of a set (see `Work`).
         recipe: how this model is trained (see `Work`).
         column: name of the cell's column.
         model: the model.
         work: the work item whose recall the cell shows.
-        control: the work item that trains on random rows of the same size instead of the set; None if there is none.
+        control: the work item for the same training on random rows instead of the set; None if there is none.
     """
 
     part: PartName

@@ -60,9 +60,9 @@ class CodedStorage(Storage):
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Return the rate: how many bits the code takes per number, as a mean over all numbers in `latent`.
 
-        The code length is interpolated linearly between integers, so the rate is differentiable. Learning can use it as
-        a penalty that makes the numbers easier to code. The stored code then does not become smaller, because its size
-        is fixed. Instead, its quantisation steps become finer.
+        The code length is interpolated linearly between integers, so the rate is differentiable. It can serve as a
+        penalty that makes the numbers easier to code. The size of the stored code is fixed, so a lower rate does not
+        make it smaller. It makes the quantisation steps finer instead.
         """
         bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())

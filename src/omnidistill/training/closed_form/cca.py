@@ -25,15 +25,15 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m^{-1/2} B_m (p_m x rank) of every modality m. Their transposes are the ridge CCA heads.
+    """Return the transposes of the ridge CCA heads: a matrix S_m^{-1/2} B_m (p_m x rank) for every modality m.
 
-    S_m is the covariance of modality m, with a ridge. The matrices B_m are chosen such that each product B_m B_n^T
-    approximates K_mn, the whitened cross-covariance of the modalities m and n. The residuals of the result are the
-    squared errors of these approximations.
+    S_m is the covariance of modality m, with a ridge. Each product B_m B_n^T approximates the whitened cross-covariance
+    of the modalities m and n. The attribute `residuals` of the result contains the squared errors of this
+    approximation.
 
     Args:
         moments: moments of the data.
-        rank: number of factors.
+        rank: output width of the heads.
         ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
 
     Raises:

@@ -1,17 +1,20 @@
 """Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
-    V_m <- mu V_m + Delta_m^T X_m + wd W_m        mu: momentum; wd: weight decay
-    W_m <- W_m - lr V_m                           lr: step size; for experts, mu = wd = 0
+For modality m, let W_m be the head, V_m the velocity, X_m the rows of the mini-batch, and Delta_m the gradient of the
+loss with respect to the outputs, in closed form. With step size lr, momentum mu and weight decay wd, a step is
 
-Here W_m is the head of modality m, V_m is the velocity, X_m are the rows of the mini-batch, and Delta = dL/dY is the
-gradient of the loss with respect to the outputs Y, in closed form. Features are frozen, so a step takes one matrix
-product for the outputs and one for the gradient of the heads. It needs neither input gradients nor autograd.
+    V_m <- mu V_m + Delta_m^T X_m + wd W_m
+    W_m <- W_m - lr V_m                           for experts, mu = wd = 0
 
-Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order of run e in epoch k
-depends only on e, k, the seed, and a name for what is trained (`purpose`). Interrupted training can therefore resume
-from the last snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate
-results of a step fit in the cache. Blocks depend only on the sizes of the tensors. Training one block alone therefore
-gives bitwise the same heads.
+Features are frozen, so a step needs no autograd: one matrix product gives the outputs, and one the gradient of the
+heads.
+
+Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order depends only on the
+numbers of the run and the epoch, on the seed, and on a name for what is trained (`purpose`). Interrupted training can
+therefore resume from the last snapshot with bitwise the same result.
+
+In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache. Blocks depend
+only on the sizes of the tensors. Training one block alone therefore gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
