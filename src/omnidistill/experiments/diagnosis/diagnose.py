@@ -185,9 +185,10 @@ def _students(
     num_steps: int,
     seed: int,
 ) -> PairedStudents:
-    """Return the two students: one trains on the set, the other on the assigned training rows.
+    """Return two students: one trains on the set, the other on one training row for each synthetic row.
 
-    The target similarity of two training rows is 1 if they belong to the same group, otherwise 0.
+    `assigned` contains the row numbers of these training rows. Their target similarity is 1 if they belong to the same
+    group, otherwise 0.
     """
     codes = train.group_codes.cpu()[assigned]
     synthetic, objective = distilled.rows(), distilled.objective
