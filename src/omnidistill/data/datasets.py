@@ -1,10 +1,14 @@
 """The registry of datasets, and functions that load a feature set by its registered name or from its folder.
 
-@datasets.register("mine")                         in Python
-def load_mine(): ...                               returns RawFeatures
+A dataset is a function that returns `RawFeatures`. Register it in Python:
 
-[project.entry-points."omnidistill.datasets"]      in pyproject.toml of an installed package
-mine = "my_package:load_mine"
+    @datasets.register("mine")
+    def load_mine(): ...
+
+or in pyproject.toml of an installed package:
+
+    [project.entry-points."omnidistill.datasets"]
+    mine = "my_package:load_mine"
 """
 
 from __future__ import annotations
