@@ -199,7 +199,7 @@ def _retrieved(
 
 
 def _first_of_groups(items: Iterable[tuple[str, Retrieved]]) -> tuple[Retrieved, ...]:
-    """Return the first `NUM_RETRIEVED` items that are the first of their group, from pairs (group, item)."""
+    """Return the first item of each group, from pairs (group, item), for at most `NUM_RETRIEVED` groups."""
     first: dict[str, Retrieved] = {}
     for group, item in items:
         first.setdefault(group, item)
