@@ -105,8 +105,7 @@ class Learning(Generic[L]):
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
         """Prepare the first step.
 
-        `start` contains the initial heads. They are used only if `settings.start_share`, the weight of the loss of
-        stacked heads (learned and initial heads with concatenated outputs), is above 0.
+        The initial heads in `start` are used only if `settings.start_share` is above 0.
         """
         self.learned: L = first.detached()
         self._train, self._settings = train, settings

@@ -69,8 +69,8 @@ class Cases:
     """The cases (retrieval examples) of a run, and the numbers of queries whose rank changes by training on the set.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, for which the rank with the heads trained on the
-            set is better than, worse than or equal to the rank with the initial heads.
+        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or stays the same when
+            the initial heads are replaced by heads trained on the set.
         cases: the selected queries.
     """
 
