@@ -81,7 +81,9 @@ Data = FeatureSet | RawFeatures | str | Path
 
 
 def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
-    """Return data as a feature set: preprocess raw features, load a name or path, return a feature set unchanged.
+    """Return data as a feature set.
+
+    Raw features are preprocessed. A name or path is loaded. A feature set is returned unchanged.
 
     Args:
         data: a feature set, raw features, or the name or path of a feature set.

@@ -1,8 +1,10 @@
 """Centre features by the means of another dataset instead of their own.
 
-    x' = x + mu - mu'        mu: means of the features, mu': means of the other dataset (see `data.preprocessing`)
+The given features x are already centred by their own means mu. With the means mu' of the other dataset, they become
 
-New data can then be used together with a set that was distilled from the other dataset with the same encoders.
+    x' = x + mu - mu'
+
+They can then be used together with a set that was distilled from the other dataset with the same encoders.
 """
 
 from __future__ import annotations

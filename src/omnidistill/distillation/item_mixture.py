@@ -126,14 +126,14 @@ class Mixture:
         return Mixture.of(weights[rows], RowStorage(), numbers, self.ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
-        """Return the synthetic rows X_m = normalise(A F_m) for given features, and the mixture that was used.
+        """Return the synthetic rows X_m = normalise(A F_m) for given features F_m, and the mixture that was used.
 
-        The mixture differs from this one if items are missing and dropped.
+        A is the mixing matrix. The mixture that was used is this one, unless items are missing and dropped.
 
         Args:
             data: features F_m of the items. Only rows of the split "train" are used.
-            missing: what to do if the data lack items: "error", or "drop" to continue without them. Then rows without
-                any item left are omitted.
+            missing: what to do if the data lack items: "error", or "drop" to continue without them. Synthetic rows
+                without any item left are then omitted.
 
         Raises:
             InputError: items are missing, and `missing` is "error"; all items are missing; an item is not in the split

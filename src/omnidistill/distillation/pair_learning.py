@@ -61,7 +61,11 @@ class Frame:
     unit: tuple[bool, bool]
 
     def map(self, direction: Direction, left: Float[Tensor, "_ _"] | None, right: Float[Tensor, "_ _"]) -> AffineMap:
-        """Return the map in this direction with these factors (see `AffineMap`). "forward" maps old to new vectors."""
+        """Return the map in a direction: "forward" maps old to new vectors, "reverse" new to old vectors.
+
+        `left` and `right` are the factors of its matrix. If `left` is None, `right` is the matrix itself (see
+        `AffineMap`).
+        """
         source, target = (0, 1) if direction == "forward" else (1, 0)
         return AffineMap(self.means[source], left, right, self.means[target], self.unit[target])
 
@@ -97,13 +101,13 @@ class LearnableMaps(ABC):
 
 @dataclass(frozen=True)
 class PairRows(LearnableMaps):
-    """Learned pairs of rows. Ridge regression between them gives the maps in both directions.
+    """N learned pairs of an old and a new embedding. Ridge regression on them gives the maps in both directions.
 
     Attributes:
-        latent: rows "old" (N x p) and "new" (N x q) before rounding.
-        log_ridges: logarithms of the ridges (regularisation strengths) of both directions.
-        storage: how the rows are rounded.
-        frame: means of both spaces.
+        latent: the embeddings before rounding: "old" (N x p) and "new" (N x q).
+        log_ridges: logarithm of the ridge of each map.
+        storage: how the embeddings are rounded.
+        frame: means of the old and the new space.
     """
 
     latent: dict[str, Tensor]
@@ -131,10 +135,10 @@ class PairRows(LearnableMaps):
 
     @property
     def ridges(self) -> Float[Tensor, " 2"]:
-        """Ridges of both directions, clamped from below so that no linear system is singular in float32.
+        """Ridges of the maps old to new and new to old, large enough for a linear solve in float32.
 
-        The lower limit is proportional to the number N of rows if N is large, because the largest eigenvalue of a
-        kernel matrix can be N times the mean of its diagonal.
+        The lower limit grows with the number of rows N: the largest eigenvalue of the kernel matrix of the rows can be
+        N times the mean of its diagonal.
         """
         smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
         return self.log_ridges.exp().clamp(min=smallest)
@@ -179,7 +183,7 @@ class FactoredMaps(LearnableMaps):
         return FactoredMaps(storage.init(named), storage, frame)
 
     def maps(self) -> Maps:
-        """Return the maps for all directions that have factors, {direction: map}."""
+        """Return {direction: map} for the directions whose maps are learned: "forward", "reverse" or both."""
         x = self.storage.expand(self.latent)
         directions: tuple[Direction, ...] = ("forward", "reverse")
         return {

@@ -30,11 +30,11 @@ class FixedModes(Spectrum):
     """A factorisation of Gram matrices in which a fixed basis replaces the eigenvectors (attribute `vectors`)."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma by which the weights of one mode change if the Gram matrix changes.
+        """Return the factors gamma of `Spectrum.weight_rates` for a fixed basis.
 
-        Mode k (`mode`, counted from 0) is a weighted sum of an instance's embeddings. Its weights are u_k / sigma_k.
-        `Spectrum.weight_rates` defines their change in terms of gamma. Here, the basis vector u_k is fixed, so only
-        sigma_k changes: gamma_k is -1 / (2 sigma_k^2), as for the SVD, and all other factors are 0.
+        They describe how the weights u_k / sigma_k of mode k (`mode`, counted from 0) depend on the Gram matrix. The
+        basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and
+        all other factors are 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()

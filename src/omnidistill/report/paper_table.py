@@ -115,9 +115,9 @@ def _ours(row: PaperRow, number: float | None, decimals: int) -> str:
 
 
 def _printed(number: float | None, decimals: int) -> str:
-    """Return a printed number as text, with the decimals of the paper.
+    """Return a number from the paper as text, with as many decimals as the paper prints.
 
-    The paper prints some recalls with one more decimal than ours have.
+    Some recalls have one more decimal in the paper than in our tables.
     """
     if number is None:
         return ABSENT

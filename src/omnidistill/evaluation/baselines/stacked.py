@@ -56,7 +56,7 @@ class Stacked(Baseline):
     use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline `upper`, whose heads are stacked, is meaningful for these inputs."""
+        """Return whether the baseline `upper`, whose heads are stacked on the initial heads, applies here."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:

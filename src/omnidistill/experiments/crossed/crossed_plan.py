@@ -172,10 +172,10 @@ def _control(
 ) -> Work | None:
     """Return the work item (result to compute) that trains on random rows instead of a distilled set.
 
-    Random rows use the same recipe as the distilled set, with one special case: the recipe "own", which is the recipe
-    stored with the set. If the distilled set stores "anchor", random rows use "anchor" (for networks, "map"), with a
-    ridge chosen on validation. None is returned if the table has no random rows of the same size, or if the set itself
-    consists of random rows.
+    Random rows use the same recipe as the set, with one exception. If the recipe is "own" (stored with the set) and the
+    set stores "anchor", random rows use "anchor" (for networks, "map") with a ridge chosen on validation.
+
+    Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """
     random = settings.control(entry)
     if random is None:

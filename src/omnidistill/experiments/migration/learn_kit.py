@@ -1,9 +1,10 @@
 """Learn the rows of a migration kit, and find how many rows fit a size limit.
 
-A kit consists of N pairs of rows, from which ridge regression computes maps between old and new embeddings. The initial
-rows are mixtures of training pairs, computed by ridge CCA (`shared_rows` in `training.closed_form.pair_maps`). They
-are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
-initial ridges of the maps, and the iteration whose rows are returned.
+A kit consists of N pairs of rows, one in the old and one in the new embedding space. Ridge regression on these pairs
+computes the maps between old and new embeddings. The initial rows are mixtures of training pairs, computed by ridge CCA
+(`shared_rows` in `training.closed_form.pair_maps`). Learning then minimises the InfoNCE loss of both maps
+(`distillation.pair_learning`). Validation chooses the ridge of CCA, the initial ridges of the maps, and the iteration
+whose rows are returned.
 
 Shapes: N rows, n training pairs, p and q widths of the old and the new space.
 """

@@ -137,10 +137,10 @@ def _quantised(rows: Tensor, exponent: int, threshold: float) -> tuple[Tensor, T
 
 
 def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, "N p"]:
-    """Return the number of bits per number in the entropy code, interpolated linearly between integers.
+    """Return the number of bits that the entropy code needs for each number, interpolated linearly between integers.
 
-    The probabilities of the integers are treated as constants, and so is the ratio of each step to the root mean square
-    of its row. The result therefore does not depend on the lengths of the rows.
+    The probabilities of the integers are treated as constants. So is the quantisation step of each row, relative to the
+    root mean square of the row. The result therefore does not change if a row is multiplied by a number.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
     lengths = (counts.sum() / counts).log2()

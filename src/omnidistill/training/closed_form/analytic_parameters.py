@@ -51,15 +51,16 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B ar
 
 
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
-    """Return factors B_m (p_m x rank) such that the products B_m B_n^T are nearest to the analytic parameters A_mn.
+    """Return factors of the analytic parameters: one matrix B_m (p_m x rank) per modality m with feature width p_m.
 
-    The module docstring defines A_mn.
+    The products B_m B_n^T are nearest to the analytic parameters A_mn, which the module docstring defines.
 
     Args:
-        moments: moments of the data.
-        rank: number of factors.
+        moments: means and covariances of the data.
+        rank: number of columns of each factor.
         ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
-        norm: the norm that defines which factors are nearest.
+        norm: "plain" minimises the error of the parameters, "whitened" the error of the outputs of the heads on the
+            data.
 
     Raises:
         InputError: a covariance is singular; a larger ridge is required.

@@ -60,26 +60,28 @@ def train_epochs(
     decay_after: int | None = None,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
-    """Train the heads in place, and yield the number of finished epochs after each epoch.
+    """Train the heads of E runs at once, and yield the number of finished epochs after each epoch.
 
-    Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
+    A run is one training of heads; the runs are independent of each other. Rows of the same group are positives of each
+    other. The last batch of an epoch is dropped if it is incomplete.
 
     Args:
         objective: the loss.
-        heads: heads of all runs, on the device of the rows; updated in place.
+        heads: {modality: heads of all runs, E x d x p_m}, on the device of the rows; updated in place.
         data: the training rows.
-        learning_rates: step size of each run; moved to the device of the rows.
+        learning_rates: step size of each run.
         batch_size: rows per step. If the data has fewer rows, every step uses all rows.
-        num_epochs: total number of epochs, including the first `first_epoch` epochs.
+        num_epochs: number of epochs after which training ends, including the first `first_epoch` epochs.
         seed: seed for the order of the rows.
         purpose: what is trained, such as "experts". It names the random streams, and error messages start with it.
-        last_epochs: for each run, the number of epochs after which its heads stay constant; None: `num_epochs`.
+        last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs`.
         first_epoch: number of epochs that are already done.
-        first_run: number of the first run; the other runs follow. The number of a run determines the order of its rows.
-        momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
-            must start at epoch 0.
-        decay_after: number of epochs after which the step sizes are divided by 10; None: they stay constant.
-        bias: {modality: d}, constant that is added to the outputs of every run; None means zero.
+        first_run: number of the first run. Runs are numbered consecutively. The number of a run determines the order of
+            its rows.
+        momentum, weight_decay: momentum and weight decay of SGD. Training with momentum must start at epoch 0, because
+            velocities are not stored.
+        decay_after: epoch after which the step sizes are divided by 10; None: they stay constant.
+        bias: {modality: vector of length d}, which is added to the outputs of every run; None adds nothing.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.
