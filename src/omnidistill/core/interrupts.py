@@ -1,14 +1,17 @@
-"""Signals that ask the program to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP. All of them raise `Interrupted`.
+"""Signals that ask the program to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-    first signal                              raises Interrupted
-    first signal in `interrupt_deferred`      the current iteration is finished and saved, then Interrupted is raised
-    second signal in `interrupt_deferred`     raises Interrupted immediately
-    any later signal                          ends the process immediately, with the same exit code (command line only)
+    first signal                              raises `Interrupted`
+    first signal in `interrupt_deferred`      the current iteration is finished and saved, then `Interrupted` is raised
+    second signal in `interrupt_deferred`     raises `Interrupted` immediately
+
+In a command, three further rules apply to a signal:
+
+    after `Interrupted` was raised            ends the process immediately, with the same exit code
     while the program is imported             ends the process immediately
     while the interpreter shuts down          is ignored: the exit code is that of the command
 
 Python prints and drops an exception that is raised in a finaliser (`__del__`) or in a callback of a weak reference. If
-a signal arrives there, it is sent again until `Interrupted` is raised elsewhere (command line only).
+a signal arrives there, a command sends it again until `Interrupted` is raised elsewhere.
 
 Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
 that the program has installed stays in place.

@@ -25,8 +25,9 @@ def cores() -> int:
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or an error that caused it, means that memory ran out.
 
-    Libraries have many types of errors for it: MemoryError, OSError, RuntimeError (torch), and ImportError if a shared
-    library cannot be loaded. Readers often report them as damaged files, with the original error as the cause.
+    Libraries raise many types of errors when memory runs out: MemoryError, OSError, RuntimeError (torch), and
+    ImportError if a shared library cannot be loaded. Functions that read files often report such an error as a damaged
+    file. The original error is then the cause.
     """
     cause: BaseException | None = error
     while cause is not None:

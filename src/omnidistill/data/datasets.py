@@ -1,10 +1,14 @@
 """The registry of datasets, and functions that load a feature set by its registered name or from its folder.
 
-@datasets.register("mine")                         in Python
-def load_mine(): ...                               returns RawFeatures
+A dataset is a function that returns `RawFeatures`. Register it in Python:
 
-[project.entry-points."omnidistill.datasets"]      in pyproject.toml of an installed package
-mine = "my_package:load_mine"
+    @datasets.register("mine")
+    def load_mine(): ...
+
+or in pyproject.toml of an installed package:
+
+    [project.entry-points."omnidistill.datasets"]
+    mine = "my_package:load_mine"
 """
 
 from __future__ import annotations
@@ -77,7 +81,9 @@ Data = FeatureSet | RawFeatures | str | Path
 
 
 def opened(data: Data, modalities: Sequence[str] | None = None) -> FeatureSet:
-    """Return data as a feature set: preprocess raw features, load a name or path, return a feature set unchanged.
+    """Return data as a feature set.
+
+    Raw features are preprocessed. A name or path is loaded. A feature set is returned unchanged.
 
     Args:
         data: a feature set, raw features, or the name or path of a feature set.

@@ -147,12 +147,11 @@ def _leak(
 def _digests(raw: RawRows, name: str, numbers: Int[Tensor, " n"]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """Return a 16-byte digest for each of n rows, as two 64-bit integers (n x 2).
 
-    An array is used because a list of bytes objects would take 50 MB per million rows. Adding 0 to a row turns -0 into
-    0, so that both zeros give the same digest.
+    Rows that differ only in the sign of zeros have the same digest.
     """
     digests = bytearray()
     for _, x in raw.chunks(name, numbers):
-        for row in (x.float() + 0).numpy():
+        for row in (x.float() + 0).numpy():  # + 0 turns -0 into 0
             digests += hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest()
     return np.frombuffer(digests, dtype=np.int64).reshape(-1, 2)
 

@@ -32,10 +32,10 @@ class PackReport:
     Attributes:
         rows: {split: number of rows}.
         groups: number of groups.
-        widths: {modality: width of its rows}.
-        dtypes: {modality: type in the source}.
-        duplicates: leaks that remain: test rows that also occur in other splits, and validation rows that also occur in
-            the splits `heads` or `train`.
+        widths: {modality: feature width}.
+        dtypes: {modality: dtype of the features before they were packed}.
+        duplicates: leaks that were not dropped. A leak is a test row that also occurs in another split, or a validation
+            row that also occurs in `heads` or `train`.
         dropped: rows that the option `drop_leaks` removed.
         merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.

@@ -1,16 +1,15 @@
 """Synthetic test data: M modalities share a known latent variable, so a method that works must beat chance.
 
-The features of a row in modality m (width p) are
+Every group has a latent vector z ~ N(0, I_k), which all modalities share. k and a are the arguments `latent` and
+`noise`. The features of a row in modality m (width p) are the sum of an offset, a signal and noise:
 
-    x_m  = o_m + s_m + a e_m       a: root mean square of the noise (argument `noise`)
-    o_m  ~ N(0, I_p)               the modality's offset (the gap that centring removes)
-    s_m  = tanh(z A_m)             the signal
-    z    ~ N(0, I_k)               the latent variable of the row's group, shared by all modalities; k numbers (argument
-                                   `latent`)
-    A_m  ~ N(0, 1 / k)             a random linear map (k x p), entries drawn independently
-    e_m  = (n_m * sigma) Q_m       the noise, in a random orthonormal basis Q_m (p x p), with the standard deviations
-                                   sigma_j proportional to j^(-1/2) and scaled to mean square 1
-    n_m  ~ N(0, I_p)               one draw per row
+    x_m = o_m + tanh(z A_m) + a e_m
+    o_m ~ N(0, I_p)                    offset of the modality, which centring removes
+    A_m ~ N(0, 1 / k)                  a random linear map (k x p) with independent entries
+    e_m = (n_m * sigma) Q_m            noise with mean square 1, where n_m ~ N(0, I_p) is drawn for each row
+
+Q_m (p x p) is a random orthonormal basis. The standard deviations sigma_j are proportional to j^(-1/2) and have mean
+square 1.
 
 One generator, seeded with `seed`, first draws z, then A, o, Q and n for each modality in the given order. Renaming a
 modality therefore changes no number, and adding a modality at the end does not change the other modalities.

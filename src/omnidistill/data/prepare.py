@@ -1,9 +1,11 @@
 """Preprocessing of raw rows in chunks: validate all rows, fit the steps on the train rows, then apply the steps.
 
-    mu_m = (1 / n) sum over chunks of standardised train rows, in float64
-    x    = standardise(raw) - mu_m                                          for every chunk
+Let mu_m be the mean of the standardised train rows in modality m. It is summed over chunks in float64. A row then
+becomes
 
-Here mu_m is the mean of the n train rows in modality m. Memory holds only one chunk of rows, and one flag per row.
+    x = standardise(raw) - mu_m
+
+Memory holds only one chunk of rows, and one flag per row.
 """
 
 from __future__ import annotations

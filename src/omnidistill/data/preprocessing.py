@@ -1,16 +1,15 @@
 """Preprocessing steps between encoders and projection heads. A saved feature set records the steps applied to it.
 
-standardise:  (x - mean(x)) / sqrt(var(x) + epsilon) over the p_m values in one row, with the biased variance
-              (a LayerNorm without affine parameters)
-centre:       subtract mu_m (p_m values), the mean of the standardised training rows in modality m
+standardise:  replace each row x by (x - mean(x)) / sqrt(var(x) + epsilon); mean and biased variance are taken over the
+              values of the row (a LayerNorm without affine parameters)
+centre:       subtract mu, the mean of the standardised training rows of the modality
 
-A mean is rounded before it is subtracted, so that it can be stored without loss in 8 bits per value. This keeps
-distilled sets small, because they include the means. A rounded value is sign(c) c^2 u, where c is an integer from -127
-to 127 and the step u is one number per modality. Small values are rounded more finely than large values. Rows are
-centred with exactly the mean that is stored. If the squared distance between a mean and its rounded value would exceed
-0.1 % of the variance of the rows, the mean stays in float32.
+Distilled sets include mu. To keep them small, mu is rounded before it is subtracted, so that it takes 8 bits per value.
+A rounded value is sign(c) c^2 u. Here c is an integer from -127 to 127, and the step u is one number per modality.
+Small values are rounded more finely than large values. If the squared distance between mu and its rounded value would
+exceed 0.1 % of the variance of the rows, mu stays in float32.
 
-Centring is equivalent to a bias in the head: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
+Centring is equivalent to a bias in the head W: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
 """
 
 from __future__ import annotations
@@ -201,7 +200,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return a mean as 8-bit integers and a step size. If this conversion would lose precision, return (mean, None)."""
+    """Return a mean as 8-bit integers and a step size, or (mean, None) if they would not reproduce it exactly."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None

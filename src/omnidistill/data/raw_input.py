@@ -28,9 +28,9 @@ def read_raw(
             read.
         table: .jsonl, .csv, .tsv or .parquet file with rows in the order of the tensors. None reads ids, groups and
             splits from `features`.
-        choice: modalities, and the names of the columns with ids, groups and splits. If the table has no column
-            "group", every row gets a separate group. If `table` is None, rows without a column "id" are numbered, and
-            missing splits are drawn at random.
+        choice: modalities, and the names of the columns with ids, groups and splits. Without a column "group", every
+            row gets a separate group. If `table` is None, ids and splits may be missing too: rows are then numbered,
+            and splits are drawn at random.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
 
     Returns:

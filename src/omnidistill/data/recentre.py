@@ -1,8 +1,10 @@
 """Centre features by the means of another dataset instead of their own.
 
-    x' = x + mu - mu'        mu: means of the features, mu': means of the other dataset (see `data.preprocessing`)
+The given features x are already centred by their own means mu. With the means mu' of the other dataset, they become
 
-New data can then be used together with a set that was distilled from the other dataset with the same encoders.
+    x' = x + mu - mu'
+
+They can then be used together with a set that was distilled from the other dataset with the same encoders.
 """
 
 from __future__ import annotations
@@ -52,11 +54,12 @@ def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) ->
 
     Args:
         data: the features.
-        steps: preprocessing of the synthetic set with which the features are to be used.
-        widths: feature width of each modality in this set.
+        steps: preprocessing of the synthetic set with which the features will be used.
+        widths: feature width of each modality in the synthetic set.
 
     Raises:
-        InputError: the features and the set differ in their modalities, widths, or preprocessing other than means.
+        InputError: the features and the synthetic set have different modalities or widths, or their preprocessing
+            differs in more than the means.
     """
     own = data.preprocessing
     if data.widths != widths:

@@ -59,8 +59,8 @@ class Repaired:
     """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, with merged groups and a record of the repairs in their provenance. Dropped rows
-            are still included; `rows` lists the others.
+        raw: all rows of the source, including the dropped rows, with merged groups. The repairs are recorded in the
+            provenance.
         rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.

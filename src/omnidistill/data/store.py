@@ -3,10 +3,17 @@
 A set may be larger than memory: `prepare_raw` preprocesses the rows while they are written. The rows are ordered by
 split, so that the rows of a split are a view of the file.
 
-Tensors for N rows with p_m values in modality m: `features/MODALITY` (N x p_m), `mean/MODALITY` (p_m), the optional
-`pairing` (N x N), `ids` and `groups` (JSON lists as UTF-8 bytes; groups in the order of first appearance),
-`group_codes` (N indices into `groups`) and `split_codes` (N indices into the list `splits` in the metadata). Metadata:
-modalities, splits, preprocessing, provenance.
+A set of N rows with p_m values in modality m has these tensors:
+
+    features/MODALITY    the rows (N x p_m)
+    mean/MODALITY        the mean that was subtracted (p_m), if the rows are centred
+    pairing              similarity of every two rows (N x N); optional
+    ids                  the ids, as a JSON list in UTF-8
+    groups               the different groups in the order of first appearance, as a JSON list in UTF-8
+    group_codes          for each row, its index in `groups`
+    split_codes          for each row, its index in the list `splits` of the metadata
+
+The metadata also contain modalities, preprocessing and provenance.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ class AnchorRows(LearnableHeads):
     Attributes:
         latent: the rows before rounding, one matrix (N x p_m) per modality.
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
-        logit: logit of the property `weight`, the weight of the heads when they are combined with initial heads.
+        logit: logit of the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: number k of the head output that counts half. Output number i is multiplied by a factor between 0 and 1,
-            which decreases with i and is 1/2 for i = k. None scales no output. The cutoff is not learned.
+        cutoff: number of the head output that is multiplied by 1/2. Earlier outputs are multiplied by larger factors,
+            later ones by smaller factors. None scales no output. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]
@@ -90,7 +90,10 @@ class AnchorRows(LearnableHeads):
         return replace(self, cutoff=cutoff, logit=self.logit + shift)
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: rows before rounding, logarithms of the ridges, and the logit of `weight`."""
+        """Return the tensors to learn: the rows before rounding, the logarithms of the ridges, and `logit`.
+
+        `logit` is the logit of the weight of the heads when they are combined with initial heads.
+        """
         return [*self.latent.values(), self.log_ridges, self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "N _"]], Heads]:

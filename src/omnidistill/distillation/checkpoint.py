@@ -86,7 +86,7 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run: the settings and inputs that a checkpoint must have in common with it.
+        """Return the identity of a run: its settings and inputs. A checkpoint of the run must have the same identity.
 
         The field `config` of the result contains the loop settings, and the run configuration that the provenance
         records. If the provenance records none, `config` contains the seed instead.

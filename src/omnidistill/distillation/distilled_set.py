@@ -41,10 +41,8 @@ class DistilledSet:
         spec: how the tensors are stored, and how students are trained on them.
         preprocessing: the steps that convert features of real items to the space of the synthetic rows.
         provenance: how the set was produced.
-        mixture: weights with which each row is a weighted sum of real items; None if the rows are not known to be such
-            sums.
-        file_bytes: total size of the tensor file and the manifest from which the set was loaded; None if the set was
-            created or changed in memory.
+        mixture: the weights of real items in each row, if the rows are mixtures of real items; otherwise None.
+        file_bytes: total size of the tensor file and the manifest; None if the set was not loaded from files.
     """
 
     tensors: dict[str, Tensor]
@@ -166,20 +164,19 @@ class DistilledSet:
 
         The role of `start` depends on the recipe:
 
-        - "sgd" trains copies of the heads or modules.
-        - "anchor" computes new heads from the set alone. If `start` contains heads, the new heads are stacked on them:
-          the outputs of both are scaled and concatenated. If it contains modules, copies of them are trained to
-          reproduce the new heads.
-        - "map" trains copies of the heads or modules to reproduce the heads of "anchor".
+        - "sgd" trains copies of the given heads or modules.
+        - "anchor" computes new heads from the set alone. If heads are given, the new heads are stacked on them: the
+          outputs of both are scaled and concatenated. If modules are given, copies of them are trained to reproduce the
+          new heads.
+        - "map" trains copies of the given heads or modules to reproduce the heads of "anchor".
 
         Args:
             start: initial heads {modality: d x p_m}; or one torch module per modality, which maps rows (b x p_m) to
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads, which only "anchor" can change. By default, "sgd" and "map" keep the width
-                d of `start`. "anchor" gives width N, the number of rows to train on. For stacked heads, it gives width
-                N + d, or width d if the recipe has `keep_width = True`.
+            width: output width of the heads; only for "anchor". None gives N (the number of rows to train on) for new
+                heads alone. For stacked heads, it gives N + d, or d if the recipe has `keep_width = True`.
             recipe: training recipe to use instead of that of the set.
 
         Returns:
@@ -226,17 +223,17 @@ class DistilledSet:
         return require_mixture(self.mixture).items()
 
     def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
-        """Return the set in the feature space of another encoder, if its rows are mixtures of items.
+        """Return the set in the feature space of another encoder. The rows of the set must be mixtures of items.
 
-        The rows are the same mixtures, computed from features of the same items by the other encoder. The storage,
-        recipe and target similarities stay the same. The ridges or step sizes of the recipe were chosen for the
-        original features, so choose them again if validation data are available.
+        The same mixtures are computed from the other encoder's features of these items. The storage, recipe and target
+        similarities stay the same. The ridges or step sizes of the recipe were chosen for the original features, so
+        choose them again if validation data are available.
 
         Args:
-            data: features of the items by the other encoder. Only rows of the split "train" and the modalities of the
+            data: the other encoder's features of the items. Only rows of the split "train" and the modalities of the
                 set are used.
-            missing: what to do if the data lack items: "error", or "drop" to continue without them. Then rows without
-                any item left are omitted.
+            missing: what to do if the data lack items: "error", or "drop" to continue without them. Rows without any
+                item left are then omitted.
 
         Raises:
             InputError: the rows are not mixtures of items; a modality or an item is missing; an item is in another

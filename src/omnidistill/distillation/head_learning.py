@@ -1,15 +1,15 @@
 """Learn tensors from which heads are computed, by minimising the loss of these heads on real rows.
 
-Let theta be the learned tensors. The head W_m of modality m is computed from theta. The head J_m is W_m stacked on a
-given initial head: the outputs of both are scaled and concatenated, and a is the weight of W_m (see
-`training.recipes.anchor_regression.stack_on`). The problem is
+Let theta be the learned tensors, and W_m the head of modality m that is computed from them. The head J_m is W_m stacked
+on a given initial head: the outputs of both are scaled and concatenated, with weight a for W_m (see
+`training.recipes.anchor_regression.stack_on`). With a loss L, such as InfoNCE, the problem is
 
     min over theta, a of  (1 - c) L(W_m x) + c L(J_m x) + mu R(theta)     on batches of training rows x
 
-L is InfoNCE or another objective. R is the number of bits that the storage needs per number. The constants c in [0, 1]
-and mu weight the terms. Each subclass of `LearnableHeads` defines its own theta: the rows of a set
-(`distillation.anchor_rows`), a mixing matrix from which rows are computed (`distillation.mixture_rows`), or the heads
-themselves (`evaluation.baselines.direct_heads`).
+R is the number of bits that the storage needs per number. The settings c in [0, 1] and mu weight the terms.
+
+theta can be the rows of a set (`distillation.anchor_rows`), a mixing matrix from which rows are computed
+(`distillation.mixture_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
 
 Shapes: k output width of the heads, N rows, p_m feature width, b real rows per batch.
 """
@@ -78,14 +78,13 @@ class LearningSettings:
     """Settings for learning heads with Adam (see `Learning`).
 
     Attributes:
-        outer: objective that compares the outputs of the heads on real rows with their target similarities.
-        start_share: weight c in [0, 1] of the loss of the stacked heads, which are learned and initial heads with
-            concatenated outputs. The loss of the learned heads alone has the weight 1 - c.
+        outer: the loss. It compares the outputs of the heads on real rows with the target similarities of these rows.
+        start_share: weight c in [0, 1] of the loss of stacked heads, which concatenate the outputs of learned and
+            initial heads. The loss of the learned heads alone has the weight 1 - c.
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight of a penalty on size, which is added to the loss. The penalty is the average number of bits
-            that the storage needs per stored number.
+        rate_weight: weight of a penalty on size: the average number of bits that the storage needs per number.
     """
 
     outer: Objective
@@ -106,8 +105,7 @@ class Learning(Generic[L]):
     def __init__(self, first: L, train: FeatureSet, start: Heads, settings: LearningSettings, seed: int) -> None:
         """Prepare the first step.
 
-        `start` contains the initial heads. They are used only if `settings.start_share`, the weight of the loss of
-        stacked heads (learned and initial heads with concatenated outputs), is above 0.
+        The initial heads in `start` are used only if `settings.start_share` is above 0.
         """
         self.learned: L = first.detached()
         self._train, self._settings = train, settings

@@ -1,14 +1,14 @@
 """Synthetic rows that are mixtures of real items, with one mixing matrix for all modalities.
 
-    X_m = normalise(A F_m)
+Let F_m (n x p_m) be the features of n items in modality m. The synthetic rows X_m (N x p_m) are
 
-X_m (N x p_m) are the rows of modality m, F_m (n x p_m) are the features of n items in this modality, and `normalise`
-scales every row to length sqrt(p_m). The mixing matrix A (N x n) does not depend on the encoder: with features of the
-same items by another encoder, the same A gives rows for that encoder. A is dense, or has k nonzero values per row. A
-storage rounds the values to few bits.
+    X_m = normalise(A F_m)        `normalise` scales every row to length sqrt(p_m)
 
-`fit` computes a dense A for a finished set in closed form. It is the ridge regression for X_m = A F_m, jointly for all
-modalities, where every F_m and X_m is divided by the root mean square length of the rows of F_m.
+The mixing matrix A (N x n) does not depend on the encoder: with features of the same items by another encoder, the same
+A gives rows for that encoder. A is dense, or has k nonzero values per row. A storage rounds the values to few bits.
+
+`fit` computes a dense A for the rows X_m of a finished set, by ridge regression jointly for all modalities. First, X_m
+and F_m are divided by the root mean square length of the rows of F_m, so that all modalities have the same scale.
 
 On disk, a mixture is an artifact of kind "mixture" with the tensors
 
@@ -53,11 +53,12 @@ _WEIGHTS = "weights"
 class Mixture:
     """A mixing matrix A, whose row i contains the weights of real items in synthetic row i, and the ids of these items.
 
+    A is dense (N x n for n items), or has k values per row.
+
     Attributes:
-        stored: values of A in the form in which `storage` stores them.
-        storage: rounds and stores the values.
-        item_numbers: for each value, the index of its item in `ids` (N x k, where every row has k values). None if A is
-            dense, with one column per item.
+        stored: values of A, in the format of `storage`.
+        storage: defines how the values are rounded and stored.
+        item_numbers: for each value, the index of its item in `ids` (N x k); None if A is dense.
         ids: ids of the n items.
     """
 
@@ -125,14 +126,14 @@ class Mixture:
         return Mixture.of(weights[rows], RowStorage(), numbers, self.ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
-        """Return the synthetic rows X_m = normalise(A F_m) for given features, and the mixture that was used.
+        """Return the synthetic rows X_m = normalise(A F_m) for given features F_m, and the mixture that was used.
 
-        The mixture differs from this one if items are missing and dropped.
+        A is the mixing matrix. The mixture that was used is this one, unless items are missing and dropped.
 
         Args:
             data: features F_m of the items. Only rows of the split "train" are used.
-            missing: what to do if the data lack items: "error", or "drop" to continue without them. Then rows without
-                any item left are omitted.
+            missing: what to do if the data lack items: "error", or "drop" to continue without them. Synthetic rows
+                without any item left are then omitted.
 
         Raises:
             InputError: items are missing, and `missing` is "error"; all items are missing; an item is not in the split

@@ -54,18 +54,19 @@ _SMALLEST = 1e-3  # smallest s_l, relative to the largest
 
 @dataclass(frozen=True)
 class MixtureRows(LearnableHeads):
-    """A learnable mixing matrix, and the learnable settings of the recipe "anchor".
+    """A learnable mixing matrix A for N rows and n items, and the learnable settings of the recipe "anchor".
+
+    A is dense or sparse. If it is sparse, each row has c candidate items, and the k largest in absolute value are used.
 
     Attributes:
-        latent: {"weights": values of the mixing matrix A before rounding}. They are N x n if A is dense. Otherwise they
-            are N x c, for c candidate items per row.
-        item_numbers: for each value, the index of its item in `features` (N x c); None if A is dense.
-        features: features of the n items that rows can contain, {modality: n x p_m}.
-        ids: ids of these items.
+        latent: {"weights": values of A before rounding}, N x n if A is dense, N x c if it is sparse.
+        item_numbers: for each value, the index of its item (N x c); None if A is dense.
+        features: features of the items, {modality: n x p_m}.
+        ids: ids of the items.
         items_per_row: number k of items per row; None if A is dense.
         log_ridges: logarithm of the regression ridge of each modality.
-        logit: logit of the property `weight`, the weight of the computed heads when they are combined with initial
-            heads. It is a scalar and is not learned.
+        logit: logit of the weight that the computed heads have when they are stacked on initial heads. It is not
+            learned.
         storage: rounds the values of A.
         row_storage: rounds the rows.
     """
@@ -91,9 +92,8 @@ class MixtureRows(LearnableHeads):
     ) -> MixtureRows:
         """Return the initial mixing matrix A, which defines synthetic rows as mixtures of items.
 
-        The module docstring describes how it is computed. Each row of A is scaled to the root mean square `FIRST_SIZE`.
-        If there are more rows than canonical directions of the modalities (CCA), the surplus rows are zero and stay
-        zero.
+        A_ij is output i of ridge CCA heads for item j, summed over the modalities. Each row of A is scaled to the root
+        mean square `FIRST_SIZE`. Rows beyond the number of canonical directions are zero and stay zero.
 
         Args:
             moments: moments of the training rows.
@@ -143,9 +143,10 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the synthetic rows normalise(A F_m) of every modality m. The rows are not rounded, but A is.
+        """Return the synthetic rows of every modality, before they are rounded.
 
-        A is the mixing matrix, with values rounded as they will be stored. F_m are the features of the items.
+        They are mixtures A F_m of the item features F_m in modality m, scaled to equal lengths. The values of the
+        mixing matrix A are rounded as they will be stored.
         """
         weights = self.latent["weights"]
         if self.items_per_row is not None:
@@ -209,9 +210,9 @@ class MixtureLearning(Learning[MixtureRows]):
         self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned rows and a batch of real rows, both with features of the same imitated encoder.
+        """Return the learned rows and a batch of real rows, both in the feature space of an imitated encoder.
 
-        Features of another encoder are imitated: the real features are rescaled at random and get noise.
+        To imitate another encoder, the features of the items are rescaled at random and get noise.
         """
         items, rows = {}, {}
         for name, x in self._train.features.items():

@@ -1,13 +1,15 @@
 """The outer loop: learn a synthetic set so that a student trained on it minimises the outer objective.
 
-    repeat:  draw an episode (initial heads, target)       from the outer objective
-             train a student for T steps on the set        a rollout, which is differentiable
-             compute the loss and its gradient             for rows, similarity and step sizes; exact, or as in TESLA
-             take an optimiser step                        restart from an earlier set if a number is NaN or Inf
+Each iteration consists of four steps:
 
-The loop works with any objective, similarity, rollout, optimiser and outer objective. Random numbers come from named
-streams, and the function that chooses the best set uses only the validation split. A run that is interrupted and then
-resumed gives a bitwise identical result.
+    1. The outer objective draws the initial heads of a student and a target.
+    2. The student takes T steps on the set. These steps (the rollout) are differentiable.
+    3. The loss and its gradient with respect to rows, target similarities and step sizes are computed.
+    4. The optimiser takes a step.
+
+If a number is NaN or Inf, the loop restarts from an earlier set. Random numbers come from named streams, and the
+function that chooses the best set uses only the validation split. A run that is interrupted and then resumed gives a
+bitwise identical result.
 """
 
 from __future__ import annotations

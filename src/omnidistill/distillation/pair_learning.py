@@ -1,23 +1,19 @@
 """Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
 
-    min over theta    sum over directions  CE(v_1, ..., v_2b)
+A direction is old to new, or new to old. For a batch of b items, let v_1, ..., v_b be the source vectors after the map
+of a direction, and v_{b+1}, ..., v_2b the target vectors of the same items. All are normalised. Each vector v_j is
+classified by the logits v_j . v_k / tau for all k != j, with a temperature tau. The correct class is the other vector
+of the same item. The loss is the mean cross-entropy of the 2 b classifications, summed over both directions (NT-Xent:
+Chen et al. 2020, arXiv 2002.05709). The negatives are mapped vectors and target vectors, so the maps are learned for
+indexes that contain both kinds.
 
-A direction is old to new, or new to old. For a batch of b items, v_1, ..., v_b are the source vectors after the map of
-this direction, and v_{b+1}, ..., v_2b are the target vectors of the same items. All are normalised. CE is the mean
-cross-entropy of 2 b classifications, one per vector. Vector v_j has the logits v_j . v_k / tau for all k != j; tau is
-a temperature. The correct class of a mapped vector is the target vector of its item, and vice versa. The negatives
-are all other mapped and target vectors, so the map is learned for indexes that contain vectors of both kinds (NT-Xent:
-Chen et al. 2020, arXiv 2002.05709).
+The matrix M of a map is computed from learned tensors in one of two ways:
 
-theta are the latent tensors of a storage. They are rounded as they will be stored, and the derivative of rounding is
-replaced by that of the identity. Each subclass of `LearnableMaps` defines how the maps depend on theta:
+    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     ridge regression from learned rows R to learned rows Q
+    FactoredMaps    M = F^T G                             learned factors F and G, separate for each direction
 
-    PairRows        M = R^T (R R^T + lambda s I)^-1 Q     ridge regression from learned rows R to learned rows Q;
-                                                          the reverse direction exchanges R and Q
-    FactoredMaps    M = L^T R                             separate learned factors L and R for each direction
-
-M is the matrix of a map, lambda is a ridge, and s is the mean of the diagonal of R R^T. A linear solve replaces the
-inverse, and its gradient is exact.
+lambda is a learned ridge, and s is the mean of the diagonal of R R^T. In the reverse direction, R and Q are exchanged.
+The learned tensors are rounded as they will be stored. The derivative of rounding is replaced by that of the identity.
 
 Shapes: b pairs per batch, N learned rows (or rank N of the factors), p and q widths of the old and the new space.
 """
@@ -65,7 +61,11 @@ class Frame:
     unit: tuple[bool, bool]
 
     def map(self, direction: Direction, left: Float[Tensor, "_ _"] | None, right: Float[Tensor, "_ _"]) -> AffineMap:
-        """Return the map in this direction with these factors (see `AffineMap`). "forward" maps old to new vectors."""
+        """Return the map in a direction: "forward" maps old to new vectors, "reverse" new to old vectors.
+
+        `left` and `right` are the factors of its matrix. If `left` is None, `right` is the matrix itself (see
+        `AffineMap`).
+        """
         source, target = (0, 1) if direction == "forward" else (1, 0)
         return AffineMap(self.means[source], left, right, self.means[target], self.unit[target])
 
@@ -98,13 +98,13 @@ class LearnableMaps(ABC):
 
 @dataclass(frozen=True)
 class PairRows(LearnableMaps):
-    """Learned pairs of rows. Ridge regression between them gives the maps in both directions.
+    """N learned pairs of an old and a new embedding. Ridge regression on them gives the maps in both directions.
 
     Attributes:
-        latent: rows "old" (N x p) and "new" (N x q) before rounding.
-        log_ridges: logarithms of the ridges (regularisation strengths) of both directions.
-        storage: how the rows are rounded.
-        frame: means of both spaces.
+        latent: the embeddings before rounding: "old" (N x p) and "new" (N x q).
+        log_ridges: logarithm of the ridge of each map.
+        storage: how the embeddings are rounded.
+        frame: means of the old and the new space.
     """
 
     latent: dict[str, Tensor]
@@ -132,10 +132,10 @@ class PairRows(LearnableMaps):
 
     @property
     def ridges(self) -> Float[Tensor, " 2"]:
-        """Ridges of both directions, clamped from below so that no linear system is singular in float32.
+        """Ridges of the maps old to new and new to old, large enough for a linear solve in float32.
 
-        The lower limit is proportional to the number N of rows if N is large, because the largest eigenvalue of a
-        kernel matrix can be N times the mean of its diagonal.
+        The lower limit grows with the number of rows N: the largest eigenvalue of the kernel matrix of the rows can be
+        N times the mean of its diagonal.
         """
         smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
         return self.log_ridges.exp().clamp(min=smallest)
@@ -180,7 +180,7 @@ class FactoredMaps(LearnableMaps):
         return FactoredMaps(storage.init(named), storage, frame)
 
     def maps(self) -> Maps:
-        """Return the maps for all directions that have factors, {direction: map}."""
+        """Return {direction: map} for the directions whose maps are learned: "forward", "reverse" or both."""
         x = self.storage.expand(self.latent)
         directions: tuple[Direction, ...] = ("forward", "reverse")
         return {

@@ -24,8 +24,9 @@ class Provenance:
         licences: licences recorded in the dataset.
         encoders: encoders recorded in the dataset.
         experts: configuration, training settings and seed of the experts.
-        initial_set: the set from which the outer loop continued: its method and the fingerprint of its rows.
-        initial_ids: ids of the real rows from which the synthetic rows were initialised, or of the selected rows.
+        initial_set: method and fingerprint of the set from which the outer loop continued.
+        initial_ids: ids of the real rows from which the synthetic rows were initialised. In a set of selected real
+            rows, their ids.
         choices: for each setting that was inferred from the data, its value and the reason, as text.
         notes: notes for the user, one line each.
         iteration: outer iteration that produced the set.
@@ -48,7 +49,7 @@ class Provenance:
     validation: float | None = None
 
     def of_data(self, data: FeatureSet) -> Provenance:
-        """Return the provenance of a copy of the set, whose rows were computed again from the features in `data`.
+        """Return the provenance for a copy of the set with rows that were computed again from the features in `data`.
 
         `data` contains the same items, encoded by another encoder. The fingerprints and the validation score are
         removed, because they do not apply to the new rows.

@@ -62,9 +62,10 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     """Return the size in bytes of the files that store projection heads.
 
     Args:
-        tensors: the stored tensors (low-rank factors of updates, or matrices and biases). Only their shapes and dtypes
-            matter, so they may be on the meta device.
-        preprocessing: steps that a receiver must apply to features. It has no feature means if the heads have biases.
+        tensors: the stored tensors, such as matrices and biases. Only their shapes and dtypes matter, so they may be on
+            the meta device.
+        preprocessing: steps that a receiver must apply to features. If `tensors` contain biases, these steps contain no
+            means.
         meta: further information that is needed to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}

@@ -1,14 +1,14 @@
 """Learned settings of the student's SGD: step sizes, and optionally momentum and weight decay.
 
-The step sizes are learned in one of two spaces: their logarithms, or the step sizes themselves.
+The step sizes are learned in one of two spaces: their logarithms, or the step sizes themselves. Let beta be a step
+size, g the gradient of the outer loss with respect to beta, and r the learning rate of plain SGD. An update is
 
-    log       beta <- beta exp(-rate g beta)        beta stays positive
-    linear    beta <- beta - rate g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
+    log       beta <- beta exp(-r g beta)        beta stays positive
+    linear    beta <- beta - r g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
-Here beta is a step size, g is the gradient of the outer loss with respect to beta, and rate is the learning rate of
-plain SGD. To first order, an update changes beta by the fraction rate * g * beta in log space, and by the fraction
-rate * g / beta in linear space. The first updates are equal if the rate in log space is the rate in linear space
-divided by the square of the initial beta. As beta grows, updates in linear space become smaller than in log space.
+To first order, an update in log space with r / beta^2 equals an update in linear space with r. A learning rate for one
+space can therefore be converted to the other at the initial beta. As beta grows, updates in linear space become smaller
+than in log space.
 
 Momentum and weight decay are learned as logit(momentum) and log(weight decay), so that 0 < momentum < 1 and weight
 decay > 0. They are learned only if their initial values are greater than 0.

@@ -1,9 +1,11 @@
 """A torch Dataset of the rows of a distilled set, for custom training loops. Each batch includes soft targets.
 
-    set[i] = ({modality: x_m,i}, i)        collate: b items -> ({modality: b x p_m}, S[I, I])
+Item i is ({modality: x_m,i}, i), where x_m,i is row i of modality m. Let I be the indices of b items, and p_m the
+feature width. `collate` turns these items into the batch
 
-x_m,i is row i of modality m, and p_m is the feature width. I contains the indices of the b items, and S[I, I] (b x b)
-contains the target similarity of each pair of items.
+    ({modality: b x p_m}, S[I, I])
+
+S[I, I] (b x b) contains the target similarity of each pair of items.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
     """Train `config.num_seeds` students on each set. The reported time covers only the training of students.
 
     Raises:
-        NotFiniteError: training by the published protocol diverged.
+        NotFiniteError: training with the published protocol (`config.protocol` is "paper") diverged.
     """
     published = config.protocol == "paper"
     if published:

@@ -1,20 +1,22 @@
 """Test whether training improves the validation score. If it does not, a long run is a waste of time.
 
+A query has a hit at K if an item that matches it is among the first K items. [hit at K] is 1 for a hit, otherwise 0.
 The gain is the validation score after training minus the score before training:
 
     d_i     = mean over K = 1, 5, 10 of  [hit at K after] - [hit at K before]     for query i of direction D
     gain_D  = mean of d_i over the Q_D queries of direction D
     gain    = mean of gain_D over all retrieval directions D
-    error^2 = sum_g (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2 + 1 / G^2         over the G groups g of queries
 
-Here, [hit at K] is 1 if an item that matches the query is among the first K items, and otherwise 0; error is the
-standard error of the gain. Queries in the same group are not independent, so each group contributes one value. The
-term 1 / G^2 is what one more group of average size would add if training turned all its misses into hits (d_i = 1).
+Queries in the same group are not independent, so each of the G groups contributes one value to the standard error:
+
+    error^2 = sum over groups g of (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2  +  1 / G^2
+
+The term 1 / G^2 is what one more group of average size would add if training turned all its misses into hits (d_i = 1).
 It keeps the error above 0 even if training changes no hit.
 
-A result counts as *no gain* if two conditions hold: the gain is at most two standard errors, and the gain plus two
-standard errors is at most 0.02 (two percentage points). With fewer than 100 groups, the standard error exceeds 0.01. A
-gain of 0 or more then never counts as *no gain*, because a gain above 0.02 cannot be excluded.
+A result counts as *no gain* if gain <= 2 error and gain + 2 error <= 0.02 (two percentage points). With fewer than 100
+groups, the error exceeds 0.01. A gain of 0 or more then never counts as *no gain*, because a gain above 0.02 cannot be
+excluded.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Gain:
     def is_nothing(self) -> bool:
         """Whether the gain counts as *no gain*.
 
-        The gain is then at most two standard errors, and the gain plus two standard errors is at most 0.02.
+        This is the case if two conditions hold: gain <= 2 e and gain + 2 e <= 0.02, where e is the standard error.
         """
         return self.mean <= _ERRORS * self.error and self.mean + _ERRORS * self.error <= _MATTERS
 

@@ -125,9 +125,10 @@ def _interval(contrast: Contrast, level: float) -> Interval:
 
 
 def _ratio(model: VarianceModel, part: Sequence[float], whole: Sequence[float], level: float) -> Interval | None:
-    """Return the ratio of two weighted sums of the methods' scores, with its confidence interval; None if undefined.
+    """Return the ratio of two weighted sums of scores, with its confidence interval; None if it is undefined.
 
-    The numerator has the weights `part`, and the denominator has the weights `whole`.
+    The model contains the scores of several methods. `part` contains their weights in the numerator, and `whole` their
+    weights in the denominator.
 
     The ratio is undefined if the denominator is not significantly above 0, or if an end of the interval is more than
     about 1e6 (`_LARGEST`) away from the ratio.

@@ -3,16 +3,16 @@
 A kit consists of N learned pairs of rows, from which ridge regression computes a map in each direction: forward (from
 the old to the new space) and reverse. The baselines are
 
-    ridge, all pairs           ridge regression on all training pairs; one dense matrix per direction
-    Procrustes, all pairs      the orthogonal map fitted to all training pairs; one dense matrix for both directions
+    ridge, all pairs           ridge regression on all training pairs
+    Procrustes, all pairs      the orthogonal map fitted to all training pairs
     random pairs               ridge regression on N random training pairs; mean recall of 3 draws
-    reduced rank               low-rank maps, no larger than the kit: the best approximation of "ridge, all pairs"
-    InfoNCE, low rank          low-rank maps, no larger than the kit: learned with the loss and the rounding of the kit
+    reduced rank               the best low-rank approximation of "ridge, all pairs"
+    InfoNCE, low rank          low-rank maps, learned with the loss and the rounding of the kit
 
-The rows of a kit contain N (p + q) numbers for both directions. A map of rank r has r (p + q) numbers for one
-direction. There are two variants of each low-rank baseline. With "both ways", the two maps together are not larger than
-the kit. With "one way", there is only the forward map, which can be as large as the kit. As for the kit, validation
-chooses the ridges and the number of iterations.
+As for the kit, validation chooses the ridges and the number of iterations.
+
+Low-rank maps take at most as many bytes as the kit. They have two variants. With "both ways", the maps of both
+directions together fit into these bytes. With "one way", only the forward map is stored, so its rank can be higher.
 
 Shapes: n pairs, p and q widths of the old and the new space, r rank.
 """

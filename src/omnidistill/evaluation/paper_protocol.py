@@ -1,19 +1,19 @@
-"""The published evaluation: how the public code of LoRS (Xu et al. 2024) and RepBlend trains heads on a set.
+"""The published evaluation: how the public code of LoRS (Xu et al. 2024) and RepBlend trains heads on a set of N rows.
 
     SGD with momentum 0.9 and weight decay 5e-4, with the learned step sizes of the set
-    100 epochs of ceil(N / 128) steps on shuffled rows, with min(N, 128) of the N rows of the set per step
-    step sizes divided by 10 after E // 2 + 1 = 51 of E = 100 epochs
+    100 epochs of ceil(N / 128) steps on shuffled rows, with min(N, 128) rows per step
+    step sizes divided by 10 after 51 epochs (E // 2 + 1 for E epochs)
 
-`evaluate.protocol = "paper"` trains students in this way. It also applies to the baselines that train on real rows
-(`full`, `full-own`, `random`). For these baselines, validation chooses only the step size. The numbers 100 and 128 are
-the settings `evaluate.max_epochs` and `evaluate.batch_size`.
+The setting `evaluate.protocol = "paper"` selects this protocol. The numbers 100 and 128 are the settings
+`evaluate.max_epochs` and `evaluate.batch_size`. The baselines that train on real rows (`full`, `full-own`, `random`)
+use it too. For them, validation chooses only the step size.
 
 The protocol intentionally differs from the public code in three ways. Training starts from the initial heads (as in
-HoPA) instead of random heads. It returns the heads of the last epoch, not those of the epoch with the best test score.
-It trains with the loss of the set, even if the temperature of this loss is not 0.07 as in the public code.
+HoPA), not from random heads. The result is the heads of the last epoch, not those with the best test score. The loss is
+that of the set, even if its temperature is not 0.07.
 
-The public code does not centre features. Centring is a property of the data (`pack --no-centre`), because initial
-heads, experts and sets all belong to one feature space. The protocol therefore only warns if the features are centred.
+The public code does not centre features. Whether features are centred is decided when the data are packed
+(`pack --no-centre`), so the protocol only warns if they are.
 """
 
 from __future__ import annotations

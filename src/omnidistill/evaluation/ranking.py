@@ -1,17 +1,18 @@
 """Metrics of one direction of retrieval, each in expectation over random tie-breaking.
 
-For each query, consider its positive with the highest score. Let g be the number of negatives with a higher score, t
-the number of negatives with the same score, and p the number of positives with the same score, including this one. The
-t + p tied items are in random order, so a metric is the mean of its value over all orders. Let C be the binomial
-coefficient, Pr a probability, and E an expected value. Then
+Items with the same score are in random order, and a metric is the mean of its value over all orders.
 
-    Pr(hit at K)  = 1 - C(t, s) / C(t + p, s)   with s = K - g, clamped to the range from 0 to t + p
+Consider the best positives of a query, that is, those with the highest score. Let p be the number of best positives, t
+the number of negatives with the same score, and g the number of negatives with a higher score. Then t + p items are
+tied. Let s = K - g, clamped to the range from 0 to t + p, be the number of tied items among the first K. With
+probabilities Pr and expected values E,
+
+    Pr(hit at K)  = 1 - binom(t, s) / binom(t + p, s)
     E(rank)       = 1 + g + t / (p + 1)
     E(1 / rank)   = sum_j Pr(first positive at place j of the tied items) / (g + j)
 
-Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with the same score form a level. A level
-has n items, and r of them are positive. The levels above it have c items in total, and R of these are positive. Then
-(McSherry and Najork, ECIR 2008)
+Average precision (AP) and nDCG@10 depend on all P positives of a query. A level consists of the n items with one score;
+r of them are positive. c items have a higher score, and R of them are positive. Then (McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)
@@ -62,7 +63,7 @@ class Ranking:
         missed = (places <= self.tied).double()
         by_positive = bool(self.positives.max() < places.max())
         for step in range(steps):
-            if by_positive:  # C(t, s) / C(t + p, s) = prod_{j=1..p} (t - s + j) / (t + j)
+            if by_positive:  # binom(t, s) / binom(t + p, s) = prod_{j=1..p} (t - s + j) / (t + j)
                 factor = (self.tied - places + step + 1) / (self.tied + step + 1)
                 missed *= torch.where(step < self.positives, factor, 1.0)
             else:  # = prod_{i=0..s-1} (t - i) / (t + p - i)

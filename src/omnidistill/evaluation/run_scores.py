@@ -63,22 +63,23 @@ class RowScores(JsonContent):
     """The scores of one table row: a baseline or the distilled set.
 
     A level is a recall metric, such as "R@5". The gain of a row is its recall minus the recall of the initial heads.
+    Gain retained is the gain of this row divided by the gain of a reference.
 
     Attributes:
         label: name of the row in tables.
         recall: recall for every direction and level, and its mean over directions.
         metrics: the other metrics (ranks, MRR, mAP, nDCG) for every direction, and their mean over directions.
-        gain_retained: gain of this row divided by the gain from training on all rows with InfoNCE, for each level. It
-            is None at levels where training on all rows gives no significant gain.
-        gain_retained_best: gain of this row divided by the gain of the best heads trained on all rows (the row `best`),
-            for each level; None if there is no such row.
+        gain_retained: {level: gain retained}; the reference is training on all rows with InfoNCE. None at levels where
+            the reference has no significant gain.
+        gain_retained_best: the same, but the reference is the best heads trained on all rows (the row `best`); None if
+            there is no such row.
         seconds: time to tune and train all students or runs.
         bytes: size of the files that are needed to use the result, without the initial heads.
         needs_start: whether using the result also requires the initial heads; None if not recorded.
         settings: the settings that were chosen on validation.
         differences: {name of another row: recall of this row minus recall of the other row, for each level}.
-        gain_retained_own: gain of this row divided by the gain from training on all rows with the set's own objective;
-            only for the distilled set.
+        gain_retained_own: the same as `gain_retained`, but the reference is training on all rows with the set's own
+            objective. Only for the distilled set.
         coverage: the sources of variation that the intervals of this row cover; None in scores from version 0.1.
     """
 

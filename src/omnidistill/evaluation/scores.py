@@ -129,15 +129,16 @@ def score_rows(
 
     Args:
         rows: {name of a table row: trained heads}. Required are "zero_shot" (the initial heads), "distilled" (trained
-            on the set) and "full" (trained on all rows with InfoNCE).
+            on the set) and "full" (trained on all rows with InfoNCE). Rows with other names are optional.
         test: the test split.
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
-        {name: scores}, in the order of `rows`. Every row except "zero_shot" has its recall differences from "zero_shot"
-        and, if present, from "random". Two optional rows add further scores. With "full_own" (trained on all rows with
-        the set's own objective), "distilled" also has its gain relative to "full_own". With "best" (the best heads
-        trained on all rows), every row also has its gain relative to "best".
+        {name: scores}, in the order of `rows`. Some optional rows add scores to other rows:
+
+        - "random": the difference in recall from it. The difference from "zero_shot" is always included.
+        - "best" (the best heads trained on all rows): the gain relative to it.
+        - "full_own" (trained on all rows with the set's own objective): the gain relative to it, only for "distilled".
 
     Raises:
         InputError: a requested metric R@K has a K larger than a gallery.

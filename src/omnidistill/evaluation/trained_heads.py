@@ -15,14 +15,14 @@ from omnidistill.training.experts.epochs import StackedHeads
 
 @dataclass(frozen=True)
 class TrainedHeads:
-    """Heads of R runs (R x d x p_m), trained jointly for all modalities or separately for each pair of modalities.
+    """The trained heads of R runs, for one row of a table.
 
     Attributes:
         label: name of the row in tables.
-        parts: one part with heads for all modalities, or one part per pair of modalities. A retrieval direction is
-            scored with the first part that contains both of its modalities.
-        bytes: size of the files that are needed to use the heads: either the heads themselves, or the rows on which
-            they are trained. The initial heads are not included (`distillation.shipped_bytes`).
+        parts: stacked heads (R x d x p_m): one part for all modalities, or one part per pair of modalities. A retrieval
+            direction is scored with the first part that contains both of its modalities.
+        bytes: size of the files that a user of the heads needs, without the initial heads (see
+            `distillation.shipped_bytes`).
         seconds: time to tune and train all runs.
         settings: the settings that validation chose, as JSON.
         num_evaluated: number of students evaluated on validation to choose the settings.

@@ -56,12 +56,14 @@ class Contrast:
 class VarianceModel:
     """The variance components of several methods at one cut-off.
 
+    A method is scored on several units. A unit is a set or an independent run.
+
     Attributes:
         means: score of each method.
-        queries: covariance matrix of the scores that is due to the groups of queries.
-        between: variance of each score that is due to the units (B_m in the module docstring).
-        residual: variance of each score that is due to the residuals (R_m in the module docstring).
-        units: number of units of each method. A unit is a set or an independent run.
+        queries: covariance matrix of the scores, due to the groups of queries.
+        between: variance of each score due to its units (B_m in the module docstring).
+        residual: variance of each score due to the residuals (R_m in the module docstring).
+        units: number of units of each method.
         groups: number of groups of queries.
     """
 

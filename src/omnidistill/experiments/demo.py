@@ -54,7 +54,7 @@ class Demo:
     """The result of the demo.
 
     Attributes:
-        scores: the scores of both methods, in one table.
+        scores: the scores of the baselines and of the two distilled sets (methods "hopa" and "anchor"), in one table.
         page: path of report.html.
         table: path of table.md.
     """

@@ -191,7 +191,10 @@ def train_rows(
     trained: dict[str, TrainedHeads],
     progress: Progress,
 ) -> dict[str, TrainedHeads]:
-    """Fit the baselines that are missing in `trained`, train the students, and return all rows in table order."""
+    """Return the trained heads of the distilled set and of the requested baselines, in the order of the score table.
+
+    Baselines whose heads `trained` already contains are not trained again.
+    """
     budget = None if result.budget is None else parse_budget(result.budget, result.training_bytes)
     development, seed, settings, size = data.development(), result.config.seed, result.config, result.sets[0].size
     if size > settings.distill.num_stored:  # an earlier set was merged into the set, so baselines get as many rows

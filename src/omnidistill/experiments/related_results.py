@@ -86,7 +86,7 @@ _KINDS = (
 def related_results(folder: Path, scores: RunScores, page: Path) -> list[RelatedResult]:
     """Return the results of other commands that belong to a run.
 
-    Files that cannot be read, because they are damaged or are something else, are not results.
+    Damaged files, and files with other content, are ignored.
 
     Args:
         folder: the run folder.

@@ -1,19 +1,21 @@
 """Learn rows for the recipe "anchor": ridge regression to anchors (unit vectors) that all modalities share.
 
-    start      X_m = (V_m^+)^T, with each row scaled to the same length
-    learning   min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
+X_m are the N synthetic rows of modality m. W_m are the heads that the recipe computes from the rounded rows with the
+ridges lambda (see `training.recipes.anchor_regression`). J_m are the heads W_m stacked on the initial heads: the
+outputs of both are concatenated, with weight a for W_m. With a loss L, such as InfoNCE, and a setting c in [0, 1], the
+problem is
 
-X_m are the N synthetic rows of modality m. V_m are ridge CCA heads in their canonical basis, and V_m^+ is the
-pseudo-inverse. W_m are the heads that the recipe computes from the rounded rows X_m with the ridges lambda (see
-`training.recipes.anchor_regression`). J_m are the heads W_m, stacked on the initial heads: the outputs of both are
-concatenated, where W_m has weight a. L is InfoNCE or another objective, and c is a number in [0, 1]. With c = 0, the
-initial heads are not used at all. To compute W_m, the recipe solves an N x N linear system, and the gradient of this
-solve is exact. The method needs no experts and trains no students.
+    min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
-Validation chooses the ridge of CCA, the initial ridge of the regression, and the iteration whose set is returned. It
-also chooses the cutoff: outputs beyond this number count less (see `training.closed_form.anchor_map`). If the
-modalities share few directions, these outputs are noise. If rows are entropy-coded, validation may also choose fewer
-rows with more bits per number.
+The gradient is exact, because it is propagated through the linear solve of the recipe. The method needs no experts and
+trains no students. With c = 0, it does not use the initial heads.
+
+The rows start as X_m = (V_m^+)^T, with all rows scaled to the same length. V_m are ridge CCA heads in their canonical
+basis, and V_m^+ is the pseudo-inverse.
+
+Validation chooses the ridge of CCA, the initial ridges lambda, and the iteration whose set is returned. It may also
+choose a cutoff: outputs beyond this number then count less (see `training.closed_form.anchor_map`). If rows are
+entropy-coded, it may choose fewer rows with more bits per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -168,12 +170,13 @@ class AnchorMethod(Method):
     def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
+        Rows of the full size without a cutoff are compared with smaller sets, and with cutoffs beyond which head
+        outputs count less. These alternatives are chosen only if they score clearly better.
+
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation has enough groups to also compare cutoffs (head outputs beyond a cutoff count
-                less) and smaller sets. The best of them is returned only if it scores clearly better than rows of the
-                full size without a cutoff.
+            chosen: whether validation has enough groups to compare the alternatives.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:
@@ -192,9 +195,9 @@ class AnchorMethod(Method):
         return *(other if other[0] > best[0] + _CLEARLY else best), num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
-        """Return alternative sizes and storages: fewer rows with more bits per number, in at most as many bytes.
+        """Return (size, storage) of sets with fewer rows and more bits per number, in at most as many bytes.
 
-        They are better if the modalities share fewer canonical directions than there are rows.
+        Fewer rows are better if the modalities share fewer canonical directions than there are rows.
         """
         if not isinstance(self.storage, CodedStorage):
             return []

@@ -1,19 +1,19 @@
 """CovMatch (Lee & Chung, NeurIPS 2025, arXiv 2510.18583) in closed form, for any number of modalities.
 
-The N synthetic rows X~_m of modality m minimise
+Let C_mn be the cross-covariances of the data, C~_mn those of the N synthetic rows X~_m, and rho a scale. The rows
+minimise
 
     sum_{m<n} ||rho C_mn - C~_mn||_F^2.
 
-C_mn are the cross-covariances of the data, C~_mn are the cross-covariances of the synthetic rows, and rho is a scale.
-The solution is
+Let mu_m be the mean of the data, and Q a matrix with N - 1 orthonormal columns. Let B_m be matrices with N - 1 columns
+whose products B_m B_n^T approximate C_mn. The solution is
 
     X~_m = 1 mu_m^T + sqrt(rho (N - 1)) Q B_m^T.
 
-mu_m is the mean of the data, and Q has N - 1 orthonormal columns. B_m has N - 1 columns, such that B_m B_n^T
-approximates C_mn. See `training.closed_form.covariance_matching`.
+See `training.closed_form.covariance_matching`.
 
-With weights = "errors", the pairs of rows in C_mn are weighted by their InfoNCE errors along an expert trajectory. This
-is C(gamma) of UniCon (Sui et al. 2026, arXiv 2604.16678).
+With weights = "errors", every pair of rows in C_mn is weighted by its InfoNCE error at several epochs of an expert.
+UniCon (Sui et al. 2026, arXiv 2604.16678) calls this cross-covariance C(gamma).
 """
 
 from __future__ import annotations

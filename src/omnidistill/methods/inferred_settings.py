@@ -25,9 +25,9 @@ L = TypeVar("L", bound=LoopSettings)
 
 
 def infer_settings(settings: L, task: Task, buffer: ExpertBuffer | None = None) -> tuple[L, Task]:
-    """Replace missing settings by inferred values. Return the settings, and a task that records the reasons.
+    """Replace missing settings by inferred values. Return the settings and a copy of the task.
 
-    The reasons are stored in the provenance of the task.
+    The provenance of the copy records the inferred values and the reasons for them.
     """
     changes: dict[str, Any] = {}
     choices: dict[str, str] = {}

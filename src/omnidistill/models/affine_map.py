@@ -4,7 +4,7 @@ A map takes a vector x of the source space to a vector y of the target space. Le
 spaces.
 
     y = b + (x - a) L^T R        factored: L is N x p and R is N x q; 2 N (p + q) operations per vector
-    y = b + (x - a) R            dense: R is p x q; 2 p q operations per vector
+    y = b + (x - a) M            dense: M is p x q; 2 p q operations per vector
 
 If `unit` is set, y is scaled to length 1.
 
@@ -24,12 +24,12 @@ from torch import Tensor
 class AffineMap:
     """An affine map from vectors x of width p to vectors y of width q, in factored form with rank N or in dense form.
 
-    The factored form is y = b + (x - a) L^T R, and the dense form is y = b + (x - a) R.
+    The factored form is y = b + (x - a) L^T R, and the dense form is y = b + (x - a) M.
 
     Attributes:
         source_mean: the vector a (p).
         left: the factor L (N x p); None in dense form.
-        right: the factor R (N x q), or the dense matrix (p x q).
+        right: the factor R (N x q); in dense form the matrix M (p x q).
         target_mean: the vector b (q).
         unit: whether outputs are scaled to length 1.
     """

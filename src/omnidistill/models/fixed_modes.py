@@ -29,11 +29,11 @@ class FixedModes(Spectrum):
     """A factorisation of Gram matrices in which a fixed basis replaces the eigenvectors (attribute `vectors`)."""
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma by which the weights of one mode change if the Gram matrix changes.
+        """Return the factors gamma of `Spectrum.weight_rates` for a fixed basis.
 
-        Mode k (`mode`, counted from 0) is a weighted sum of an instance's embeddings. Its weights are u_k / sigma_k.
-        `Spectrum.weight_rates` defines their change in terms of gamma. Here, the basis vector u_k is fixed, so only
-        sigma_k changes: gamma_k is -1 / (2 sigma_k^2), as for the SVD, and all other factors are 0.
+        They describe how the weights u_k / sigma_k of mode k (`mode`, counted from 0) depend on the Gram matrix. The
+        basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and
+        all other factors are 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()
@@ -55,10 +55,13 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return an approximate factorisation that uses the same modes for all rows, instead of an SVD per row.
+    """Return fixed modes instead of an SVD of the embeddings of each instance: the mean direction, and M - 1 others.
 
-    The first mode is the sum of the M embeddings of a row, up to scale. The other modes are orthogonal to it and have
-    equal squared singular values, so that the sum of all squared singular values is exact.
+    A fixed orthonormal basis replaces the left singular vectors. Its first vector is (1, ..., 1) / sqrt M. All modes
+    after the first have equal squared singular values, and the sum of all squared singular values is exact.
+
+    Args:
+        gram: inner products between the embeddings of each instance (M x M for M modalities).
     """
     num = gram.shape[-1]
     total, first = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True), gram.sum((-2, -1)).unsqueeze(-1) / num

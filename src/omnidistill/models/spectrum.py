@@ -35,22 +35,25 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the weights a_m of the embeddings z_m in the k-th right singular vector, v_k = sum_m a_m z_m.
+        """Return the weights with which each instance's embeddings are summed to the k-th right singular vector.
 
-        The singular vectors are those of the matrix Z with the rows z_m. From Z = sum_k sigma_k u_k v_k^T follows
-        a = u_k / sigma_k. The argument `mode` is k, counted from 0.
+        Let Z be the matrix with the embeddings z_m as rows. u_k and v_k are its k-th singular vectors, and sigma_k is
+        its k-th singular value. Then v_k = sum_m a_m z_m with the weights a = u_k / sigma_k. `mode` is k, counted from
+        0.
         """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the factors gamma in the first-order change of the weights a = u_k / sigma_k (see `weights`).
+        """Return the factors gamma, which describe how the weights of a mode depend on the Gram matrix.
 
-        If the Gram matrix G = U diag(lambda) U^T changes by dG, the weights change by
+        Mode k is the argument `mode`, counted from 0. Let u_k be column k of U in the Gram matrix
+        G = U diag(lambda) U^T, and sigma_k^2 = lambda_k. The weights of the mode are a = u_k / sigma_k (see `weights`).
+        If G changes by dG, they change in first order by
 
-            da = U (gamma o (U^T dG u_k)) / sigma_k,  gamma_l = 1 / (lambda_k - lambda_l),  gamma_k = -1 / (2 lambda_k)
+            da = U (gamma o (U^T dG u_k)) / sigma_k        gamma_k = -1 / (2 lambda_k)
+                                                           gamma_l = 1 / (lambda_k - lambda_l) for l != k
 
-        Here u_k is column k of U, sigma_k^2 = lambda_k, l is any index other than k, and o is the elementwise product.
-        gamma_l is 0 if the gap lambda_k - lambda_l vanishes.
+        where o is the elementwise product. If lambda_l = lambda_k, gamma_l is 0.
         """
         own = -0.5 / self.sigma[..., mode : mode + 1].square()
         before = self.eigenvalues[..., mode : mode + 1] - self.eigenvalues[..., :mode]
@@ -86,14 +89,14 @@ class _Eigh(torch.autograd.Function):
     The sign of each eigenvector is chosen such that the sum of its entries is not negative. If a symmetric matrix
     G = U diag(lambda) U^T changes by dG, its eigenvectors change by
 
-        dU = U (F o U^T dG U),   F_jk = 1 / (lambda_k - lambda_j) for j != k,   F_kk = 0
+        dU = U (F o U^T dG U)        F_jk = 1 / (lambda_k - lambda_j) for j != k,   F_kk = 0
 
-    where o is the elementwise product. If the eigenvalues j and k coincide, the functions in this module do not depend
-    on the choice of eigenvectors. The incoming gradient is therefore zero at (j, k), and F_jk may be set to 0.
+    where o is the elementwise product. If two eigenvalues j and k coincide, F_jk is set to 0. This is exact for the
+    functions in this module: they do not depend on the choice of eigenvectors, so the incoming gradient is zero at
+    (j, k).
 
-    Let gap = lambda_k - lambda_j be the denominator. A common alternative to 1 / gap is gap / (gap^2 + eps^2) with a
-    small number eps. Its slope at gap 0 is 1 / eps^2. On the diagonal of F, where the gap is always 0, this large slope
-    would dominate the second derivative.
+    Often, gap / (gap^2 + eps^2) replaces 1 / gap, where gap = lambda_k - lambda_j. This is not used here. On the
+    diagonal of F, where the gap is 0, its slope 1 / eps^2 would dominate the second derivative.
     """
 
     @staticmethod

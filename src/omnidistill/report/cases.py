@@ -69,8 +69,8 @@ class Cases:
     """The cases (retrieval examples) of a run, and the numbers of queries whose rank changes by training on the set.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, for which the rank with the heads trained on the
-            set is better than, worse than or equal to the rank with the initial heads.
+        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or stays the same when
+            the initial heads are replaced by heads trained on the set.
         cases: the selected queries.
     """
 
@@ -199,7 +199,7 @@ def _retrieved(
 
 
 def _first_of_groups(items: Iterable[tuple[str, Retrieved]]) -> tuple[Retrieved, ...]:
-    """Return the first `NUM_RETRIEVED` items that are the first of their group, from pairs (group, item)."""
+    """Return the first item of each group, from pairs (group, item), for at most `NUM_RETRIEVED` groups."""
     first: dict[str, Retrieved] = {}
     for group, item in items:
         first.setdefault(group, item)

@@ -107,13 +107,13 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per group (a size or budget) and recall level. Baselines come first.
+        """Return a table with one column for every size (or budget) and recall level. Baselines come first.
 
-        A baseline that does not depend on the size has no group. Its values are repeated for every group.
+        If a baseline does not depend on the size, its values are repeated for every size.
 
         Args:
-            cell: function that returns the cell for a row and a recall level.
-            name: function that returns the first cell of a row. Rows with the same name become one table row.
+            cell: function that returns the cell for a row of the comparison and a recall level.
+            name: function that returns the name of a row of the comparison. Rows with the same name share a table row.
 
         Returns:
             The headings of the columns, and the blocks of table rows.

@@ -76,15 +76,13 @@ class ComparisonRow(JsonContent):
         size: number of rows of the set.
         budget: size limit in bytes from which the number of rows was derived; None if there is no limit.
         recall, metrics, gain_retained: scores over all runs; None if every run failed.
-        gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison does
-            not include these heads.
+        gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison lacks
+            these heads.
         difference_to_best: paired difference in recall to the best method with the same size or budget; None for the
             best method itself and for baselines.
-        coverage: which variation the confidence intervals include (queries, sets or runs); None if every run failed, or
-            if version 0.1 wrote the file.
+        coverage: sources of variation that the intervals include (queries, sets or runs); None if unknown.
         seconds: time for one set.
-        bytes: size of the files of one set or, for a baseline, of the files that a user of the baseline needs. Initial
-            heads are not included.
+        bytes: size of the files that a user of the set or baseline needs, without the initial heads.
         needs_start: whether a user also needs the initial heads; None if this is not recorded.
         peak_bytes: peak memory; None if the process had already used at least as much memory before.
         choices: number of students that were compared on the validation split.

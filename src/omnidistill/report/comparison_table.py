@@ -115,10 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return how the columns of a table are merged to fit into a terminal, as (line labels, merged columns).
+    """Return how columns of a table are merged so that it fits into a terminal: (line labels, merged columns).
 
-    A merged column is (heading, indices). Its cells have one line for each column with these indices. Label i describes
-    line i of all cells. There are no labels if the headings of the merged columns already describe the lines.
+    A merged column is (heading, indices of the original columns). Each of its cells shows the cells of these columns,
+    one per line. The line labels name these lines; they are empty if the headings already name them.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

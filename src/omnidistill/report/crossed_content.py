@@ -28,22 +28,22 @@ Values = Mapping[Level, float | None]
 
 
 class CrossedCell(JsonContent):
-    """A cell of a crossed table: the scores of one model, trained on one set with one recipe.
+    """A cell of a crossed table: the scores of one model that was trained on one set with one recipe.
 
     Attributes:
-        part: "table" (columns are models), "robustness" (changes to the recipe) or "mismatch" (shares of mismatched
-            groups).
+        part: "table" (all combinations), "robustness" (changes to a recipe) or "mismatch" (training data with
+            mismatched pairs).
         set: name of the set, or "all rows".
         recipe: name of the recipe.
-        column: name of the column.
+        column: heading of the column in which the cell is shown.
         model: name of the model.
         recall: mean recall over directions; None if the cell failed.
         improvement: recall minus the recall after training on random rows; None if there are no random rows of the same
             size.
         gain_retained: (recall - zero) / (full - zero), where `zero` is the recall before training, and `full` the
             recall after training on all rows.
-        any_start: whether all linear heads of the same width have this result, because the recipe ignores their
-            initial weights.
+        any_start: True if the recipe ignores initial weights. The scores then hold for all linear heads of the same
+            width.
         seconds: time to choose settings and train.
         settings: the settings that validation chose or, if it chose none, the recipe that was used.
         error: why the cell failed; None if it did not.

@@ -1,4 +1,4 @@
-"""The first figure of the page: gain retained of every row of the score table, as dots with intervals.
+"""The first figure of the report page: gain retained of every row of the score table, as dots with intervals.
 
 There is one chart per recall level, with the largest gain at the top. Rows of distilled sets are emphasised. The dot of
 a baseline that needs more bytes than the sets is hollow.

@@ -71,8 +71,8 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
     """Return the share of every row of a transfer table. The row of random training rows has no share and is omitted.
 
-    The share is the improvement in recall over random training rows, divided by the improvement that a set distilled
-    with the new encoder gives.
+    The improvement of a row is its recall minus the recall of random training rows. The share divides it by the
+    improvement of a set that was distilled with the new encoder.
 
     Args:
         target: the table of one new encoder.

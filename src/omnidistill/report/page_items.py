@@ -88,15 +88,15 @@ class Media:
 
 
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
-    """Return one list per instance (description of a synthetic row): [number, initial item, agrees, traces].
+    """Return [number, initial item, agrees, traces] for each instance (the description of a synthetic row).
 
         initial item    the item from which the row was initialised; -1 if there is none
         agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
-        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...], with the nearest
-                        items and their cosine similarities to the row
-        move            [cosine similarity, distance] between the row and its initial row; None if there is none
+        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...]
 
-    An item is given by its number on the page.
+    `move` is [cosine similarity, distance] between the row and its initial row, or None if there is no initial row.
+    After it come the nearest items with their cosine similarities to the row. An item is given by its number on the
+    page.
     """
     return [
         [

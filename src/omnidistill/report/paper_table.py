@@ -51,9 +51,10 @@ def paper_views(section: PaperSection) -> Iterator[PaperView]:
 
 
 def paper_chart(section: PaperSection) -> str | None:
-    """Return the chart of a table as SVG: recall at the first level against the set size N, ours and as printed.
+    """Return a chart of recall against the number N of synthetic rows, as SVG, for one table of the HoPA paper.
 
-    Return None if the table has no chart, or if there is nothing to draw.
+    Each method has one curve with our values and one with the values printed in the paper. The chart shows the first
+    recall level of the table. Return None if the table has no chart, or if there is nothing to draw.
     """
     if section.number not in _WITH_CHART:
         return None
@@ -114,9 +115,9 @@ def _ours(row: PaperRow, number: float | None, decimals: int) -> str:
 
 
 def _printed(number: float | None, decimals: int) -> str:
-    """Return a printed number as text, with the decimals of the paper.
+    """Return a number from the paper as text, with as many decimals as the paper prints.
 
-    The paper prints some recalls with one more decimal than ours have.
+    Some recalls have one more decimal in the paper than in our tables.
     """
     if number is None:
         return ABSENT

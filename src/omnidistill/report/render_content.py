@@ -18,14 +18,14 @@ class NearItem(JsonContent):
 
 
 class RenderedMedium(JsonContent):
-    """The rendered medium of one modality of one row.
+    """A picture, video, sound or caption that shows one synthetic row in one modality.
 
     Attributes:
         content: path of the file relative to the output folder; for text, the caption itself.
         cosine: cosine similarity between the row and the features that the encoder computes from the file.
-        optimised: the same cosine similarity, before the medium was written to the file; None for text.
-        nearest: the nearest real items, at most one per group. By default, the optimisation starts from the first.
-        pictures: paths of two pictures, which show the rendered medium and the nearest real medium; empty for text.
+        optimised: this cosine similarity before the medium was written to the file; None for text.
+        nearest: the real items nearest to the row, at most one per group.
+        pictures: paths of two pictures, one of this medium and one of the nearest real item; empty for text.
     """
 
     content: str

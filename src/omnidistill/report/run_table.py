@@ -1,10 +1,9 @@
 """The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
-Recall and gain are fractions in the CSV file and percentages in the other tables. Gain retained is the ratio
-(row - zero_shot) / (full - zero_shot) of recalls, where `zero_shot` are the initial heads and `full` are heads trained
-with InfoNCE on all rows. It is "n/a" if the gain from training on all rows is not above noise. "Gain of best" is
-defined in the same way, with the best heads trained on all rows (the row `best`) instead of `full`. It is omitted if
-there is no row `best`.
+Recall and gain are fractions in the CSV file and percentages in the other tables. The gain of a row is its recall minus
+the recall of the initial heads. Gain retained is the gain of a row divided by the gain of the row `full` (heads trained
+with InfoNCE on all rows). It is "n/a" if the gain of `full` is not above noise. "Gain of best" is the same with the row
+`best` (the best heads trained on all rows) instead of `full`. It is omitted if there is no row `best`.
 """
 
 from __future__ import annotations
@@ -194,8 +193,9 @@ def to_csv(scores: RunScores) -> str:
 def combine(runs: Sequence[RunScores]) -> RunScores:
     """Combine several runs on the same data: return the scores of the first run, with added rows from the other runs.
 
-    Each further run adds at most three rows: its distilled set, the same set trained without initial heads, and heads
-    trained on all rows with the objective of the run. A row is not added if an earlier run has the same row.
+    Each further run adds at most three rows: students trained on its set, students trained on its set without initial
+    heads, and heads trained on all rows with the objective of the run. A row is not added if an earlier run has the
+    same row.
 
     Args:
         runs: one or more evaluated runs.

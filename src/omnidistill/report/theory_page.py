@@ -45,11 +45,10 @@ def render_theory(content: TheoryContent) -> str:
 
 
 def _instance_rows(instances: Sequence[InstanceModes]) -> list[tuple[int, str, list[str]]]:
-    """Return the table rows for the synthetic rows that differ most from the real rows assigned to them.
+    """Return the lines of the table that shows the synthetic rows farthest from their assigned real rows.
 
-    The difference is the distance between their first modes, the leading right singular vectors of their embeddings. A
-    table row consists of the number of the synthetic row, the id of its real row, and six lists as texts: sigma, real
-    sigma, p, real p, omega and eps (see `InstanceModes`).
+    Rows are compared by eps, the distance between their first modes. A line consists of the number of the synthetic
+    row, the id of its real row, and six lists of numbers as texts (see `InstanceModes`).
     """
     farthest = sorted(instances, key=lambda each: (-each.eps[0], each.row))[:NUM_INSTANCES]
     return [

@@ -187,7 +187,7 @@ def _theorem(content: TheoryContent) -> Iterator[Finding]:
 
 
 def _term_shares(steps: Sequence[TheoryStep]) -> str:
-    """Return the mean share of each term in the complete form of the bound in eq. 10, as text."""
+    """Return the mean share of each term of the complete bound on the gradient distance (see `Terms`), as text."""
     named = {
         "modes": [sum(step.terms.modes) / step.terms.total for step in steps if step.terms.total],
         "coefficients": [step.terms.coefficients / step.terms.total for step in steps if step.terms.total],

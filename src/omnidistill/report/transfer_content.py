@@ -19,19 +19,18 @@ from omnidistill.io.artifacts import JsonContent
 
 
 class TransferRow(JsonContent):
-    """One row of the table.
+    """One row of a transfer table.
 
     Attributes:
-        name: name of the row: a way to use the set, a baseline, or direct distillation.
+        name: name of the row: a way to use the set, a baseline, or direct distillation with the new encoder.
         recall: mean recall over directions, with its interval.
         directions: recall in each direction, averaged over sets or runs.
         improvement: recall minus the recall of random rows; None for random rows.
-        share: improvement, divided by the improvement of direct distillation (a set distilled with the new encoder);
-            None for random rows.
+        share: improvement, divided by the improvement of direct distillation; None for random rows.
         coverage: the sources of variation that the intervals cover.
-        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None for
-            initial heads.
-        needs: which items must be encoded by the new encoder.
+        bytes: size of the files that a user of the new encoder needs, without the items to encode; None for initial
+            heads.
+        needs: which items a user must encode with the new encoder.
         seconds: mean time per set or run.
         settings: for every set or run, the settings that were chosen on validation.
     """

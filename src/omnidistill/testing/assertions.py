@@ -23,7 +23,7 @@ def agree(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-
 
 
 def check_gradient(function: Callable[..., Tensor], arguments: list[Tensor], message: str) -> None:
-    """Compare the derivative of a function from autograd with finite differences, at these float64 arguments."""
+    """Check that autograd and finite differences give the same derivative of `function` at float64 arguments."""
     leaves = [argument.clone().requires_grad_() for argument in arguments]
     try:
         torch.autograd.gradcheck(function, leaves)

@@ -21,12 +21,12 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
     - `prepare` returns a dense tensor on the CPU. Repeated calls return bitwise the same tensor, and so does a pickled
       copy of the encoder.
     - A pickled encoder contains no weights, even after the weights are loaded.
-    - `encode` returns finite float32 features of shape (items, views, width) on the CPU, without gradient. Repeated
-      calls return bitwise the same features. Features of an item in a batch differ from those of the item alone by a
-      relative error of at most 1e-3. Different items have different features. Here, views is the number of feature rows
-      per item.
+    - `encode` returns finite float32 features on the CPU, without gradient. Repeated calls return bitwise the same
+      features. Their shape is (items, `views`, `width`): the encoder returns `views` feature rows per item.
+    - The features of an item in a batch differ from those of the item alone by a relative error of at most 1e-3.
+    - Different items have different features.
     - `prepare` and `encode` do not use torch's global random state.
-    - If the encoder has a head, it is a d x width matrix of finite numbers, where d is the embedding width.
+    - If the encoder has a head, it is a matrix of finite numbers with `width` columns.
     - The fingerprint is a non-empty dict from str to str. A pickled copy has the same fingerprint.
 
     Args:

@@ -1,13 +1,14 @@
 """Rank floor: a lower bound on the matching loss of any synthetic set of N rows.
 
-Let X (N x p) be the rows of a modality, W_0 the initial head, W_T the head of the student, and W* the head of the
-expert. Gradient steps on X change a linear head only within the span of the rows: W_T - W_0 = A^T X with some matrix A
-(N x d). The update of the student therefore has at most rank N. Let s_1 >= s_2 >= ... be the singular values of the
-expert's update D = W* - W_0. By the Eckart-Young theorem,
+Let W_0 (d x p) be the initial head of a modality with feature width p. Training on the set changes it to W_T, and the
+expert has the head W*. Let X (N x p) be the rows of the set. Gradient steps on X change a linear head only within the
+span of the rows: W_T - W_0 = A^T X for some matrix A (N x d). The student's update W_T - W_0 therefore has at most rank
+N. Let D = W* - W_0 be the expert's update, with singular values s_1 >= s_2 >= ... By the Eckart-Young theorem, the
+matching loss of the modality has the lower bound
 
     ||W_T - W*||^2 / ||D||^2  >=  floor_N  =  sum_{i>N} s_i^2 / sum_i s_i^2.
 
-Shapes: d embedding width, p input width, k = min(d, p) singular values.
+Shapes: d embedding width, k = min(d, p) singular values.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from omnidistill.core.errors import InputError, NotFiniteError
 def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
     """Return the singular values of the update of a head, in descending order, in float64.
 
-    The values are computed from the eigenvalues of the smaller Gram matrix. Values that cannot be distinguished from
-    rounding errors (below about 5e-7 times the largest value) are set to zero. This changes a rank floor by less than
-    1e-9.
+    The values are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 times the largest
+    value are set to zero, because they are rounding errors. This changes a rank floor, the lower bound on the matching
+    loss that is computed from the values, by less than 1e-9.
 
     Raises:
         NotFiniteError: the update contains NaN or Inf.

@@ -14,10 +14,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Converted tiny models, with a vocabulary of made-up merges."""
     import torch
-    from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
     from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
     from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
+    from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
     folder = tmp_path_factory.mktemp("towers")
     torch.save(weights("imagebind"), folder / "imagebind.pth")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
 from omnidistill.cli.command_list import make_parser
 from omnidistill.core.errors import InputError
@@ -18,6 +17,7 @@ from omnidistill.encoding.encoders.encoder import Item
 from omnidistill.encoding.encoders.encoder_registry import open_encoder
 from omnidistill.encoding.encoders.imagebind.imagebind_towers import HUGE
 from omnidistill.io.artifacts import load_artifact
+from published_problems import TINY_IMAGEBIND, languagebind_folder, languagebind_state, weights, write_vocabulary
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_problems import TINY_IMAGEBIND, golden, weights
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind.imagebind_towers import MODALITIES
 from omnidistill.encoding.encoders.imagebind.load_imagebind import LICENCE, convert, load
 from omnidistill.encoding.encoders.published_weights import file_sha256
 from omnidistill.io.artifacts import load_artifact, save_artifact
+from published_problems import TINY_IMAGEBIND, golden, weights
 
 
 @pytest.fixture(scope="module")

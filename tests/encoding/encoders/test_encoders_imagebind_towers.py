@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from published_problems import TINY_IMAGEBIND, golden, huge_shapes, wave
 from torch import Tensor
 
 from omnidistill.encoding.encoders.imagebind.imagebind_keys import published_name
 from omnidistill.encoding.encoders.imagebind.imagebind_towers import HUGE, MODALITIES, Modality, Tower, empty_tower
+from published_problems import TINY_IMAGEBIND, golden, huge_shapes, wave
 
 SHAPES = {
     "vision": (2, 3, 224, 224),

@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 import torch
-from published_problems import golden, languagebind_folder, languagebind_state, wave
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.languagebind.load_languagebind import convert, load
 from omnidistill.io.artifacts import load_artifact
+from published_problems import golden, languagebind_folder, languagebind_state, wave
 
 
 def with_adapters(state: dict[str, Tensor], alpha: float, rank: int, newer: bool) -> dict[str, Tensor]:

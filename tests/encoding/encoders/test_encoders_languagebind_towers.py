@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from published_problems import golden, languagebind_state, wave
 
 from omnidistill.encoding.encoders.languagebind.languagebind_towers import Size, Tower, empty_tower
 from omnidistill.encoding.encoders.languagebind.load_languagebind import published_name
+from published_problems import golden, languagebind_state, wave
 
 SIZES = {
     "video": Size(16, 2, 2, 32, 8, num_frames=8, patch=14, num_positions=257),

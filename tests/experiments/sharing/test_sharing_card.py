@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from sharing_problems import small_set
 
 from omnidistill.evaluation.intervals import Interval
 from omnidistill.evaluation.run_scores import Recall, RowScores, RunBytes, RunData, RunScores
@@ -16,6 +15,7 @@ from omnidistill.experiments.sharing.licences import licence_of
 from omnidistill.models.similarities import FixedIdentity
 from omnidistill.models.storages import RowStorage
 from omnidistill.training.recipes.anchor_regression import Anchor
+from sharing_problems import small_set
 
 GAINS = {"distilled": {"R@1": Interval(0.9, 0.8, 1.0)}}
 SCORES = RunScores(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sharing_problems import small_run, small_set
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet
 from omnidistill.experiments.sharing.export import METADATA, export, metadata_of
+from sharing_problems import small_run, small_set
 from small_runs import cli
 
 Table = tuple[dict[str, np.ndarray[Any, Any]], list[str], dict[str, Any]]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from sharing_problems import Hub, serving, small_run, small_set
 
 from omnidistill.core.errors import InputError
 from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.experiments.sharing import pull, push
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import load_heads
+from sharing_problems import Hub, serving, small_run, small_set
 from small_runs import cli, contents
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])

@@ -19,12 +19,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A finished unit of work: a unit for which the engine has called the task (a function).
+    """A finished unit of work.
+
+    The engine calls the same function, the task, for every unit.
 
     Attributes:
         number: index of the unit in the sequence passed to `Engine.run`.
-        result: function that returns what the task returned for this unit, or raises the exception that the task
-            raised.
+        result: function that returns the task's result for this unit, or raises the exception that the task raised.
     """
 
     number: int

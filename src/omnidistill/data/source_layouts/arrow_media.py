@@ -1,4 +1,4 @@
-"""Columns of pictures, sounds, videos and texts of an Arrow table, and their cells as the contents of items.
+"""Find the columns of an Arrow table that contain pictures, sounds, videos or texts, and read their cells.
 
 The `datasets` library stores a file as a struct of its bytes and its path. A column of plain bytes counts as media if
 it is named after a kind or a suffix, such as "image" or "jpg".

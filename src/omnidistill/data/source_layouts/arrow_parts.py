@@ -81,7 +81,7 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Open the memory-mapped .arrow file. Errors in the `with` block count as damage."""
+        """Open the memory-mapped .arrow file. Errors in the `with` block raise InputError: the file is damaged."""
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:
@@ -125,7 +125,7 @@ class ObjectPart:
         return self.dataset.features.arrow_schema
 
     def batches(self, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
-        """Yield these columns in batches of this many rows, in the order of the object. Media are not decoded."""
+        """Yield these columns of the dataset in batches of `rows` rows, in order. Media are not decoded."""
         chosen = self.dataset.select_columns(list(columns)).with_format("arrow")
         for table in chosen.iter(rows):
             yield from table.combine_chunks().to_batches()

@@ -52,12 +52,12 @@ class Choice:
 
     @classmethod
     def of(cls, modalities: Mapping[str, str] | Sequence[str] | None, id: str, group: str, split: str) -> Choice:
-        """Return the choice that these arguments of a public function describe.
+        """Create the choice of modalities and columns from the arguments of a public function.
 
         Args:
-            modalities: {modality: name in the source}, or a list of names, each "NAME" or "MODALITY=NAME"; None or
-                empty: what the layout chooses.
-            id, group, split: see the attributes.
+            modalities: {modality: name in the source}, or a list of names, each "NAME" or "MODALITY=NAME". If it is
+                None or empty, the layout that reads the source chooses the modalities.
+            id, group, split: names of the columns with ids, groups and splits.
 
         Raises:
             InputError: two names are for the same modality.
@@ -117,12 +117,12 @@ class StoredFeatures:
     """Features and their table as a layout stores them, before ids, groups and splits are checked.
 
     Attributes:
-        where: the table, for messages.
-        rows: {modality: its rows}. There is one row per item, unless `counts` contains the modality.
+        where: place of the table, for error messages.
+        rows: {modality: feature rows}. There is one row per item, unless `counts` contains the modality.
         table: the columns with ids, groups and splits that exist, with one value per item.
         files: {name: path} of the files that were read.
-        counts: {modality: number of rows of every item}. It contains only the modalities with several rows per item.
-            For example, the text of an image can consist of several captions.
+        counts: {modality: number of rows of each item}, only for modalities with several rows per item, such as several
+            captions.
     """
 
     where: str

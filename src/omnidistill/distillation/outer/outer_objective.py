@@ -72,7 +72,7 @@ class Material:
 
 
 class OuterObjective(Component):
-    """Base class for the settings of outer objectives."""
+    """Base class for the settings of outer objectives, the losses that the outer loop minimises to learn a set."""
 
     uses_experts: ClassVar[bool] = False
     """Whether the method `bind` needs expert trajectories in `Material.experts`."""

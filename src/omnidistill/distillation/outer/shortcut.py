@@ -29,9 +29,10 @@ class ShortcutMatching(TrajectoryMatching):
     """Match the straight line from an expert's initial heads to its final heads (see the module docstring)."""
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Draw an expert and two epochs. Return two points on the line between the expert's first and last heads.
+        """Return the initial heads and the target heads for an outer iteration.
 
-        The points replace the expert's heads after the two epochs; see the module docstring.
+        Draw an expert and two of its epochs. Then replace its heads after these epochs by two points on the line from
+        its first heads to its last heads. The module docstring defines the points.
         """
         expert, first, last = self._draw(iteration, streams)
         begin, end = self._heads(expert, 0), self._heads(expert, self.buffer.num_epochs)
@@ -49,7 +50,7 @@ class ShortcutMatching(TrajectoryMatching):
         """
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t, the fraction of the expert's path length before epoch t, for every head and every epoch t."""
+        """Return b_t for every head and every epoch t: the fraction of the expert's path that lies before epoch t."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

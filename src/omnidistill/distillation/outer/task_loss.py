@@ -90,10 +90,10 @@ class WithTask:
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the inputs of an iteration for both parts of the loss.
+        """Return the inputs of an iteration: initial heads, the target of `self.other`, and indices of real rows.
 
-        The first part is the other outer objective, `self.other`; its inputs are initial heads and a target. The
-        second part is the loss of the student on real rows; its inputs are the indices of these rows.
+        `self.other` is the outer objective to which the task loss is added. The task loss is computed on these real
+        rows.
         """
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))

@@ -72,11 +72,11 @@ class TrajectoryMatching:
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound on the loss of each modality for any set of `rank` rows; None if it is not known.
+        """Return a lower bound on the loss of each modality for any set of `rank` rows, or None.
 
-        The bound is averaged over the epochs from which the student can start. It follows from the singular values of
-        the changes in the first expert's heads over `num_expert_epochs` epochs (Eckart-Young). It is not known if the
-        expert buffer stores the singular values for another number of epochs.
+        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). It is
+        averaged over the epochs from which the student can start. Return None if the expert buffer does not store the
+        singular values of the changes over `num_expert_epochs` epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None

@@ -2,14 +2,12 @@
 
 The option `--encoder` accepts these names:
 
-    NAME            encoder whose weights are part of a Python package: efficientnet-lite2, minilm-l6, whisper-base;
-                    efficientnet-lite0, efficientnet-lite1, e5-small, whisper-tiny-en
+    NAME            encoder whose weights are part of a Python package, for example efficientnet-lite2
     NAME:SOURCE     encoder whose weights are in SOURCE, for example clip-image:FOLDER. SOURCE is a folder or
                     OWNER/NAME@REVISION on the Hugging Face Hub. For ImageBind and LanguageBind, SOURCE is the folder
                     that `convert` wrote.
 
-Each built-in encoder is registered in the module that implements it. Other packages register their encoders in Python
-code or through an entry point:
+Other packages register their encoders in Python code, or through an entry point in pyproject.toml:
 
     @encoders.register("letters")
     @encoder_factory(cites=("@misc{letters, ...}",))          # optional

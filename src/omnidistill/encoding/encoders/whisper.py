@@ -4,9 +4,9 @@
     2. energies in 80 mel bands (Slaney's mel scale)
     3. x = log10(energy); x = max(x, largest x in the clip - 8); x = (x + 4) / 4
 
-Silence is added before and after the clip to complete the outer windows, but the clip is not padded to 30 s. The
-spectrogram has an even number of columns: the encoder combines pairs of columns, and an incomplete pair at the end
-would change the average. If a clip is longer than 30 s, the middle 30 s are used.
+Silence is added before and after the clip, so that its first and last windows are complete. The clip is not padded to
+30 s. If it is longer than 30 s, the middle 30 s are used. The spectrogram has an even number of columns, because the
+encoder combines pairs of columns.
 
 Whisper base runs with 8-bit weights. Whisper tiny.en runs in float32, so its features do not depend on the machine's
 integer kernels.

@@ -1,6 +1,6 @@
-"""Canvases: the values that are optimised when an encoder is inverted, such as pixels.
+"""Canvases. A canvas describes the values that are optimised when an encoder is inverted, such as pixels.
 
-A canvas converts these values to the encoder's input and to a file.
+It also converts these values to the encoder's input and to a file.
 
 | canvas | optimised values | file |
 |---|---|---|

@@ -24,7 +24,7 @@ _SEED = 0  # of the initial phases: the same spectrogram always gives the same s
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How an encoder computes the log energies of mel bands from a sound, with the constants for the inverse.
+    """How an encoder computes log energies of mel bands from a sound, and the constants to compute a sound from them.
 
     Attributes:
         rate: samples per second.

@@ -104,7 +104,10 @@ def _manifest(
 
 
 def _with_all_splits(manifest: Manifest, seed: int, draws: bool) -> tuple[Manifest, tuple[str, ...]]:
-    """Return the manifest and notes. If it lacks a split and `draws`, some of its training groups become that split."""
+    """Return the manifest with missing splits drawn at random from its training groups, and notes about the draw.
+
+    If `draws` is False, nothing is drawn, and the notes name the missing splits.
+    """
     splits = [row.split for row in manifest.rows]
     missing = [split for split in ("validation", "test") if split not in splits]
     if "train" not in splits or not missing:

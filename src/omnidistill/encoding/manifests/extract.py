@@ -51,8 +51,8 @@ def extract_media(layout: Layout, folder: Path, choice: Choice, seed: int = 0) -
         layout: the source.
         folder: folder for the files. It becomes the root of the manifest.
         choice: modalities, and the names of the columns with ids, groups and splits.
-        seed: seed for random splits. If the source has no validation or test split, training groups chosen at random
-            become this split.
+        seed: seed for random splits. If the source has no validation split, random training groups become the
+            validation split. The same applies to the test split.
 
     Returns:
         The manifest, and notes for the user.

@@ -1,11 +1,16 @@
 """The manifest: a table of items to encode, one per row, with a file or a text for each modality.
 
-The column `id` is required. The columns `group` (default: the id), `split` (default: train), `start` and `end` are
-optional. `start` and `end` select a clip of the item's files, in seconds. Each modality has one column, named KIND or
-NAME:KIND, such as `speech:audio`, where KIND is `video`, `audio`, `image` or `text`. Its cells contain a text, or the
-path of a file relative to the root of the manifest. A cell is empty if the item lacks the modality. A cell with a list,
-such as several captions, becomes several rows of one group (see `data.list_cells`). Formats: .csv, .tsv, .jsonl,
-.parquet.
+    id                   required
+    group                default: the id
+    split                default: train
+    start, end           clip of the item's files, in seconds; optional
+    KIND or NAME:KIND    one column per modality, such as `audio` or `speech:audio`
+
+KIND is `video`, `audio`, `image` or `text`. A cell of a modality contains a text, or the path of a file relative to the
+root of the manifest. It is empty if the item lacks the modality. A cell with a list, such as several captions, becomes
+several rows of one group (see `data.list_cells`).
+
+Formats: .csv, .tsv, .jsonl, .parquet.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Ridge CCA heads in float32, in 4 bits or entropy-coded; the largest rank with no more bytes than a synthetic set.
+"""Baselines: ridge CCA heads with the largest rank at which they take no more bytes than a synthetic set.
 
-A set of N rows stores N x p_m values per modality, as many as heads of rank N. Storing heads is therefore the simplest
-alternative to storing a set. The ridge and the row pairing (see `ridge_cca`) are those whose rounded heads have the
-highest validation score.
+The heads are stored in float32, in 4 bits or entropy-coded. A set of N rows stores as many values as heads of rank N.
+Storing heads is therefore the simplest alternative to storing a set.
+
+Validation chooses the ridge and the row pairing (see `ridge_cca`). The candidate heads are rounded before they are
+scored.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Heads trained on all rows by InfoNCE from the ridge CCA heads instead of the initial heads.
+"""Heads trained on all rows by InfoNCE, starting from the ridge CCA heads instead of the initial heads.
 
-    W_m <- c_m V_m,    b_m <- c_m b_m,    c_m = (mean of ||U_m x||) / (mean of ||V_m x + b_m||)
+The effect of a training step depends on the scale of the heads. The CCA heads are therefore first brought to the scale
+of the initial heads. For modality m, let V_m (d x p_m) and b_m (d) be the CCA head and its bias, and U_m the initial
+head. V_m and b_m are multiplied by
 
-V_m (d x p_m) and b_m (d) are the ridge CCA head of modality m and its bias, U_m is the initial head, and W_m is the
-head from which training starts. Means are over the training rows x. d is the embedding width, p_m the feature width.
+    c_m = (mean of ||U_m x||) / (mean of ||V_m x + b_m||)        means over the training rows x
 
-CCA heads and initial heads have different scales, and the effect of a training step depends on the scale. After the
-multiplication by c_m, the outputs of both have the same mean length, so the step sizes of the protocol suit both. The
-factor changes no cosine similarity. The bias of the CCA heads is not trained; it is zero if the features are centred.
+The outputs then have the same mean length as those of the initial heads, so the same step sizes suit both. The factor
+changes no cosine similarity. The bias is not trained; it is zero if the features are centred.
+
+Shapes: d embedding width, p_m feature width.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Heads W_m (r x p_m) that take no more bytes than a set: the largest rank r, and the size of the files.
+"""The size of heads in stored form, and the largest rank at which heads take no more bytes than a synthetic set.
 
-p_m is the feature width of modality m. The rows of heads are rounded and coded in the same formats as the rows of sets
-(`models.storages`). If preprocessing centres the features, using the heads also requires the means mu_m of the
-features. The files then contain either the means or the equivalent biases -W_m mu_m (r float32 numbers per modality),
-whichever are smaller. If the features are not centred, the files always contain biases.
+The head of modality m is a matrix W_m (r x p_m) with rank r and feature width p_m. Its rows are rounded and coded in
+the same formats as the rows of sets (`models.storages`).
+
+If preprocessing centres the features, using the heads also requires the means mu_m of the features. The files then
+contain either the means or the equivalent biases -W_m mu_m (r float32 numbers per modality), whichever are smaller. If
+the features are not centred, the files always contain biases.
 """
 
 from __future__ import annotations

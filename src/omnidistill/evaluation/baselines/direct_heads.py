@@ -1,21 +1,17 @@
 """Baseline for the method "anchor": learn the heads themselves, in as many bytes as the synthetic set.
 
+V_m (r x p_m) is the learned head of modality m. Its rank r is the largest that fits in the bytes of the set. J_m is the
+rounded V_m stacked on the initial head: the outputs of both are scaled to the same mean length and concatenated, with
+weight a for V_m. With a loss L and a setting c in [0, 1], the problem is
+
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 
-L is the loss, and the setting c in [0, 1] weights the two terms. V_m (r x p_m) is the head of modality m. The rank r is
-the largest that fits in the bytes of the set. J_m is the rounded V_m stacked on the initial head: the outputs of both
-are scaled and concatenated, and a is the weight of V_m.
+V_m starts as the ridge CCA head, scaled so that its entries have a root mean square of 1. The method "anchor" learns
+synthetic rows instead, and computes heads from them by regression. Both are trained in the same way
+(`distillation.head_learning`), but here, validation also chooses the learning rate.
 
-The method "anchor" learns synthetic rows, and computes heads from them by regression. This baseline learns the heads
-directly. Apart from that, it trains in the same way (`distillation.head_learning`): with the same loss, rounding,
-optimiser, schedule, number of iterations and mini-batches. Validation chooses the CCA ridge, the iteration and the
-learning rate, whereas the method "anchor" uses a single learning rate.
-
-V_m starts as the ridge CCA head in its canonical basis, scaled so that its entries have a root mean square of 1. The
-scale of a head does not change cosine similarities, and the learning rates of the method suit this scale. In J_m, the
-outputs of both heads are divided by their mean length. The method measures this length on the synthetic rows, and this
-baseline on a fixed sample of training rows. The heads are learned without biases. If the features are not centred, the
-size in bytes nevertheless includes one bias vector per head, as for the baselines that store CCA heads.
+The heads are learned without biases. If the features are not centred, the size in bytes nevertheless includes one bias
+vector per head, as for the baselines that store CCA heads.
 """
 
 from __future__ import annotations
@@ -94,7 +90,10 @@ class DirectMatrices(LearnableHeads):
         return self.logit.sigmoid()
 
     def leaves(self) -> list[Tensor]:
-        """Return the tensors to learn: the heads before rounding, and the logit of `weight`."""
+        """Return the tensors to learn: the heads before rounding, and `logit`.
+
+        `logit` is the logit of the weight of the heads when they are stacked on initial heads.
+        """
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
@@ -140,9 +139,9 @@ class DirectHeads(Baseline):
         return largest_rank(setting, self.storage) > 0
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Learn heads with every candidate learning rate, and return the heads with the best validation score.
+        """Learn heads with each candidate learning rate, and return the heads with the best validation score.
 
-        The heads are learned in a single run, because further runs would differ only in their mini-batches.
+        The result has a single run, because further runs would differ only in their mini-batches.
         """
         started_at, train, rank = time.monotonic(), setting.data.train, largest_rank(setting, self.storage)
         with threads_for(rank, train.widths, next(iter(setting.start.values())).shape[0]):

@@ -1,11 +1,12 @@
 """Heads of equal bytes: heads trained on all rows, compressed to the size of a distilled set.
 
-    W = W_0 + L^T R
+Training on all rows changes the initial head W_0 (d x p_m) of a modality by an update. The best approximation of this
+update with rank r is a product L^T R (Eckart and Young). The compressed head is
 
-Training on all rows changes the initial heads W_0 (d x p_m) by an update. L^T R is the best approximation of the update
-with rank r (Eckart and Young), where r is the largest rank that fits in the size of the set. The rows of L (r x d) and
-R (r x p_m) are stored in 32 or 4 bits per number. As for a set, the size includes the tensor file (with the feature
-means) and the manifest, but not the initial heads.
+    W = W_0 + L^T R        L: r x d,  R: r x p_m
+
+The rank r is the largest that fits in the size of the set. The rows of L and R are stored in 32 or 4 bits per number.
+As for a set, the size includes the tensor file (with the feature means) and the manifest, but not the initial heads.
 
 A set that scores lower than this baseline may still have other advantages: it can train heads with other seeds and
 embedding widths, and its rows can be inspected.

@@ -1,23 +1,22 @@
 """Heads of another baseline stacked on the initial heads: an embedding is the concatenation of both outputs.
 
-For modality m with feature width p_m, let W_m (d x p_m) be the initial head, and V_m (k x p_m) and b_m (k) the head and
-bias of the other baseline. The weight a in [0, 1] of the other baseline is chosen on validation. The stacked head J_m
-and its bias c_m are defined by
+For modality m, let W_m (d x p_m) be the initial head, and V_m (k x p_m) and b_m (k) the head and bias of the other
+baseline. Let r_m and s_m be the mean lengths of the outputs W_m x and V_m x + b_m on the training rows. The stacked
+output for features x is
 
-    J_m x + c_m = [ sqrt(a) / s_m (V_m x + b_m) ; sqrt(1 - a) / r_m W_m x ]        k + d outputs
-    s_m = mean of ||V_m x + b_m||,  r_m = mean of ||W_m x||                         over the training rows
+    [ sqrt(a) / s_m (V_m x + b_m) ; sqrt(1 - a) / r_m W_m x ]        k + d numbers
 
-The outputs of both parts are thus divided by their mean length before they are weighted. The similarity of an item with
-features x in modality m and an item with features y in modality n is
+The weight a in [0, 1] of the other baseline is chosen on validation. The similarity of an item with features x in
+modality m and an item with features y in modality n is the weighted sum
 
-    <J_m x + c_m, J_n y + c_n> = a / (s_m s_n) <V_m x + b_m, V_n y + b_n> + (1 - a) / (r_m r_n) <W_m x, W_n y>
+    a / (s_m s_n) <V_m x + b_m, V_n y + b_n>  +  (1 - a) / (r_m r_n) <W_m x, W_n y>
 
 With a = 0, items are ranked as by the initial heads; with a = 1, they are ranked as by the other baseline.
 
-For each NAME in `STACKED`, there is a baseline NAME-stacked.
+For each NAME in `STACKED`, there is a baseline NAME-stacked. Stacking involves no training, so the initial heads keep
+what they learned from other data.
 
-Reference: combining the outputs of models is late fusion (Kittler et al., 1998, "On combining classifiers"). Stacking
-involves no training, so the initial heads keep what they learned from other data.
+Reference: late fusion (Kittler et al., 1998, "On combining classifiers").
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Stacked(Baseline):
     use the same weight."""
 
     def applies(self, setting: Setting) -> bool:
-        """Return whether the baseline `upper`, whose heads are stacked, is meaningful for these inputs."""
+        """Return whether the baseline `upper`, whose heads are stacked on the initial heads, applies here."""
         return baselines.build(self.upper).applies(setting)
 
     def fit(self, setting: Setting) -> TrainedHeads:

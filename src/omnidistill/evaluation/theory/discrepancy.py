@@ -1,38 +1,35 @@
 """The discrepancy between two gradients, and its bounds by modes (HoPA, arXiv 2604.10666, eq. 4, 10, 11).
 
-A synthetic and a real batch have b instances each. Instance i of one batch is paired with instance i of the other. With
-features x_m, outputs y_m = W_m x_m and unit embeddings z_m = y_m / ||y_m||, the gradient with respect to all heads is
+A synthetic and a real batch have b instances each. Instance i of one batch is paired with instance i of the other. For
+features x_m in modality m, let y_m = W_m x_m be the outputs and z_m = y_m / ||y_m|| the unit embeddings. J_i is the
+Jacobian of the embeddings of instance i with respect to the heads, and G_i is the gradient with respect to these
+embeddings. The gradient g with respect to the heads, and the discrepancy Delta of the two batches, are
 
-    g = (1/b) sum_i J_i^T G_i,   (J_i^T H)_m = (I - z_m z_m^T) h_m x_m^T / ||y_m||,   ||J_i|| = max_m ||x_m|| / ||y_m||
+    g = (1/b) sum_i J_i^T G_i        Delta = ||g^real - g^syn||                                    eq. 4
 
-Here J_i is the Jacobian of the embeddings of instance i with respect to the heads, G_i is the gradient with respect to
-these embeddings (see `mode_gradients`), and H is any M x d matrix with rows h_m. In terms of the modes A_k of the
-instance (see `modes`), G_i = sum_k c_k A_k + R with a rest R. Let omega_k = |c_k|. Let eps_k = ||A_k - A'_k|| be the
-distance between the k-th modes of two paired instances, where a prime marks the synthetic instance. This module
-computes the discrepancy Delta, the constant C_J and both sides of eq. 10:
+The modes A_k of an instance are orthonormal matrices (see `modes`). They decompose the gradient into
+G_i = sum_k c_k A_k + R, with a rest R (see `mode_gradients`). A prime marks the synthetic instance of a pair. Let
 
-    Delta = ||g^real - g^syn|| = sqrt(sum_m ||g_m^real - g_m^syn||_F^2)                      eq. 4
-    C_J = max over instances of both batches of ||J_i||
-    eq. 10:  Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                    reconstructed, see below
+    omega_k = |c_k|,   eps_k = ||A_k - A'_k||
+    C_J = max of ||J_i|| over both batches,   ||J_i|| = max_m ||x_m|| / ||y_m||
 
-Our source for the paper lacks its equations, so eq. 10 is reconstructed from the text (docs/guides/theory.md). The text
-does not say whether omega_k belongs to the real or to the synthetic instance, so the module computes eq. 10 with both.
-Eq. 10 holds only if R = 0 and if paired instances have the same coefficients c_k and the same Jacobian. In general,
-three more terms are needed (own derivation; the index i is omitted):
+The paper bounds Delta by
+
+    Delta <= C_J (1/b) sum_i sum_k omega_k eps_k                                                   eq. 10
+
+This holds only if R = 0 and if paired instances have the same coefficients c_k and the same Jacobian. Our source for
+the paper lacks its equations, so eq. 10 is reconstructed from the text (docs/guides/theory.md). The text does not say
+to which instance omega_k belongs, so eq. 10 is computed with omega_k and with omega'_k.
+
+The complete bound always holds (own derivation):
+
+    Delta <= C_J (1/b) sum_i [ sum_k omega'_k eps_k + ||c - c'||_2 + ||R - R'||_F ]
+             + (1/b) sum_i ||(J_i - J'_i)^T G'_i||
+
+It follows from the triangle inequality and two identities (index i omitted):
 
     J^T G - J'^T G' = J^T (G - G') + (J - J')^T G'
     G - G' = sum_k c'_k (A_k - A'_k) + sum_k (c_k - c'_k) A_k + (R - R')
-
-The A_k are orthonormal, so the triangle inequality gives the complete bound:
-
-    complete:  Delta <= C_J (1/b) sum_i [ sum_k omega'_k eps_k + ||c - c'||_2 + ||R - R'||_F ]
-                        + (1/b) sum_i ||(J_i - J'_i)^T G'_i||
-
-This bound always holds. In its last term, modality m contributes the matrix a x^T - a' x'^T, where
-a = (I - z_m z_m^T) g'_m / ||y_m||, a' is the same with z'_m and y'_m, and g'_m is row m of G'. The matrix equals
-a (x - x')^T + (a - a') x'^T. Its squared norm is
-
-    ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x')
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, p_m feature width, K modes.
 """
@@ -126,7 +123,7 @@ class Discrepancy:
 
     @property
     def complete(self) -> float:
-        """The complete bound on the discrepancy Delta, which always holds; see the module docstring."""
+        """The complete upper bound on `delta`, which always holds. The module docstring has the formula."""
         return self.jacobian_norm * (sum(self.by_mode) + self.coefficients + self.rest) + self.jacobian
 
 
@@ -165,11 +162,13 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 
 
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
-    """Return the mean over instances i of ||(J_i - J'_i)^T G'_i||, where a prime marks the synthetic batch.
+    """Return the last term of the complete bound in the module docstring: the effect of different Jacobians.
 
-    J_i is the Jacobian of the embeddings of instance i with respect to the heads. G_i is the gradient of the loss with
-    respect to these embeddings. The result is the last term of the bound "complete" in the module docstring, which
-    bounds the distance between the gradients of the two batches.
+    It is the mean over instances of ||(J - J')^T G'||. Modality m contributes the matrix a x^T - a' x'^T. Here a is
+    (I - z_m z_m^T) g'_m / ||y_m||, g'_m is row m of G', and a' is the same with z'_m and y'_m. The squared norm of the
+    matrix is
+
+        ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x')
     """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total

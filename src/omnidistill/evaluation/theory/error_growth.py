@@ -1,30 +1,31 @@
 """Bounds on the distance between two students (HoPA, arXiv 2604.10666, Lemma 1 and Theorem 1; eq. 4, 12, 13).
 
-Two students take SGD steps from the same heads, one on real and one on synthetic batches:
+Two students take SGD steps from the same heads, one on real and one on synthetic batches. With the heads theta, the
+gradient g of the loss, and the diagonal matrix B of the step sizes, the steps are
 
     theta^real <- theta^real - B g^real(theta^real),   theta^syn <- theta^syn - B g^syn(theta^syn)
 
-Here theta are the heads, g is the gradient of the loss, and B is the diagonal matrix of the step sizes. Let
-e_t = ||theta_t^real - theta_t^syn|| be the distance between the students after t steps, Delta_t = ||g^real - g^syn||
-the distance between the gradients at theta_t^syn, L a Lipschitz constant of g^real, and eta the step size. Subtract the
-two updates, and add and subtract B g^real(theta^syn). This gives
+Lemma 1 uses four quantities:
 
-    e_{t+1} <= (1 + eta L) e_t + eta Delta_t,   e_0 = 0
+    e_t        ||theta^real - theta^syn||, the distance between the students after t steps; e_0 = 0
+    Delta_t    ||g^real - g^syn||, the distance between the gradients at theta^syn after t steps
+    L          a Lipschitz constant of g^real
+    eta        the step size; if step sizes differ between modalities, the largest of them
+
+Subtract the two updates, and add and subtract B g^real(theta^syn). This gives
+
+    e_{t+1} <= (1 + eta L) e_t + eta Delta_t
     e_T <= eta sum_{t < T} (1 + eta L)^{T-1-t} Delta_t                                       Lemma 1, eq. 4
 
-Theorem 1 replaces Delta_t by its bound in eq. 10 (see `discrepancy`):
+Theorem 1 replaces Delta_t by its bound in eq. 10 (see `discrepancy`). Mode k of an instance is the k-th pair of
+singular vectors of its embeddings. Let omega_k,t be the size of the gradient in mode k at step t, and eps_k,t the
+distance between the k-th modes of a real and a synthetic instance; their products are averaged over the instances. Let
+C_J bound the Jacobian of the embeddings with respect to the heads. Then
 
     e_T <= eta C_J sum_{t < T} (1 + eta L)^{T-1-t} sum_k omega_k,t eps_k,t                   Theorem 1, eq. 12
 
-C_J bounds the Jacobian of the embeddings with respect to the heads. omega_k,t is the size of the gradient in mode k at
-step t, where mode k of an instance is its k-th pair of singular vectors. eps_k,t is the distance between the k-th modes
-of a real and a synthetic instance. The products omega_k,t eps_k,t are averaged over the instances.
-
-If step sizes differ between modalities, eta is the largest of them, because ||B g|| <= eta ||g||. eta and L may also
-depend on the step (own derivation). The paper uses one L for all steps, the largest. An L for each step gives a tighter
+The paper uses the largest L of all steps. eta and L may also depend on the step (own derivation), which gives a tighter
 bound.
-
-Shapes: T steps.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
 """Check the identities in Lemmas 2 and 3 of HoPA (arXiv 2604.10666) numerically, on embeddings in float64.
 
 Let Z (M x d) be the embeddings of an instance, sigma_k their singular values, G = Z Z^T the Gram matrix, and u_1 the
-leading eigenvector of G. Then
+leading eigenvector of G. Let v_1 = Z^T u_1 / sigma_1. Then
 
     Lemma 2 (eq. 5)   min over rank X <= 1 of ||G - X||_F = ||G - sigma_1^2 u_1 u_1^T||_F = sqrt(sum_{k >= 2} sigma_k^4)
-    Lemma 3           v_1 = Z^T u_1 / sigma_1:   ||v_1|| = 1,   Z v_1 = sigma_1 u_1,   v_1 is the right singular vector
+    Lemma 3           ||v_1|| = 1,   Z v_1 = sigma_1 u_1,   v_1 is the first right singular vector of Z
 
 Our source for the paper lacks its equations, so both statements are reconstructed from the text
-(docs/guides/theory.md). Lemma 2 is the theorem of Eckart and Young for G. The two sides are computed in different ways.
-`models.spectrum` computes u_1 and the eigenvalues from G, and an SVD of Z gives sigma_k and the right singular vector.
+(docs/guides/theory.md).
 
-The last statement of Lemma 3 is checked by the difference between v_1 and the right singular vector from the SVD, whose
-sign is chosen to match v_1. The rounding error of a singular vector is inversely proportional to the gap between the
-first two eigenvalues (Davis and Kahan). The difference is therefore multiplied by the relative gap
-(sigma_1^2 - sigma_2^2) / sigma_1^2.
+The two sides of each equation are computed in different ways: `models.spectrum` computes u_1 from G, and an SVD of Z
+gives sigma_k and the right singular vector. The difference between v_1 and this vector is multiplied by
+(sigma_1^2 - sigma_2^2) / sigma_1^2, because the rounding error of a singular vector is inversely proportional to this
+gap (Davis and Kahan).
 
 Shapes: b instances, M modalities, d embedding width, K = min(M, d) modes.
 """

@@ -74,9 +74,9 @@ def measure_theory(
 
 
 def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds:
-    """Return the distance between a student on synthetic and a student on real rows, and upper bounds on it.
+    """Return the distance between two students after t = 0, 1, ..., T steps, and upper bounds on each distance.
 
-    There is one distance, and one value of each bound, after 0, 1, ..., T steps.
+    One student trains on synthetic rows, the other on real rows.
 
     Args:
         steps: the measurements before each of the T steps.

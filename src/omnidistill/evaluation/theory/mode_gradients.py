@@ -47,10 +47,10 @@ _VANISHING = (8 * torch.finfo(torch.float64).eps) ** 0.5  # `models.spectrum` cl
 
 @dataclass(frozen=True)
 class ModeGradients:
-    """The gradient of every instance i, decomposed by mode: G_i = sum_k c_k A_k + R.
+    """The gradient G_i of every instance i, decomposed by mode: G_i = sum_k c_k A_k + R.
 
-    G_i is the gradient with respect to the embeddings of the instance. The matrix A_k = u_k v_k^T is mode k of the
-    embeddings, where u_k and v_k are their singular vectors. R is the part of G_i that is orthogonal to all modes.
+    G_i is the gradient with respect to Z_i, the matrix of the instance's embeddings. Mode k is A_k = u_k v_k^T, with
+    the k-th singular vectors u_k and v_k of Z_i. c_k is its coefficient. The rest R is orthogonal to all modes.
     """
 
     total: Float[Tensor, "b M d"]  # G_i
@@ -59,14 +59,15 @@ class ModeGradients:
 
     @property
     def omega(self) -> Float[Tensor, "b K"]:
-        """Absolute values of the coefficients c_k of the modes, omega_k = |c_k| (HoPA, eq. 11)."""
+        """Absolute values omega_k = |c_k| of the gradient's coefficients c_k, one per mode k (HoPA, eq. 11)."""
         return self.coefficients.abs()
 
     def energy(self) -> tuple[Float[Tensor, " K"], float]:
-        """Return the share of each mode k in the squared norm of the gradient, and the share of the rest R.
+        """Return the share of each mode in the squared norm of the gradient, and the share outside all modes.
 
-        The gradient of instance i is G_i = sum_k c_k A_k + R, where the matrix A_k is mode k of its embeddings. The
-        squared norm is sum_i ||G_i||^2. The shares sum to 1, or are all 0 if the gradient is 0.
+        The gradient of instance i is G_i = sum_k c_k A_k + R. Here A_k is mode k of the embeddings of the instance, and
+        R is orthogonal to all modes. The shares refer to sum_i ||G_i||^2. They sum to 1, or are all 0 if the gradient
+        is 0.
         """
         by_mode, rest = self.coefficients.square().sum(0), float(self.rest.square().sum())
         whole = float(by_mode.sum()) + rest
@@ -95,9 +96,10 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the gradient's coefficients c_k, one per mode, that eq. 14 of HoPA predicts for the HoPA objective.
+    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives.
 
-    Return None for other objectives.
+    c_k is the coefficient of mode k in the gradient of the objective. The modes of an instance are the singular vectors
+    of its embeddings.
     """
     if not isinstance(objective, Hopa):
         return None

@@ -1,21 +1,21 @@
 """Modes of an instance: the singular values and vectors of its embeddings (HoPA, arXiv 2604.10666, eq. 1, 5, 10).
 
-The embeddings of an instance are the rows of Z (M x d). The thin SVD of Z gives K = min(M, d) modes:
+The embeddings of an instance are the rows of Z (M x d). The thin SVD of Z gives K = min(M, d) modes. Mode k is the pair
+(sigma_k, A_k):
 
-    Z = sum_k sigma_k A_k,   A_k = u_k v_k^T,   sigma_1 >= sigma_2 >= ...     mode k is the pair (sigma_k, A_k)
-    p_k = softmax(sigma / tau)_k                                             share of mode k; sums to 1 over k
+    Z = sum_k sigma_k A_k,   A_k = u_k v_k^T,   sigma_1 >= sigma_2 >= ...
+    p_k = softmax(sigma / tau)_k                           share of mode k, with a temperature tau
 
 The shares p_k occur in the loss term L_mod of HoPA (see `mode_gradients`). A synthetic instance (superscript syn) is
 compared with a real instance (superscript real) by the distance between their k-th modes:
 
-    eps_k = ||A_k^syn - A_k^real||_F                                         at most 2
+    eps_k = ||A_k^syn - A_k^real||_F                       at most 2
 
-A_k does not depend on the sign of the singular vectors, and neither does eps_k.
+It does not depend on the signs of the singular vectors. To avoid cancellation, it is computed from differences of
+singular vectors, with signs such that u^syn . u^real >= 0 (own derivation):
 
-To avoid cancellation, eps_k is computed from differences of singular vectors (own derivation). Choose the signs such
-that u^syn . u^real >= 0, and let a = ||u^syn - u^real||^2 and c = ||v^syn - v^real||^2. Then
-
-    eps_k^2 = 2 - 2 (u^syn . u^real)(v^syn . v^real) = 2 - 2 (1 - a/2)(1 - c/2) = a + c - a c / 2
+    eps_k^2 = delta_u + delta_v - delta_u delta_v / 2
+    delta_u = ||u^syn - u^real||^2,   delta_v = ||v^syn - v^real||^2
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """

@@ -57,7 +57,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class PairedStudents:
-    """Two students before their first step, one for synthetic and one for real rows, and the steps that they take.
+    """Two students that start from the same heads, one trained on synthetic rows and one on real rows.
 
     Attributes:
         objective: the loss of both students.
@@ -66,8 +66,7 @@ class PairedStudents:
         real: one real row for each synthetic row.
         batches: row numbers of each step (T x b).
         step_sizes: step sizes of each step, one per modality (T x M).
-        tau: temperature of the softmax over the singular values of an instance, which gives the shares of its modes
-            (see `modes`).
+        tau: temperature of the softmax over the singular values of a row's embeddings (see `modes`).
     """
 
     objective: Objective

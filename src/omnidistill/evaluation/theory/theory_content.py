@@ -27,15 +27,16 @@ class SpectrumMeans(JsonContent):
 class Terms(JsonContent):
     """The terms of the complete bound on Delta, the distance between the gradients of a real and a synthetic batch.
 
-    Instances of both batches form b pairs (index i). A prime marks the synthetic instance of a pair. The module
-    `discrepancy` defines the other symbols and the bound.
+    Each term is the effect of one difference between paired real and synthetic instances. The module `discrepancy`
+    contains the formulas. All terms except `jacobian` include the factor C_J, the largest Jacobian norm.
 
     Attributes:
-        modes: effect of different modes: C_J (1/b) sum_i omega'_k eps_k for every mode k.
-        modes_real: the same, but with omega_k of the real instances; not part of the complete bound.
-        coefficients: effect of different coefficients of the gradients: C_J (1/b) sum_i ||c - c'||.
-        rest: effect of the parts R of the gradients outside the modes: C_J (1/b) sum_i ||R - R'||.
-        jacobian: effect of different Jacobians of the embeddings: (1/b) sum_i ||(J - J')^T G'||.
+        modes: effect of different modes, for every mode k; weighted by the synthetic gradient's size omega_k in the
+            mode.
+        modes_real: the same, weighted by the real gradient's size in the mode; not part of the complete bound.
+        coefficients: effect of different coefficients of the gradients in the modes.
+        rest: effect of different gradients outside the modes.
+        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
     """
 
     modes: Sequence[float]
@@ -55,10 +56,10 @@ class Terms(JsonContent):
 
     @property
     def total(self) -> float:
-        """The complete bound on Delta, the distance between the gradients on real and on synthetic rows.
+        """The complete upper bound on Delta, the distance between the gradients on real and on synthetic rows.
 
-        It is the sum of the attributes of this class, except `modes_real`. It always holds. The bound in eq. 10 of HoPA
-        may not hold, because it contains only the effect of different modes.
+        The bound is the sum of all attributes except `modes_real`. It always holds. The bound in eq. 10 of HoPA does
+        not: it is only the sum of `modes` or of `modes_real`.
         """
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
@@ -116,15 +117,15 @@ class TheoryStep(JsonContent):
 class InstanceModes(JsonContent):
     """Modes of a synthetic row and of the real row that is assigned to it. Each list has one entry per mode k.
 
-    The embeddings of a row, one per modality, form a matrix. Mode k consists of the k-th singular value sigma_k of this
-    matrix and of its k-th singular vectors u_k and v_k.
+    The embeddings of a row, one per modality, form a matrix. Mode k consists of the k-th singular value sigma_k and the
+    k-th singular vectors u_k and v_k of this matrix.
 
     Attributes:
         row: number of the synthetic row.
         real_id: id of the real row.
-        sigma, real_sigma: sigma_k of the synthetic row, and of the real row.
-        shares, real_shares: softmax(sigma / tau)_k of the synthetic row, and of the real row; tau is a temperature.
-        omega: size of the objective's gradient in mode k of the synthetic row.
+        sigma, real_sigma: singular values of the synthetic row, and of the real row.
+        shares, real_shares: softmax(sigma / tau) of the synthetic row, and of the real row, with a temperature tau.
+        omega: size of the objective's gradient in each mode of the synthetic row.
         eps: distance between the matrices u_k v_k^T of the two rows.
     """
 
@@ -141,15 +142,15 @@ class InstanceModes(JsonContent):
 class Excitation(JsonContent):
     """The size of an objective's gradient in each mode, on the synthetic rows; see `mode_gradients`.
 
-    The embeddings of row i, one per modality, form a matrix. G_i is the gradient with respect to this matrix, times the
-    number of rows. Mode k of the row is A_k = u_k v_k^T, where u_k and v_k are the k-th singular vectors of the matrix.
+    Let Z_i be the matrix of the embeddings of row i, and u_k and v_k its k-th singular vectors. Mode k of the row is
+    A_k = u_k v_k^T. G_i is the gradient with respect to Z_i, times the number of rows.
 
     Attributes:
         objective: title of the objective.
         step: number of steps that the student has already taken.
         omega: for each mode k, the mean of |<G_i, A_k>| over the rows.
-        energy: for each mode, the share of the mode in the squared norm sum_i ||G_i||^2.
-        rest: the share outside all modes.
+        energy: for each mode, its share of the squared norm sum_i ||G_i||^2.
+        rest: share of this squared norm outside all modes.
     """
 
     objective: str
@@ -162,16 +163,15 @@ class Excitation(JsonContent):
 class Bounds(JsonContent):
     """The distance between two students after 0, 1, ..., T training steps, and upper bounds on it.
 
-    One student is trained on synthetic rows, the other on real rows. Lemma 1 and Theorem 1 are those of the HoPA paper
-    (see the module `error_growth`). Both use a Lipschitz constant of the gradient. Theorem 1 also uses the largest norm
-    of a Jacobian (see the module `discrepancy`). A bound that exceeds the range of float64 is None.
+    One student is trained on synthetic rows, the other on real rows. Lemma 1 and Theorem 1 of the HoPA paper are stated
+    in the module `error_growth`. Both use a Lipschitz constant of the gradient, and Theorem 1 also uses the largest
+    norm of a Jacobian. A bound that exceeds the range of float64 is None.
 
     Attributes:
         distance: the measured distance.
-        lemma_1: Lemma 1 with the largest Lipschitz constant of all steps, as in the paper.
-        lemma_1_local: Lemma 1 with the Lipschitz constant of each step.
-        theorem_1: Theorem 1 with the largest Lipschitz constant and the largest Jacobian norm of all steps, as in the
-            paper.
+        lemma_1: Lemma 1 with the largest constant of all steps, as in the paper.
+        lemma_1_local: Lemma 1 with the constant of each step.
+        theorem_1: Theorem 1 with the largest constants of all steps, as in the paper.
         theorem_1_single: Theorem 1 for an objective that depends only on the first singular value of the embeddings
             (eq. 13).
         theorem_1_complete: Theorem 1 with the constants of each step, and with additional terms that the paper omits.
@@ -186,25 +186,25 @@ class Bounds(JsonContent):
 
 
 class TheoryContent(JsonContent):
-    """The content of theory.json.
+    """The content of theory.json, the result of the command `diagnose`.
 
     Attributes:
         run: name of the run folder.
         data: name of the dataset.
         method: name of the method.
         objective: title of the student's objective.
-        spectral: whether the objective is HoPA, for which eq. 14 predicts the gradient.
-        tau: temperature of the softmax that defines the shares p_k.
+        spectral: whether the objective is HoPA. Only then, eq. 14 of the HoPA paper predicts its gradient.
+        tau: temperature of the softmax over the singular values.
         modalities: names of the modalities.
-        rows: number of synthetic rows N.
-        batch_size: rows per step b.
-        recipe_steps: number of steps of the recipe; `steps` may contain fewer.
+        rows: number of synthetic rows.
+        batch_size: rows per step.
+        recipe_steps: number of steps of the recipe. There may be fewer records in `steps`.
         real_rows: how a real row was assigned to each synthetic row.
-        seed: seed of the mini-batches and of the power iteration.
-        steps: one record per step.
-        bounds: distances between the students, and their bounds.
+        seed: seed for all random choices.
+        steps: one record per measured step.
+        bounds: distances between the students, and upper bounds on them.
         instances: modes of all rows, before the first step ("start") and after the last step ("end").
-        excitation: how strongly each objective excites each mode, before the first step and after the last step.
+        excitation: size of each objective's gradient in each mode, before the first step and after the last step.
         versions: versions of the packages that were used.
         command: the command line, if there was one.
     """

@@ -92,19 +92,19 @@ def compare(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: names of baselines, or `Baseline` objects. `zero-shot` and `full` are always included.
-        settings: settings in the format of `distill`. Each setting applies to every method that has it. They are
-            added to those of the preset or TOML file.
+        settings: settings in the format of `distill`. Each setting applies to every method that has it. They are added
+            to those of the preset or TOML file.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
-        benchmark: for a preset that computes a table of the HoPA paper, the dataset whose published settings are used:
-            "msrvtt" (default), "vggsound" or "didemo". Tables 1 to 3 belong to one dataset each.
+        benchmark: dataset of the HoPA paper whose published settings are used: "msrvtt" (default), "vggsound" or
+            "didemo". Only for presets that compute a table of the paper for any of these datasets.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
         name: name of the comparison and its files; None uses the name of the preset or TOML file.
         folder: output folder, which can contain several comparisons on the same data and heads. None keeps everything
             in memory.
         resume: whether to continue in a folder that already contains a comparison.
-        engine: where cells run: "local", "ray", "ray:ADDRESS"; the results are the same.
+        engine: where cells run: "local", "ray" or "ray:ADDRESS". The results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the table.

@@ -95,7 +95,8 @@ class BaselineCell:
     def needed(self) -> list[BaselineCell]:
         """The baselines from which this baseline is computed, with the same evaluation settings and seed.
 
-        Baselines that depend on the size also have the same size, budget, and allowance (limits on rows and bytes).
+        If such a baseline depends on the size of a set, it also has the same size, budget and allowance. The allowance
+        limits its rows and bytes.
         """
         given = {baseline.kind: baseline for baseline in self.given}
         cells = [
@@ -227,7 +228,8 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    If the baseline is computed from some of the `others` in the table, it records those with non-default settings.
+    `others` are the other baselines in the table. The entry records those of them that the baseline needs, if their
+    settings are not the defaults.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())

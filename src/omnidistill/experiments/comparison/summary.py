@@ -1,8 +1,8 @@
 """Summarise results into the content of a table: recall, gain retained, difference from the best method, and costs.
 
-The recall of a method is the mean over all its students for all seeds. Its confidence intervals are computed from its
-sets: there is one set per seed, and the students of a set are averaged. The intervals of a baseline are computed from
-its runs. The best method at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
+The recall of a method is the mean over all its students for all seeds. For its confidence intervals, the students of
+each set (one set per seed) are averaged first. The intervals of a baseline are computed from its runs. The best method
+at a size (or budget) is the one with the highest mean of R@1, R@5 and R@10.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits in each direction, with one entry per set (averaged over its students) or per run of a baseline."""
+        """Hits in each direction. An entry belongs to a set (mean over its students) or to a run of a baseline."""
         results = [self.scoring.hits(result.rankings) for result in self.results]
         units = [mean_unit(hits) for hits in results] if self.is_method else results
         return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]

@@ -1,9 +1,10 @@
 """The settings of a comparison: its methods, sizes (or budgets), seeds and baselines, and the layout of its table.
 
-A method is a preset, given by name alone or together with a label and settings. Some presets exist only for the sizes
-in a paper, with one preset per size. In the name of such a preset, `{size}` is replaced by the size of the set, and
-`{benchmark}` by the name of a dataset of the paper. With `each_anchor`, a method runs once per modality, each time with
-a different modality as its anchor.
+A method is a preset, given by name alone or together with a label and settings. Names of presets may contain
+placeholders: `{size}` stands for the size of the set, and `{benchmark}` for the name of a dataset of the HoPA paper.
+
+With `each_anchor`, a method runs once per modality. The losses then use only the pairs of modalities that contain this
+modality, which is called the anchor.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ def load_comparison(
         source: a TOML file, or a complete comparison.
         preset: name of a comparison included in the package, instead of `source`.
         methods: names of presets, or `MethodEntry` objects; they replace the methods in `source` or `preset`.
-        given: values (sizes, bytes, seeds, num_students, layout, baselines, benchmark) that replace those in `source`
-            or `preset`, and `settings`, which are added to them. Giving `sizes` removes `bytes`, and vice versa. Values
-            that are None are ignored.
+        given: values for sizes, bytes, seeds, num_students, layout, baselines, benchmark or settings. `settings` are
+            added to those in `source` or `preset`. All other values replace the values there. `sizes` also removes
+            `bytes`, and `bytes` removes `sizes`. Values that are None are ignored.
 
     Raises:
         InputError: a name, method or setting is unknown; the message suggests the closest known name.

@@ -96,9 +96,8 @@ def describe_fields(settings: Model | BaseModel, prefix: str = "") -> list[tuple
     A component, such as the storage of rows, has several implementations, called kinds. All of its kinds are listed.
 
     Args:
-        settings: a settings class, or an instance of one. For a class, the values are the defaults. For an instance,
-            they are its own values, and the selected kind of each component is marked and listed before the other
-            kinds, which have default values.
+        settings: a settings class, to list default values; or an instance, to list its values. For an instance, the
+            selected kind of each component is marked and listed first. The other kinds have default values.
         prefix: text before every key.
     """
     model, has_values = (settings, False) if isinstance(settings, type) else (type(settings), True)

@@ -68,16 +68,16 @@ class Work:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a crossed table. Its *work items* are the results that must be computed for it.
+    """A cell of a crossed table, and the work items (results to compute) that it needs.
 
     Attributes:
         part: the table that contains the cell: "table", "robustness" or "mismatch".
-        source: name of the set, or other source, on which the model of the cell is trained (see `Work`).
+        source: what the model of the cell is trained on, such as the name of a set (see `Work`).
         recipe: how this model is trained (see `Work`).
         column: name of the cell's column.
         model: the model.
         work: the work item whose recall the cell shows.
-        control: the work item that trains on random rows of the same size instead of the set; None if there is none.
+        control: the work item for the same training on random rows instead of the set; None if there is none.
     """
 
     part: PartName
@@ -170,10 +170,10 @@ def _control(
 ) -> Work | None:
     """Return the work item (result to compute) that trains on random rows instead of a distilled set.
 
-    Random rows use the same recipe as the distilled set, with one special case: the recipe "own", which is the recipe
-    stored with the set. If the distilled set stores "anchor", random rows use "anchor" (for networks, "map"), with a
-    ridge chosen on validation. None is returned if the table has no random rows of the same size, or if the set itself
-    consists of random rows.
+    Random rows use the same recipe as the set, with one exception. If the recipe is "own" (stored with the set) and the
+    set stores "anchor", random rows use "anchor" (for networks, "map") with a ridge chosen on validation.
+
+    Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """
     random = settings.control(entry)
     if random is None:

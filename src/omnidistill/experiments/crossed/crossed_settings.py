@@ -189,15 +189,15 @@ def load_crossed(
     settings: SettingValues = (),
     seed: int | None = None,
 ) -> CrossedSettings:
-    """Return the settings of a crossed table (the recall for every combination of set, recipe and model).
+    """Return the settings of a crossed table, which shows the recall for every combination of set, recipe and model.
 
     Args:
         source: complete settings, or a TOML file; None uses the preset of the package.
-        sets: names of the sets to include, or of their presets. Sets of random rows with the same sizes are also
-            included. None includes all sets.
-        recipes, models: names of the recipes and models to include; None uses those of `source`.
-        parts: parts of the table to compute: any of "table" (all combinations), "robustness" (changed recipes) and
-            "mismatch" (mismatched training pairs); None uses those of `source`.
+        sets: names of sets, or of their presets; None includes all sets. A set of random rows is also included if
+            another included set has its size.
+        recipes, models: names of the recipes and models; None uses those of `source`.
+        parts: parts of the table: "table" (all combinations), "robustness" (changed recipes) and "mismatch"
+            (mismatched training pairs); None uses those of `source`.
         seed: seed for all random numbers; None uses that of `source`.
         settings: individual settings. Keys that start with "distill." or "experts." apply to every set that has such a
             setting. All other keys are settings of the table.

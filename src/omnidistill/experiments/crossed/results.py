@@ -51,12 +51,12 @@ class WorkResult(JsonContent):
 
 @dataclass(frozen=True)
 class Results:
-    """Stores the results of work items. A work item distils a set or trains a model.
+    """Stores the results of the work items of a crossed table. A work item distils a set or trains a model.
 
     Attributes:
-        folder: folder of the table; None stores results in memory only.
-        settings: settings of the table.
-        configs: {name of a set: settings of its run}.
+        folder: folder in which the crossed table is saved; None stores results in memory only.
+        settings: settings of the crossed table.
+        configs: {name of a set: settings of the run that distils it}.
         heads: fingerprint of the pre-trained heads.
     """
 

@@ -65,16 +65,17 @@ def crossed(
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.
         sets: sets to distil, by their name or preset in `config`; None selects all. Random rows of the same size are
             added.
-        recipes: how models are trained, any of "own" (the recipe stored in the set), "sgd", "anchor", "stacked" and
-            "map"; None selects all.
-        models: "linear", "mlp", or names such as "own", "seed-1", "width-64", "random" and "mlp-3"; None selects all.
-        parts: any of "table" (all combinations), "robustness" (changed recipes) and "mismatch" (mismatched training
-            pairs); None selects all.
+        recipes: any of the training recipes "own" (stored in the set), "sgd", "anchor", "stacked" and "map"; None
+            selects all.
+        models: "linear" or "mlp" for all models of this kind, or single models such as "own" (the pre-trained heads),
+            "seed-1", "width-64", "random" and "mlp-3"; None selects all.
+        parts: any of "table" (all combinations), "robustness" (changes to the recipe of each set) and "mismatch"
+            (training data with mismatched pairs); None selects all.
         settings: settings to change, such as "max_steps=64". A setting of "distill" or "experts" applies to every set
             that has it.
         config: complete settings, or the Path of a TOML file; None uses the preset "crossed".
         seed: seed for all random numbers.
-        heads: pre-trained heads that the sets are distilled for; None pre-trains them on the split `heads`.
+        heads: pre-trained heads for which the sets are distilled; None pre-trains them on the split `heads`.
         folder: folder of the results; None keeps everything in memory.
         resume: whether to continue in a folder that already contains a comparison.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".

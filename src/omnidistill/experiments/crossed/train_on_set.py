@@ -255,9 +255,9 @@ def _best_anchor(
 ) -> tuple[Anchor, Heads]:
     """Return the recipe "anchor" with the ridge that has the best validation score, and the heads that it computes.
 
-    The heads have one output per row of the set, and are reduced to the output width. If the set was distilled for this
-    recipe, its rows have a meaningful order, and the first outputs are kept. For all other sets, `unordered_to_width`
-    applies a random projection to the outputs, so that every row contributes.
+    The heads have one output per row of the set; they are then converted to `width` outputs. If the set was distilled
+    for this recipe, the first outputs are kept. For all other sets, the outputs are multiplied by a random projection,
+    so that every row contributes.
 
     Args:
         distilled: the distilled set.

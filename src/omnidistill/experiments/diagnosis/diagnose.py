@@ -56,11 +56,10 @@ def diagnose(
     Args:
         result: the result of `distill`, a run, or the Path of a run folder.
         data: the data of the run; None loads them from the recorded location.
-        real_rows: which training row is compared with each synthetic row: "initial" (the row from which it was
-            initialised), "nearest" or "random".
+        real_rows: training row to compare with each synthetic row: "initial" (its initial value), "nearest" or
+            "random".
         num_steps: number of steps; None measures all steps of the recipe, but at most 64.
-        seed: seed for the mini-batches (unless the recipe fixes them), for the choice of training rows if `real_rows`
-            is "random", and for the power iteration that estimates Lipschitz constants.
+        seed: seed for all random choices. It does not affect the mini-batches if the recipe fixes them.
         folder: output folder; None writes to RUN/theory, or writes nothing if the run has no folder.
         force: whether to replace the files of an earlier diagnosis.
         progress: whether to show progress, or the object that shows it.
@@ -185,9 +184,10 @@ def _students(
     num_steps: int,
     seed: int,
 ) -> PairedStudents:
-    """Return the two students: one trains on the set, the other on the assigned training rows.
+    """Return two students: one trains on the set, the other on one training row for each synthetic row.
 
-    The target similarity of two training rows is 1 if they belong to the same group, otherwise 0.
+    `assigned` contains the row numbers of these training rows. Their target similarity is 1 if they belong to the same
+    group, otherwise 0.
     """
     codes = train.group_codes.cpu()[assigned]
     synthetic, objective = distilled.rows(), distilled.objective

@@ -6,10 +6,10 @@ A row has one embedding per modality. Its modes are the singular values and vect
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The bounds of the theory hold for any assignment. They are tighter if the synthetic row and its real row are similar,
-because the distance between mode k of one row and mode k of the other row is then small for every k.
+The error bounds of the HoPA paper hold for any assignment. They are tighter if the two rows are similar, because their
+modes then differ less.
 
-Shapes: N synthetic rows, n training rows, p_m feature width.
+Shapes: N synthetic rows.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _USUAL_EPOCHS = 30  # epochs of a search; few searches on feature sets end earli
 
 
 def with_few_steps(settings: S) -> S:
-    """Return a copy of the settings with few iterations, and with only one of any candidate step sizes."""
+    """Return a copy of the settings for a dry run, with few iterations and only one candidate step size."""
     few: dict[str, Any] = {}
     if (iterations := getattr(settings, "iterations", None)) is not None:
         few["iterations"] = min(iterations, _ITERATIONS)
@@ -36,9 +36,9 @@ def with_few_steps(settings: S) -> S:
 
 
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
-    """Repeat a search for the best epoch with increasing limits on the number of epochs.
+    """Repeat a search for the best epoch, each time with a larger limit on the number of epochs.
 
-    The repetition stops as soon as a search ends before its limit, has the limit `most`, or takes more than 15 seconds.
+    The repetition ends when a search stops before its limit, has the limit `most`, or takes more than 15 seconds.
 
     Args:
         run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0
@@ -47,9 +47,9 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         most: largest limit.
 
     Returns:
-        The result of the last search, its duration in seconds, and the duration of the complete search divided by that
-        of the last search. If the last search did not end before its limit, the complete search is assumed to take 1.5
-        times as many epochs as this limit, but at least 30 and at most `most`.
+        The result of the last search, its duration in seconds, and a factor. The factor is the duration of the complete
+        search relative to that of the last search. It is 1 if the last search was complete. Otherwise, the complete
+        search is assumed to take 1.5 times as many epochs as the last limit, but at least 30 and at most `most`.
     """
     limit = min(least, most)
     while True:

@@ -28,7 +28,7 @@ class TensorFacts:
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> dict[str, TensorFacts]:
-        """Return the facts about every tensor, by name, without reading the data."""
+        """Return the dtype, shape and size in bytes of every tensor, by name, without reading the data."""
         return {
             name: TensorFacts(
                 DTYPES.get(x.dtype, str(x.dtype).removeprefix("torch.")), tuple(x.shape), x.numel() * x.element_size()

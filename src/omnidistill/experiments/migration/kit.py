@@ -1,14 +1,17 @@
 """The migration kit: paired rows from which the maps between two embedding spaces are computed.
 
-    forward    y = b + (x - a) R^T (R R^T + lambda s I)^-1 Q          s = mean of the diagonal of R R^T
-    reverse    x = a + (y - b) Q^T (Q Q^T + lambda' s' I)^-1 R        s' = mean of the diagonal of Q Q^T
+R (N x p) are learned rows in the old space, and Q (N x q) are learned rows in the new space. Row i of R is paired with
+row i of Q. a and b are the means of the old and the new embeddings. lambda and lambda' are learned ridges, s is the
+mean of the diagonal of R R^T, and s' that of Q Q^T. Ridge regression gives the maps for an old embedding x and a new
+embedding y:
 
-x is an old and y a new embedding. a and b are the means of the old and the new embeddings, R (N x p) and Q (N x q) are
-the paired rows, and lambda and lambda' are learned ridges. If all embeddings of a space have length 1, embeddings that
-are mapped to it are scaled to length 1.
+    forward    y = b + (x - a) R^T (R R^T + lambda s I)^-1 Q
+    reverse    x = a + (y - b) Q^T (Q Q^T + lambda' s' I)^-1 R
 
-A kit consists of two files: a manifest with the widths, the number of rows and the storage formats, and a tensor file
-with the stored rows, the means and the two ridges.
+If all embeddings of a space have length 1, embeddings that are mapped to it are scaled to length 1.
+
+A kit consists of two files. The manifest contains the widths, the number of rows and the storage format. The tensor
+file contains the stored rows, the means and the two ridges.
 """
 
 from __future__ import annotations
@@ -49,18 +52,18 @@ _ROWS, _RIDGES = "rows/", "ridges"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Kit:
-    """Maps embeddings of an old encoder to the space of a new encoder, and back.
+    """Migration kit: maps embeddings of an old encoder to the space of a new encoder, and back.
 
-    The function `migrate` creates kits. Most users need only the methods `load`, `apply` and `apply_file`.
+    A kit contains N learned rows. A row is a pair of an old and a new vector. Ridge regression on the rows gives both
+    maps. The function `migrate` creates kits. Most users need only the methods `load`, `apply` and `apply_file`.
 
     Attributes:
         widths: widths {"old": p, "new": q} of the embeddings.
-        size: number N of learned rows. A row is a pair of an old and a new vector. Both maps are computed from the rows
-            by ridge regression.
+        size: number N of rows.
         storage: number format in which the rows are stored.
         stored: the rows in this format.
         ridges: ridges of the forward and the reverse map.
-        means: means of the old and the new embeddings, as a preprocessing step.
+        means: means of the old and the new embeddings.
         unit: whether all old embeddings have length 1, and whether all new embeddings do.
     """
 

@@ -1,9 +1,10 @@
 """Learn the rows of a migration kit, and find how many rows fit a size limit.
 
-A kit consists of N pairs of rows, from which ridge regression computes maps between old and new embeddings. The initial
-rows are mixtures of training pairs, computed by ridge CCA (`shared_rows` in `training.closed_form.pair_maps`). They
-are then learned by InfoNCE for both maps (`distillation.pair_learning`). Validation chooses the ridge of CCA, the
-initial ridges of the maps, and the iteration whose rows are returned.
+A kit consists of N pairs of rows, one in the old and one in the new embedding space. Ridge regression on these pairs
+computes the maps between old and new embeddings. The initial rows are mixtures of training pairs, computed by ridge CCA
+(`shared_rows` in `training.closed_form.pair_maps`). Learning then minimises the InfoNCE loss of both maps
+(`distillation.pair_learning`). Validation chooses the ridge of CCA, the initial ridges of the maps, and the iteration
+whose rows are returned.
 
 Shapes: N rows, n training pairs, p and q widths of the old and the new space.
 """
@@ -58,23 +59,22 @@ def size_for(
     num_train: int,
     whole: int,
 ) -> int:
-    """Return the number of rows of a migration kit (maps between old and new embeddings).
+    """Return the number of paired rows in a migration kit. Maps between old and new embeddings are computed from them.
 
-    This is `size` if it is given, otherwise the largest number with which the files of the kit fit into `bytes`.
+    This is `size` if it is given, otherwise the largest number for which the files of the kit fit into `bytes`.
 
     Args:
         size: number of rows; None if `bytes` determines it.
-        bytes: largest size of all files, such as "200kB" or "1%" (of `whole`); None means "1%".
+        bytes: largest total size of the files, such as "200kB" or "1%" (of `whole`). None means "1%".
         widths: widths of the old and the new embeddings.
         storage: how the rows are stored.
         means: means of the old and the new embeddings.
         unit: whether the old embeddings have length 1, and whether the new ones do.
-        num_train: number of training pairs, which is the largest useful number of rows.
+        num_train: number of training pairs. A kit cannot have more rows than this, or than either width.
         whole: size in bytes of all training pairs in float32.
 
     Raises:
-        InputError: both `size` and `bytes` are given, the number of rows is too small or too large, or `bytes` is too
-            small.
+        InputError: both `size` and `bytes` are given, `size` is out of range, or `bytes` is too small.
     """
     most = min(num_train, *widths.values())
     if size is not None and bytes is not None:

@@ -53,17 +53,18 @@ def migrate(
     progress: Progress | bool = True,
     command: str = "",
 ) -> Migration:
-    """Make a kit that maps embeddings of an old encoder to a new encoder and back, from embeddings of the same items.
+    """Learn a migration kit, which maps embeddings of an old encoder to the space of a new encoder and back.
 
+    A kit consists of paired rows, from which both maps are computed. It is learned from embeddings of the same items.
     80 % of the items are for training, 10 % choose settings, and 10 % are scored once for the report. Similarity is the
     cosine.
 
     Args:
         old: embeddings of the old encoder: an array (n x p), the Path of a .npy file, or "SET:MODALITY".
         new: embeddings of the new encoder for the same items in the same order (n x q).
-        size: number of rows of the kit.
-        bytes: size of all files of the kit, in bytes (200000, "200kB") or in percent of the training pairs in float32;
-            "1%" if `size` is not given either.
+        size: number of paired rows in the kit.
+        bytes: total size of the files of the kit, instead of `size`: in bytes (200000, "200kB") or in percent of the
+            training pairs in float32. The default is "1%".
         groups: group of each item, or a file with one group per item. Items of a group are in the same split.
         settings: how the kit is learned and stored.
         baselines: other maps with which the report compares the kit: "all", "quick" (only those in closed form) or

@@ -89,9 +89,10 @@ def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
 
 
 def reference_note(benchmark: str) -> str:
-    """Return a sentence on the two rows of the HoPA paper from which the gain retained of its other rows is computed.
+    """Return a sentence about the two recalls in the HoPA paper that define its gain retained on a dataset.
 
-    One row is the zero point (initial heads or random rows), the other is training on all rows.
+    One is the recall of the initial heads or, if the paper does not print it, of training on random rows. The other is
+    the recall of training on all rows.
     """
     title = BENCHMARKS[benchmark].title
     rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}

@@ -173,8 +173,8 @@ def _jobs(
     """Yield every table to compute, with its settings and data.
 
     Raises:
-        InputError: a setting is invalid, or a table cannot be computed from the data. If a setting does not exist for
-            any method, the error is raised only after the last table.
+        InputError: a setting is invalid, or a table cannot be computed from the data. If none of the methods has a
+            setting, this error is raised only after the last table.
     """
     used: set[str] = set()
     known: set[str] = set()

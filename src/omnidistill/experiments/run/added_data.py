@@ -80,9 +80,9 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
-    """Return the data in the form in which the run in a folder used them.
+    """Return the data, centred as in the run whose folder is given.
 
-    If the run added data to an existing set, the data are centred by the means of that set. Otherwise, the data are
+    If the run added data to an existing set, the data are centred by the means of that set. Otherwise, they are
     returned unchanged.
     """
     place = folder / EARLIER

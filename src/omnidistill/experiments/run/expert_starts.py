@@ -35,15 +35,14 @@ CHOSEN = "chosen.json"
 def load_or_create_starts(
     data: FeatureSet, heads: Heads, config: RunConfig, folder: Path | None, seed: int, progress: Progress | None = None
 ) -> list[Start]:
-    """Return the initial heads from which experts start, with the step size and number of epochs of these experts.
+    """Return the starts of experts: initial heads, each with a step size and a number of epochs.
 
-    The first element contains the run's own initial heads. All other elements contain heads of the same width. The last
-    `experts.random_starts` elements are random heads, and the remaining ones are pre-trained with other seeds. They are
+    The first start contains the initial heads of the run. All others contain heads of the same width: random heads in
+    the last `experts.random_starts` of them, and heads pre-trained with other seeds in the rest. These other heads are
     loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
-    If the step size or the number of epochs is not set, the value with the best validation score is chosen separately
-    for each element. The candidates are those of the baseline `full` (`evaluate.learning_rates` and
-    `evaluate.max_epochs`).
+    If the settings do not fix the step size or the number of epochs, validation chooses it separately for each start.
+    The candidates are those of the baseline `full` (`evaluate.learning_rates` and `evaluate.max_epochs`).
     """
     starts = [_trained(data, heads, config, folder, seed, progress)]
     width = next(iter(heads.values())).shape[0]

@@ -1,9 +1,10 @@
-"""Train heads of other encoders on a set that was distilled with one encoder, and compare all ways to do so.
+"""Compare ways to use a distilled set with other encoders than the one it was distilled with.
 
-FOLDER/sets/                      sets distilled for the comparison: rows that mix real items, sets for new encoders
+FOLDER/sets/                      sets that are distilled for the comparison
 FOLDER/transfer.json, .md, .html  the table
 
-Only this module reads the test split for the comparison. It scores every row of the table once, after all choices.
+Each way gives heads for the other encoder, which are scored on test rows. Only this module reads the test split. It
+scores every row of the table once, after all settings are chosen.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Transfer(SavedTables[TransferContent], Plottable):
     def plot_source(self) -> TransferContent:
         """The measurements, from which `plot` draws a share with its interval for each row of the table.
 
-        The share is the improvement in recall over random training rows, divided by the improvement that a set
-        distilled with the new encoder gives.
+        The improvement of a row is its recall minus the recall of random training rows. The share divides it by the
+        improvement of a set that was distilled with the new encoder.
         """
         return self.content
 

@@ -127,9 +127,9 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Train heads on the best candidate set of each run, and return the table row with these heads.
+        """Return a row of the table with heads for every run, trained on the best candidate set of this run.
 
-        The elements of `options` belong to the same table row, one element per run.
+        `options` has one element per run. All elements belong to the same row of the table.
         """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()

@@ -1,13 +1,13 @@
 """Ways ("options") to use a distilled set with another encoder. Each gives sets in the feature space of that encoder.
 
-    mixture     rows A F_m: mixtures of items, with one mixing matrix A and the features F_m of the new encoder
-    nearest     the nearest item of each row, per modality or jointly for all modalities
-    map         rows mapped by ridge regression from the old to the new encoder, fitted on all training items
+    mixture     rows that are mixtures of real items, computed from the features of these items by the new encoder
+    nearest     the real item nearest to each row, per modality or jointly for all modalities
+    map         rows mapped from the old to the new encoder by ridge regression, fitted on all training items
     rendered    media that were rendered from the rows and encoded by the new encoder
 
 An option with a setting gives one set per candidate value. The best set is chosen on validation.
 
-Shapes: N rows, n items, p_m and q_m feature widths of the old and the new encoder.
+Shapes: N rows, n items, p and q feature widths of the old and the new encoder.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Source:
 
     @property
     def plain(self) -> DistilledSet:
-        """The set with its stored rows in float32, so that transferred rows are not rounded a second time."""
+        """The set with rows stored in float32. Rows computed from it for another encoder then keep full precision."""
         distilled, storage = self.run.result.set, self.run.result.set.spec.storage
         exact = storage.evolve(bits=32) if isinstance(storage, RowStorage) else RowStorage()
         rows = {f"rows/{name}": x for name, x in self.stored_rows.items()}

@@ -70,9 +70,9 @@ def save_artifact(
         kind: kind of the artifact, such as "features" or "heads". Only an artifact of the same kind is replaced.
         tensors: {name: tensor}.
         meta: JSON values; NaN and Inf are not allowed.
-        sidecars: {file name: JSON object}. Sidecars are written before the manifest.
-        padding: number of spaces to write after the manifest, which then takes one line. If None, the manifest is
-            indented, and no spaces follow.
+        sidecars: {file name: JSON object}. These additional files are written before the manifest.
+        padding: None writes an indented manifest. A number writes the manifest on one line, followed by this number of
+            spaces.
 
     Raises:
         InputError: a value cannot be stored or written; or `folder` is a file, contains an artifact of another kind or

@@ -52,7 +52,8 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
     """Replace the content of `path` with the concatenated `pieces`. Return the name, size and sha256 of the file.
 
     The folder must exist. With `named_by_content`, the file has the name `stem-<12 hex digits of its sha256>.suffix`,
-    where stem and suffix are those of `path`. The temporary file is always removed.
+    where stem and suffix are those of `path`. The content is first written to a temporary file, which is removed if
+    writing fails.
 
     Raises:
         InputError: the file cannot be written.

@@ -84,7 +84,7 @@ def in_use(folder: Path) -> bool:
 def saving(folder: Path) -> Iterator[None]:
     """Lock an artifact's folder while the `with` block saves the artifact. The lock file is deleted at the end.
 
-    On a file system without locks, the block runs without a lock, whereas `exclusive` raises an error.
+    On a file system without locks, the block runs without a lock.
 
     Raises:
         InputError: another process or this process is already saving to the folder, or the lock file cannot be created.

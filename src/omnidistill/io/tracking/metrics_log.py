@@ -74,8 +74,8 @@ class JsonlLog:
         resume_at: number of bytes to retain, as returned by `position`; the rest is dropped. None starts an empty file.
 
     Raises:
-        InputError: the file cannot be written, is shorter than `resume_at`, has no line that ends at `resume_at`, or
-            contains a line before it that is not a record.
+        InputError: the file cannot be written or is shorter than `resume_at`; no line ends at `resume_at`; or one of
+            the retained lines is not a record.
     """
 
     def __init__(self, path: Path, resume_at: int | None = None) -> None:

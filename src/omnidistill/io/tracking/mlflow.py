@@ -4,11 +4,11 @@ To view a file store, install the complete package `mlflow` (not only `mlflow-sk
 
     MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri FOLDER/mlruns
 
-The experiment is named "omnidistill" unless MLFLOW_EXPERIMENT_NAME is set, and the run is named after its folder. A run
-that resumes continues its run in MLflow: in FOLDER/mlruns, the metrics are rewritten from the metrics log; in any other
-store, the run continues after the last step that the store has.
+The MLflow experiment is named "omnidistill" unless MLFLOW_EXPERIMENT_NAME is set. The MLflow run is named after FOLDER.
+If the distillation is resumed, the same MLflow run continues. In FOLDER/mlruns, its metrics are then deleted and
+written again from the metrics log. In any other store, only the steps after the last stored step are added.
 
-MLflow reports how it is used to its developers; the tracker turns this off unless MLFLOW_DISABLE_TELEMETRY is set.
+MLflow reports its use to its developers. The tracker turns this off unless MLFLOW_DISABLE_TELEMETRY is set.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class Stage:
         total: number of steps.
         done: number of finished steps, including those before an interruption.
         untimed: number of finished steps whose time is not known.
-        started_at: when the stage started, in seconds of any clock. After a resume, it is the time of the resume, minus
-            the time of the steps before the interruption if that is known.
+        started_at: start time in seconds, from the caller's clock. After a resume, it is set back by the time that the
+            earlier steps took, if that is known.
     """
 
     label: str

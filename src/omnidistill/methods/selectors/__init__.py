@@ -1,12 +1,13 @@
-"""Coresets and prototypes: selectors return N training rows, or N averages of rows; `selectors` lists them by name.
+"""Coresets and prototypes: a selector returns N training rows, or N averages of rows. `selectors` lists them by name.
 
-The same rows are selected in all modalities. Selectors compare rows by their joint embeddings, computed with the
-initial heads:
+The same rows are selected in all modalities. Let z_im be the unit embedding of row i in modality m, computed with the
+initial heads, and let M be the number of modalities. Rows are compared by their joint embeddings J_i and the
+similarity k of two rows:
 
-    J_i = concat_m z_im / sqrt(M),        k(i, j) = <J_i, J_j> = mean_m <z_im, z_jm>,        z = W x / ||W x||
+    J_i = concat_m z_im / sqrt(M),        k(i, j) = <J_i, J_j> = mean_m <z_im, z_jm>
 
-Here z_im is the unit embedding of row i in modality m, and k the similarity of two rows. Memory grows linearly with the
-number of training rows: rows are compared in blocks of at most `omnidistill.core.memory.CHUNK_BYTES` bytes.
+Rows are compared in blocks of at most `omnidistill.core.memory.CHUNK_BYTES` bytes, so memory grows only linearly with
+the number of training rows.
 """
 
 from omnidistill.methods.selectors.selector import AnySelector, RowSelector, Selection, Selector, selectors

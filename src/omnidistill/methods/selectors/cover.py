@@ -30,11 +30,11 @@ _ROUNDING = 1e-6
 
 
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
-    """Return the indices of rows that cover all rows, spread evenly over the groups.
+    """Select rows such that every row has a similar selected row. Return the indices of the selected rows.
 
-    The coverage is the sum, over all rows, of the similarity to the most similar selected row. Rows are selected
-    greedily: the next row is the one that increases the coverage most. If several rows increase it equally up to
-    rounding, the one with the highest total similarity to all rows is selected.
+    The coverage of a selection is the sum, over all rows, of the similarity to the most similar selected row. Rows are
+    selected one by one, spread evenly over the groups. The next row is the one that increases the coverage most. Among
+    equal increases (up to rounding), it is the row with the highest total similarity to all rows.
 
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 

@@ -1,14 +1,15 @@
 """CRAIG (Mirzasoleiman et al. 2020): rows whose gradients represent the gradients of all rows.
 
-    min_S sum_i min_{j in S} || g_i - g_j ||
+Let g_i be the contribution of row i to the gradient of the loss with respect to the heads, taken at the initial heads.
+The set S of selected rows minimises the sum over all rows i
 
-S is the set of selected rows, and i runs over all rows. g_i is the contribution of row i to the gradient of the loss
-with respect to the heads, taken at the initial heads. The problem is facility location with the similarity
--||g_i - g_j||; it is solved greedily.
+    sum_i min_{j in S} || g_i - g_j ||
 
-The part of g_i that belongs to the head of modality m is the matrix delta_im x_im^T. Here x_im are the features of row
-i in modality m, and delta_im is the gradient of the loss with respect to the head output for this row. Distances need
-only inner products, so these matrices are never computed:
+This problem is facility location with the similarity -||g_i - g_j||. It is solved greedily.
+
+Distances need only inner products of gradients. Let x_im be the features of row i in modality m, and delta_im the
+gradient of the loss with respect to the head output for this row. The part of g_i that belongs to the head of modality
+m is delta_im x_im^T. Therefore
 
     <g_i, g_j> = sum_m <delta_im, delta_jm> <x_im, x_jm>
 """

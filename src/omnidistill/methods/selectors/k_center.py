@@ -1,8 +1,8 @@
 """Greedy k-center (Gonzalez 1985; core-set of Sener & Savarese 2018): repeatedly select the farthest row.
 
-    i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{j selected} || J_i - J_j ||
+Let J_i be the joint embedding of row i, that is, the embeddings of all its modalities. The selected rows are
 
-J_i is the joint embedding of row i, that is, the embeddings of all its modalities.
+    i_1 = argmin_i || J_i - mean(J) ||,        i_{t+1} = argmax_i min_{s <= t} || J_i - J_{i_s} ||
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """Return one row per cluster: the allowed row of the cluster that is nearest to the mean of the cluster.
+    """Return one row per cluster: the row nearest to the mean of the cluster.
 
-    `k_medoids` explains which rows are allowed, so that the selection is spread evenly over the groups. No cluster may
-    be empty.
+    The largest cluster chooses first. Only rows from the groups with the fewest chosen rows so far may be chosen. If a
+    cluster has no such row, it gets the nearest one from another cluster. No cluster may be empty.
     """
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []

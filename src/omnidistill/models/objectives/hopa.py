@@ -127,7 +127,10 @@ class Hopa(Objective):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/d outputs in closed form. The result is differentiable with respect to outputs and targets."""
+        """Return the gradient dL/dY of the loss L with respect to the outputs Y, in closed form.
+
+        The result is differentiable with respect to outputs and targets.
+        """
         stacked = outputs.transpose(-3, -2).contiguous()
         products = gram(stacked)
         shrink = products.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_NORM**2).rsqrt()  # N^-1

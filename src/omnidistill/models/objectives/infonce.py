@@ -1,8 +1,11 @@
 """Symmetric InfoNCE over pairs of modalities, with any number of positives.
 
-    L = sum_{(m,n)} InfoNCE(z_m . z_n / tau, T)        z_m: unit embeddings of modality m,   tau: temperature
+Let z_m be the unit embeddings of modality m, tau the temperature, and T the targets. The loss sums the InfoNCE of a
+similarity matrix (see `objectives.softmax`) over all pairs of modalities m and n:
 
-The targets T are affinities >= 0. They can be the identity, mark rows in the same group with 1, or be learned ("soft
+    L = sum_{(m,n)} InfoNCE(z_m z_n^T / tau, T)
+
+The targets are at least 0. They can be the identity, mark rows in the same group with 1, or be learned ("soft
 InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads on all real rows.
 """
 

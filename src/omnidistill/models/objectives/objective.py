@@ -32,7 +32,10 @@ class Objective(Component):
     def gradient(
         self, outputs: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r M b d"]:
-        """Return dL/dY in closed form. The result is differentiable with respect to outputs and targets."""
+        """Return the gradient dL/dY of the loss L with respect to the outputs Y, in closed form.
+
+        The result is differentiable with respect to outputs and targets.
+        """
 
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]

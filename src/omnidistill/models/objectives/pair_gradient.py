@@ -1,18 +1,24 @@
 """Gradient of pairwise objectives with respect to head outputs, and its derivative, both in closed form.
 
-Stack the outputs of all M modalities to one matrix Y (M b x d). Let N be the diagonal matrix of the norms of its rows,
-and C = N^-1 Y Y^T N^-1 the matrix of their cosine similarities. C consists of M x M blocks of size b x b. The loss L is
-a function of the blocks c = C_mn that belong to the pairs (m, n) of modalities. Let e = dL/dc for each pair. The matrix
-E contains e in block (m, n), e^T in block (n, m), and zero in all other blocks. Then
+The loss L is a function of the cosine similarities of certain pairs of modalities. Notation:
+
+    Y    outputs of all M modalities, stacked to one matrix (M b x d)
+    N    diagonal matrix of the norms of the rows of Y
+    C    N^-1 Y Y^T N^-1, all cosine similarities, in M x M blocks of size b x b
+    c    block C_mn of a pair (m, n) of modalities
+    e    dL/dc
+    E    for each pair, e in block (m, n) and e^T in block (n, m); zero in all other blocks
+    o    elementwise product
+
+The gradient is
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           (chain rule of `sphere.pull_back`)
 
 **Backward pass.** Suppose that a later loss depends on dL/dY, and let U be its gradient with respect to dL/dY. A prime
-marks the gradient of this later loss with respect to a quantity, and o is the elementwise product. Let
-B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. For each pair (m, n), D_mn and rho_mn are the blocks
-of D and rho, and
+marks the gradient of this later loss with respect to a quantity. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and
+rho_ij = (D_ii + D_jj) / 2. For each pair, D_mn and rho_mn are blocks of D and rho, and S are the targets. Then
 
-    e' = D_mn - rho_mn o c               S' = (de/dS)^T e', summed over pairs; S are the targets
+    e' = D_mn - rho_mn o c               S' = (de/dS)^T e', summed over pairs
     c' = (de/dc)^T e' - rho_mn o e       E' is built from c' in the same way as E from e
     Y' = H U + H' Y                      H' = N^-1 (E' - diag(E' C + B H)) N^-1
 

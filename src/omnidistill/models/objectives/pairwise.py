@@ -1,10 +1,12 @@
 """Pairwise wBCE (weighted binary cross-entropy): the student loss of LoRS (Xu et al. 2024).
 
-    L = sum_{(m,n)} wBCE(z_m . z_n / tau, S)
+Let z_m be the unit embeddings of modality m, tau the temperature, and S the target similarities. S_ij is the target for
+row i in one modality and row j in another. With wBCE as defined in `objectives.wbce`, the loss is
 
-The sum is over pairs of modalities (m, n), where m comes before n. z are unit embeddings, and tau is the temperature.
-All pairs share the target matrix S. S_ij is the target for row i in modality m and row j in modality n. The HoPA paper
-compares the variants "3-pair", "T-bind" and "V-bind" (table 5).
+    L = sum_{(m,n)} wBCE(z_m z_n^T / tau, S)
+
+The sum is over all pairs of modalities, where m comes before n. If the setting `anchor` names a modality, the sum is
+only over the pairs that contain it.
 """
 
 from __future__ import annotations

@@ -1,21 +1,19 @@
-"""Weighted binary cross-entropy between similarities and their targets (LoRS, Xu et al. 2024; HoPA eq. 9).
+"""Weighted binary cross-entropy (wBCE) between similarities and their targets (LoRS, Xu et al. 2024; HoPA eq. 9).
 
 Let s (b x b) be the similarities of a batch, t their targets, tau the temperature, x_ij = s_ij / tau and
-q_ij = sigmoid(x_ij). P are the positives (t_ij > threshold), and Q the negatives (t_ij <= threshold). Then
+q_ij = sigmoid(x_ij). P is the set of positive pairs (t_ij > threshold), and Q the set of negative pairs. Then
 
-    wBCE = 1/|P| sum_P l_ij + 1/|Q| sum_Q l_ij        l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)
-    d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau        w_ij = 1/|P| or 1/|Q|
+    l_ij = -t_ij log q_ij - (1 - t_ij) log(1 - q_ij)                    loss of one pair
+    wBCE = sum_ij w_ij l_ij                                             w_ij = 1/|P| in P, 1/|Q| in Q
+    d wBCE / d s_ij = w_ij (q_ij - t_ij) / tau
 
-The reduction "sum" is this equation; "mean" is half of it, as in the public LoRS code; "plain" is unweighted BCE with
-w_ij = 1/b^2. Targets may be outside [0, 1]. No gradient flows through the weights.
+These weights w_ij belong to the reduction "sum". The reduction "mean" halves them, as the public LoRS code does, and
+"plain" sets all to 1/b^2. The weights are constants for differentiation. Targets may be outside [0, 1].
 
-The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and to the counts |P| and |Q|:
+The public LoRS code adds epsilon = 1e-6 to the arguments of both logarithms and to the counts |P| and |Q|. The loss is
+then bounded, and the gradient vanishes where the student is certain but wrong:
 
-    l_ij = -t_ij log(q_ij + epsilon) - (1 - t_ij) log(1 - q_ij + epsilon)
     d l_ij / d s_ij = q_ij (1 - q_ij) ((1 - t_ij) / (1 - q_ij + epsilon) - t_ij / (q_ij + epsilon)) / tau
-
-This bounds the loss, and the gradient vanishes where the student is certain but wrong. If epsilon is 0, the loss is
-computed from the logits x_ij.
 """
 
 from __future__ import annotations

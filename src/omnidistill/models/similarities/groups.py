@@ -1,7 +1,8 @@
 """Similarity by groups: S_ij = 1 if rows i and j are in the same group, else 0. Nothing is learned.
 
-If a set has views, students train on several copies (views) of each of the N stored rows, with some signs flipped.
-Training row v N + i is view v of stored row i. It matches the rows of the same group in the same view.
+A set can have views, which are copies of its N stored rows. In each copy, a fixed pattern changes the signs of some
+entries. Students train on the rows of all views. Training row v N + i is view v of stored row i. Two training rows
+match if they have the same group and the same view.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows that have their own group number: the number of stored rows.
+        """Return the number of stored rows, because all views of a stored row have the same group number.
 
-        All training rows that are derived from one stored row (its views) share its group number.
+        Views are the training rows that are derived from one stored row.
         """
         return num_stored

@@ -59,9 +59,9 @@ class CodedStorage(Storage):
     def rate(self, latent: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Return the rate: how many bits the code takes per number, as a mean over all numbers in `latent`.
 
-        The code length is interpolated linearly between integers, so the rate is differentiable. Learning can use it as
-        a penalty that makes the numbers easier to code. The stored code then does not become smaller, because its size
-        is fixed. Instead, its quantisation steps become finer.
+        The code length is interpolated linearly between integers, so the rate is differentiable. It can serve as a
+        penalty that makes the numbers easier to code. The size of the stored code is fixed, so a lower rate does not
+        make it smaller. It makes the quantisation steps finer instead.
         """
         bits = [_code_lengths(x, *self._rounded(x)).sum() for x in latent.values()]
         return torch.stack(bits).sum() / sum(x.numel() for x in latent.values())
@@ -136,10 +136,10 @@ def _quantised(rows: Tensor, exponent: int, threshold: float) -> tuple[Tensor, T
 
 
 def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, "N p"]:
-    """Return the number of bits per number in the entropy code, interpolated linearly between integers.
+    """Return the number of bits that the entropy code needs for each number, interpolated linearly between integers.
 
-    The probabilities of the integers are treated as constants, and so is the ratio of each step to the root mean square
-    of its row. The result therefore does not depend on the lengths of the rows.
+    The probabilities of the integers are treated as constants. So is the quantisation step of each row, relative to the
+    root mean square of the row. The result therefore does not change if a row is multiplied by a number.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
     lengths = (counts.sum() / counts).log2()

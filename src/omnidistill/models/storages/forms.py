@@ -6,10 +6,12 @@
     load       stored tensors   -> training rows, bit for bit equal to the result of `expand`
 
 The derivative of rounding is zero almost everywhere. `expand` therefore uses the derivative of the identity
-(straight-through estimator, Bengio et al. 2013). The row forms in this module store rows as
+(straight-through estimator, Bengio et al. 2013). This module has four row forms:
 
-    Plain      float32                  Bits(b)           b-bit integers and one quantisation step per row
-    Half       float16                  Views(inner, V)   V training rows per stored row, by fixed sign patterns
+    Plain      float32
+    Half       float16
+    Bits       integers of 2 to 8 bits, and one quantisation step per row
+    Views      rows in another form; fixed sign patterns derive several training rows from each stored row
 """
 
 from __future__ import annotations

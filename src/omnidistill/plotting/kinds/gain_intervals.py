@@ -1,7 +1,7 @@
-"""Every row of a table as a dot with its 95 % interval. The value is gain retained or, in a transfer table, a share.
+"""Figure with one dot and its 95 % interval for every row of a table.
 
-The share is the improvement in recall over random training rows, divided by the improvement that a set distilled with
-the new encoder gives.
+The value is the gain retained or, in a transfer table, a share. The share is the row's improvement in recall over
+random training rows, divided by the improvement of a set that was distilled with the new encoder.
 
 Sets are filled dots, and baselines are hollow. Rows without a value are listed without a dot.
 """

@@ -1,31 +1,31 @@
 """Analytic parameter matching (APM; Bo & Wang, ICML 2026) in closed form, for any number of modalities M >= 2.
 
-If a least-squares loss replaces InfoNCE, the optimal heads W_m and W_n of two modalities m and n satisfy
-W_m^T W_n = A_mn, up to scale. The matrices A_mn are the analytic parameters:
+Let S_m(eps) be the covariance of modality m with a ridge eps (see `ridge`), and C_mn the cross-covariance of modalities
+m and n (see `moments`). The analytic parameters are
 
     A_mn = S_m(eps)^{-1} C_mn S_n(eps)^{-1}
 
-Here S_m(eps) is the covariance with a ridge eps (see `ridge`), and C_mn is the cross-covariance (see `moments`). For
-eps = 0 and r centred rows X_m, A_mn = (r - 1) X_m^+ (X_n^+)^T, where ^+ is the pseudo-inverse.
+If a least-squares loss replaces InfoNCE, the optimal heads W_m satisfy W_m^T W_n = A_mn, up to scale.
 
-APM chooses synthetic rows X~_m whose analytic parameters match those of the data up to scale. N rows can represent any
-products B_m B_n^T of factors B_m with N - 1 columns:
+**Synthetic rows.** APM chooses N rows whose analytic parameters match those of the data up to scale. Let mu_m be the
+mean of the data, B_m (p_m x (N - 1)) a factor, s a scale, and Q any N x (N - 1) matrix with orthonormal columns that
+sum to zero (see `rows_of_factors`). The rows
 
     X~_m = 1 mu_m^T + s Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T
 
-Here mu_m is the mean of the data, and Q is any N x (N - 1) matrix with orthonormal columns that sum to zero (see
-`rows_of_factors`). The analytic parameters of these rows are (N - 1) B_m B_n^T / s^2. The scale s is chosen so that the
-sum of the squared norms of all cross-covariances is the same as in the data.
+have the analytic parameters (N - 1) B_m B_n^T / s^2 (for eps = 0, with pseudo-inverses). The scale s is chosen so that
+the sum of the squared norms of all cross-covariances is the same as in the data.
 
-The factors approximate A in one of two norms. factor(G, k) denotes factors with k columns whose products are nearest to
-the matrices G_mn, one matrix per pair of modalities (see `factors`), and K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}
-are the whitened cross-covariances (see `cca`):
+**Factors.** The products B_m B_n^T are nearest to A_mn in one of two norms. Let K_mn be the whitened cross-covariances
+(see `cca`), and factor(G) the factors whose products are nearest to given matrices G_mn (see `factors`):
 
-    "plain"       B_m = factor(A, N - 1)_m                       smallest error of the parameters
-    "whitened"    B_m = S_m(eps)^{-1/2} factor(K, N - 1)_m       smallest error of the outputs on the data
+    K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}
 
-The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns the heads
-for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.
+    "plain"       B_m = factor(A)_m                       smallest error of the parameters
+    "whitened"    B_m = S_m(eps)^{-1/2} factor(K)_m       smallest error of the outputs on the data
+
+**Heads.** The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns
+the heads for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.
 
 Shapes: N synthetic rows, p_m feature width.
 """
@@ -51,15 +51,16 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of B ar
 
 
 def apm_factors(moments: Moments, rank: int, ridge: float, norm: Norm = "whitened") -> Factors:
-    """Return factors B_m (p_m x rank) such that the products B_m B_n^T are nearest to the analytic parameters A_mn.
+    """Return factors of the analytic parameters: one matrix B_m (p_m x rank) per modality m with feature width p_m.
 
-    The module docstring defines A_mn.
+    The products B_m B_n^T are nearest to the analytic parameters A_mn, which the module docstring defines.
 
     Args:
-        moments: moments of the data.
-        rank: number of factors.
+        moments: means and covariances of the data.
+        rank: number of columns of each factor.
         ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
-        norm: the norm that defines which factors are nearest.
+        norm: "plain" minimises the error of the parameters, "whitened" the error of the outputs of the heads on the
+            data.
 
     Raises:
         InputError: a covariance is singular; a larger ridge is required.
@@ -110,10 +111,10 @@ def apm_rows(
 def analytic_heads(
     moments: Moments, rank: int, ridge: float, dtype: torch.dtype = torch.float32
 ) -> tuple[Heads, dict[str, Float[Tensor, " _"]]]:
-    """Return heads W_m whose products W_m^T W_n are nearest to the analytic parameters, and biases.
+    """Return the heads that match the analytic parameters A_mn best, and biases that centre the outputs.
 
-    The analytic parameters are the products of the heads that are optimal for a least-squares loss. The heads are
-    W_m = B_m^T, with the factors B_m that `apm_factors` returns for the norm "plain". The biases centre the outputs.
+    The module docstring defines A_mn. The heads W_m are the transposed factors that `apm_factors` returns for the norm
+    "plain". Their products W_m^T W_n are nearest to A_mn.
     """
     heads = {name: block.mT.to(dtype) for name, block in apm_factors(moments, rank, ridge, "plain").blocks.items()}
     return heads, moments.head_bias(heads)

@@ -1,22 +1,22 @@
 """Ridge regression from the rows of a set to shared anchors, in closed form, and operations on its solution.
 
-Row i has the same target in every modality: its anchor w_i e_i, which is the i-th unit vector e_i times a length w_i.
-With D = diag(w) and a ridge lambda_m per modality, the solution
+Row i has the same target in every modality: its anchor, which is the i-th unit vector times a length w_i. Let X_m be
+the rows of modality m, K_m = X_m X_m^T, s_m the mean of the diagonal of K_m, D = diag(w), and lambda_m a ridge. The
+head W_m minimises ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. The unique solution is
 
-    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m           (1)
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m                                                                    (1)
 
-is the unique minimiser of ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2. It does not depend on any initial heads. In
-each modality, (1) is kernel ridge regression on the labels 1 .. N, as in KIP (Nguyen et al. 2021, arXiv 2107.13034) and
-FRePo (Zhou et al. 2022, arXiv 2206.00719).
+It does not depend on any initial heads. In each modality, (1) is kernel ridge regression on the labels 1 .. N, as in
+KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
-If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the heads is
-proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They are
-still useful in the regression: they fit noise, which would otherwise be in the outputs before the cutoff.
+**Cutoff.** If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the
+heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They
+are still useful: they fit noise, which would otherwise be in the outputs before the cutoff.
 
-Without a cutoff, the rows of all modalities can be multiplied by the same orthogonal matrix, X_m -> Q^T X_m: the
-outputs are rotated, and all inner products stay the same. One such rotation leads to the canonical basis, in which the
-outputs are sorted by their cross-covariance between modalities on real rows. The first d outputs in this basis have the
-largest total cross-covariance of all d orthonormal combinations of the outputs. They are used as heads of width d.
+**Canonical basis.** Without a cutoff, multiplying the rows of all modalities by the same orthogonal matrix only rotates
+the outputs. One such rotation sorts the outputs by their cross-covariance between modalities on real rows. The first d
+outputs then have the largest total cross-covariance of all d orthonormal combinations of the outputs. They are used as
+heads of width d.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """

@@ -1,13 +1,14 @@
 """Ridge canonical correlation analysis (CCA) of M >= 2 modalities, which gives heads without training.
 
-    K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}        B = factor(K, d)        W_m = B_m^T S_m(eps)^{-1/2}
+Let S_m be the covariance of modality m with a ridge (see `ridge`), and C_mn the cross-covariance of the modalities m
+and n (see `moments`). Let B_m (p_m x d) be factors whose products B_m B_n^T are nearest to the whitened
+cross-covariances K_mn (see `factors`). The heads W_m (d x p_m) are computed by
 
-Here S_m(eps) is the covariance of modality m with a ridge eps (see `ridge`), C_mn is the cross-covariance of modalities
-m and n (see `moments`), and `factor` computes d common factors (see `factors`).
+    K_mn = S_m^{-1/2} C_mn S_n^{-1/2}        W_m = B_m^T S_m^{-1/2}
 
-For M = 2, B contains the singular vectors of K times the square roots of the (ridge) canonical correlations. Therefore
-W_1^T W_2 = S_1^{-1/2} K_d S_2^{-1/2}, where K_d is the rank-d matrix nearest to K. The cosine of two embeddings thus
-weights each canonical direction by its correlation.
+For M = 2, the singular values of K_12 are the canonical correlations (with ridge). B_1 and B_2 are the d leading
+singular vectors, times the square roots of the singular values. The inner product of two outputs thus weights each
+canonical direction by its correlation.
 
 Shapes: p_m feature width, d embedding width.
 """
@@ -25,15 +26,15 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the factors S_m^{-1/2} B_m (p_m x rank) of every modality m. Their transposes are the ridge CCA heads.
+    """Return the transposes of the ridge CCA heads: a matrix S_m^{-1/2} B_m (p_m x rank) for every modality m.
 
-    S_m is the covariance of modality m, with a ridge. The matrices B_m are chosen such that each product B_m B_n^T
-    approximates K_mn, the whitened cross-covariance of the modalities m and n. The residuals of the result are the
-    squared errors of these approximations.
+    S_m is the covariance of modality m, with a ridge. Each product B_m B_n^T approximates the whitened cross-covariance
+    of the modalities m and n. The attribute `residuals` of the result contains the squared errors of this
+    approximation.
 
     Args:
         moments: moments of the data.
-        rank: number of factors.
+        rank: output width of the heads.
         ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
 
     Raises:

@@ -51,9 +51,9 @@ class Factors:
 
     @property
     def residual(self) -> float:
-        """Residual r(B) after the last sweep: the sum of ||C_mn - B_m B_n^T||_F^2 over all pairs of modalities.
+        """Residual after the last sweep: the sum of ||C_mn - B_m B_n^T||_F^2 over all pairs of modalities m and n.
 
-        C_mn are the given cross-covariances.
+        C_mn are the given cross-covariances, and B_m the factors that approximate them.
         """
         return self.residuals[-1]
 

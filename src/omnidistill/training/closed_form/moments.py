@@ -1,21 +1,22 @@
 """Means, covariances and cross-covariances of paired data, in one pass over the rows.
 
-    mu_m = mean of X_m,  S_m = Xc_m^T Xc_m / (N - 1),  C_mn = Xc_m^T T Xc_n / (N - 1)
+X_m (N x p_m) are the rows of modality m, and Xc_m are the rows minus their mean. The matrix T (N x N) defines which
+rows of two modalities are paired. The covariance S_m of modality m and the cross-covariance C_mn of modalities m and n
+are
 
-Here m and n are modalities, X_m (N x p_m) are the rows of modality m, and Xc_m = X_m - 1 mu_m^T are the centred rows.
-The matrix T (N x N) defines which rows are paired. With pairing "rows", T = I: row i of one modality is paired with row
-i of the other. With pairing "groups", T_ij = 1/|g| if rows i and j are both in group g, and T_ij = 0 otherwise. C_mn is
-then the cross-covariance of the group means, weighted by the sizes of the groups. Both pairings give the same C_mn if
-every group has one row.
+    S_m = Xc_m^T Xc_m / (N - 1)        C_mn = Xc_m^T T Xc_n / (N - 1)
 
-`error_weighted_cross` computes error-weighted cross-covariances, which UniCon (Sui et al. 2026, arXiv 2604.16678) calls
-C(gamma). Every pair of rows, including negatives, is weighted by the InfoNCE error of given heads:
+With pairing "rows", T = I: row i of one modality is paired with row i of the other. With pairing "groups", T_ij = 1/|g|
+if rows i and j are both in group g, and T_ij = 0 otherwise. C_mn is then the cross-covariance of the group means,
+weighted by the sizes of the groups.
+
+`error_weighted_cross` weights every pair of rows, including negatives, by the InfoNCE error of given heads. Let z_m
+(N x d) be the embeddings that these heads compute from X_m, and tau the temperature. The result is called C(gamma) by
+UniCon (Sui et al. 2026, arXiv 2604.16678):
 
     C(gamma)_mn = X_m^T [(T - rowsoftmax(z_m z_n^T / tau)) + (T - columnsoftmax(z_m z_n^T / tau))] X_n / (2 N)
 
-Here z_m (N x d) are the embeddings that the heads W_m compute from X_m, and tau is the temperature. For embeddings of
-length 1, the gradient of InfoNCE with respect to W_m^T W_n is -C(gamma)_mn / tau. With weights = "errors", the method
-`covmatch` uses C(gamma) instead of C.
+With weights = "errors", the method `covmatch` uses C(gamma) instead of C.
 
 Sums are accumulated in float64 after subtracting the first row, so a mean far from 0 does not cost precision.
 

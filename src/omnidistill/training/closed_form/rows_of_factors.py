@@ -1,17 +1,16 @@
 """N rows with given means and cross-covariances.
 
+For modality m with feature width p_m, let mu_m be the mean, F_m (p_m x (N-1)) the factors, and c a scale. The rows are
+
     X_m = 1 mu_m^T + c Q F_m^T        Q in R^{N x (N-1)},  Q^T Q = I,  Q^T 1 = 0
 
-F_m (p_m x (N-1)) are the factors of modality m, and c is a scale. The frame Q has orthonormal columns that sum to zero.
-For every such Q, the rows X_m have the mean mu_m, and the modalities m and n have the cross-covariance
-c^2 F_m F_n^T / (N - 1). The choice of Q has (N-1)(N-2)/2 degrees of freedom. It does not affect means and
-cross-covariances, but it affects how students train. The rotation selects Q:
+Q has orthonormal columns, and the entries of each column sum to zero. For every such Q, the rows X_m have the mean
+mu_m, and the modalities m and n have the cross-covariance c^2 F_m F_n^T / (N - 1). Q affects only how students train.
+It is selected by the argument `rotation`:
 
     "random"     Q is uniformly distributed
     "eye"        Q is nearest to the identity: row i is mainly factor i, and the last row is minus the sum of the others
-    real rows    {modality: N x p_m}; Q brings each synthetic row close to one of these rows (Procrustes)
-
-Shapes: N rows, p_m feature width.
+    real rows    {modality: N x p_m}; Q brings synthetic row i as close as possible to real row i (Procrustes)
 """
 
 from __future__ import annotations

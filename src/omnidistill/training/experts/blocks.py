@@ -70,13 +70,12 @@ def train_blocks(
 
 @dataclass(frozen=True)
 class BlockTraining:
-    """Trains one block of the experts. Interrupted training can be resumed.
+    """Trains one block of the experts, that is, experts with consecutive numbers. Interrupted training can be resumed.
 
-    A block consists of consecutive experts, which are trained together. Training starts from a snapshot, which contains
-    the heads of all experts after epoch `first_epoch`. A run is the training of one expert.
+    Training starts from a snapshot, which contains the heads of all experts after epoch `first_epoch`.
 
     Attributes:
-        buffer: folder of the expert trajectories; None if all experts are trained together in memory.
+        buffer: folder of the expert trajectories; None if they are kept in memory.
         modalities: names of the modalities, in order.
         first_epoch: epoch of the snapshot from which training starts.
         rows: function that loads the training rows; called once per process.
@@ -111,7 +110,7 @@ class BlockTraining:
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train these runs together as one block, and store their snapshots.
+        """Train the experts with the numbers `runs` together as one block, and store their snapshots.
 
         Raises:
             NotFiniteError: the training diverged.

@@ -1,15 +1,16 @@
 """Expert buffers: the trajectories of E experts, i.e. the heads before training (epoch 0) and after every epoch.
 
     BUFFER/epoch-00.safetensors ...     one file per epoch, {modality: E x d x p_m}
-    BUFFER/manifest.json                written last: key, ||W_s - W_t||^2 for all pairs of epochs s and t, spectra
+    BUFFER/tensors-....safetensors      squared distances between an expert's heads at any two epochs; spectra
+    BUFFER/manifest.json                written last: the key, which identifies the settings and inputs of the training
     BUFFER/progress.json                list of the finished epochs, from which interrupted training resumes
 
-W_s are the heads after epoch s. The key identifies the settings and inputs of the training (`experts.expert_key`). The
-squared norms ||W_s - W_t||^2 are the denominators of the matching loss. The spectra are singular values of the first
-expert's updates. From them, a lower bound on the matching loss is computed (the rank floor). Norms and spectra are
-stored so that they are computed only once. The file of an epoch is memory-mapped only while its heads are in use, so
-memory never has to hold all trajectories. Experts can start from different initial heads (`experts.starts`), and the
-number of epochs can differ between them. After the last epoch of an expert, its heads stay constant.
+The squared distances are the denominators of the matching loss. The spectra are the singular values of the changes in
+the first expert's heads. They determine the rank floor, a lower bound on the matching loss.
+
+The file of an epoch is memory-mapped only while its heads are in use, so memory never has to hold all trajectories.
+Experts can start from different initial heads (`experts.starts`), and the number of epochs can differ between them.
+After the last epoch of an expert, its heads stay constant.
 """
 
 from __future__ import annotations

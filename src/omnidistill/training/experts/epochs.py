@@ -1,17 +1,20 @@
 """Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
-    V_m <- mu V_m + Delta_m^T X_m + wd W_m        mu: momentum; wd: weight decay
-    W_m <- W_m - lr V_m                           lr: step size; for experts, mu = wd = 0
+For modality m, let W_m be the head, V_m the velocity, X_m the rows of the mini-batch, and Delta_m the gradient of the
+loss with respect to the outputs, in closed form. With step size lr, momentum mu and weight decay wd, a step is
 
-Here W_m is the head of modality m, V_m is the velocity, X_m are the rows of the mini-batch, and Delta = dL/dY is the
-gradient of the loss with respect to the outputs Y, in closed form. Features are frozen, so a step takes one matrix
-product for the outputs and one for the gradient of the heads. It needs neither input gradients nor autograd.
+    V_m <- mu V_m + Delta_m^T X_m + wd W_m
+    W_m <- W_m - lr V_m                           for experts, mu = wd = 0
 
-Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order of run e in epoch k
-depends only on e, k, the seed, and a name for what is trained (`purpose`). Interrupted training can therefore resume
-from the last snapshot with bitwise the same result. In each epoch, runs are trained in blocks, so that the intermediate
-results of a step fit in the cache. Blocks depend only on the sizes of the tensors. Training one block alone therefore
-gives bitwise the same heads.
+Features are frozen, so a step needs no autograd: one matrix product gives the outputs, and one the gradient of the
+heads.
+
+Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order depends only on the
+numbers of the run and the epoch, on the seed, and on a name for what is trained (`purpose`). Interrupted training can
+therefore resume from the last snapshot with bitwise the same result.
+
+In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache. Blocks depend
+only on the sizes of the tensors. Training one block alone therefore gives bitwise the same heads.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """
@@ -57,26 +60,28 @@ def train_epochs(
     decay_after: int | None = None,
     bias: Mapping[str, Float[Tensor, " _"]] | None = None,
 ) -> Iterator[int]:
-    """Train the heads in place, and yield the number of finished epochs after each epoch.
+    """Train the heads of E runs at once, and yield the number of finished epochs after each epoch.
 
-    Rows of the same group are positives of each other. The last batch of an epoch is dropped if it is incomplete.
+    A run is one training of heads; the runs are independent of each other. Rows of the same group are positives of each
+    other. The last batch of an epoch is dropped if it is incomplete.
 
     Args:
         objective: the loss.
-        heads: heads of all runs, on the device of the rows; updated in place.
+        heads: {modality: heads of all runs, E x d x p_m}, on the device of the rows; updated in place.
         data: the training rows.
-        learning_rates: step size of each run; moved to the device of the rows.
+        learning_rates: step size of each run.
         batch_size: rows per step. If the data has fewer rows, every step uses all rows.
-        num_epochs: total number of epochs, including the first `first_epoch` epochs.
+        num_epochs: number of epochs after which training ends, including the first `first_epoch` epochs.
         seed: seed for the order of the rows.
         purpose: what is trained, such as "experts". It names the random streams, and error messages start with it.
-        last_epochs: for each run, the number of epochs after which its heads stay constant; None: `num_epochs`.
+        last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs`.
         first_epoch: number of epochs that are already done.
-        first_run: number of the first run; the other runs follow. The number of a run determines the order of its rows.
-        momentum, weight_decay: momentum and weight decay of SGD. Velocities are not stored, so training with momentum
-            must start at epoch 0.
-        decay_after: number of epochs after which the step sizes are divided by 10; None: they stay constant.
-        bias: {modality: d}, constant that is added to the outputs of every run; None means zero.
+        first_run: number of the first run. Runs are numbered consecutively. The number of a run determines the order of
+            its rows.
+        momentum, weight_decay: momentum and weight decay of SGD. Training with momentum must start at epoch 0, because
+            velocities are not stored.
+        decay_after: epoch after which the step sizes are divided by 10; None: they stay constant.
+        bias: {modality: vector of length d}, which is added to the outputs of every run; None adds nothing.
 
     Raises:
         NotFiniteError: heads became NaN or Inf; the message names the purpose, the modality and the epoch.

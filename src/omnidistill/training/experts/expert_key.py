@@ -24,8 +24,8 @@ class ExpertKey:
 
     Attributes:
         config: the settings of the experts, as JSON.
-        starts: a list of training settings. Each element is for all experts that start from the same initial heads. The
-            first element is for the experts that start from the initial heads of the run.
+        starts: step size and number of epochs for each choice of initial heads from which experts start. The initial
+            heads of the run come first.
         seed: seed for the random streams.
         identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """

@@ -53,20 +53,20 @@ def train_experts(
     engine: Engine | None = None,
     reopen: Callable[[], FeatureSet] | None = None,
 ) -> ExpertBuffer:
-    """Train experts and write their trajectories. Interrupted training resumes, with bitwise the same result.
+    """Train experts and store their trajectories. Interrupted training resumes, with bitwise the same result.
 
     Args:
-        starts: `config.num_starts` entries, each with initial heads, a step size and a number of epochs. The first
-            entry has the heads from which the students of the set will start. Experts 0, 2, 4, ... use the first entry,
-            and the other experts use the other entries in turn. If there is only one entry, all experts use it.
+        starts: `config.num_starts` starts, each with initial heads, a step size and a number of epochs. Experts 0, 2,
+            4, ... use the first start, whose heads are also those of the students. The other experts use the other
+            starts in turn, or the first start if there is no other.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
-        folder: folder of the buffer; None keeps the trajectories in memory.
+        folder: folder of the trajectories; None keeps them in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: the buffer stores the singular values of the first expert's updates over this number of
-            epochs. None: over all epochs of this expert.
-        identity: fingerprints of data and heads. They become part of the key, which identifies the buffer.
+        spectrum_epochs: number of epochs over which the first expert's updates are taken. Their singular values are
+            stored with the trajectories. None: all epochs of this expert.
+        identity: fingerprints of data and heads, stored to recognise the trajectories.
         progress: advances by one per epoch or, with several processes, by one per block of experts.
         engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the
             same result.
@@ -74,8 +74,8 @@ def train_experts(
 
     Raises:
         InputError: the number of starts is wrong; the heads of the starts differ in shape; the engine has several
-            processes, but no folder is given; the folder contains a buffer with a different key; or another process
-            uses the folder.
+            processes, but no folder is given; the folder contains experts with other settings or inputs; or another
+            process uses the folder.
         NotFiniteError: training diverged. The finished epochs remain on disk.
     """
     if len(starts) != config.num_starts:

@@ -95,9 +95,9 @@ def pretrain_heads(
 
 
 def _check_growth(start: Heads, heads: Heads, learning_rate: float, epoch: int) -> None:
-    """Raise InputError if heads diverged, that is, if their norm became extremely large.
+    """Raise InputError if heads diverged, that is, if the norm of a head became extremely large.
 
-    The norm of diverged heads remains finite, because the loss does not depend on it.
+    The loss does not depend on this norm. Diverged heads therefore cause no NaN, and only their norm shows the problem.
     """
     growth, name = max((float(heads[name].norm() / start[name].norm()), name) for name in start)
     if growth > _DIVERGED_FROM:

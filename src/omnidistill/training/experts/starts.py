@@ -20,7 +20,7 @@ OWN = 0
 
 @dataclass(frozen=True)
 class Start:
-    """Initial heads of experts, and the step size of SGD and number of epochs for training from these heads."""
+    """What experts start with: initial heads, the step size of SGD, and the number of epochs."""
 
     heads: Heads
     learning_rate: float

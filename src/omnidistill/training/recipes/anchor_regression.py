@@ -1,21 +1,21 @@
 """Ridge regression to shared anchors: a closed form, so the trained heads do not depend on any initial heads.
 
-    W_m = D (K_m + lambda_m s_m I)^{-1} X_m      see `training.closed_form.anchor_map`
+X_m (N x p_m) are the rows of modality m. In every modality, row i has the same target, its anchor: the i-th unit vector
+times the length of the anchor. The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the
+recipe. The heads W_m minimise ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2:
 
-X_m are the rows of modality m, K_m = X_m X_m^T, s_m is the mean of the diagonal of K_m, and lambda_m is the ridge. Row
-i of the set has the same target in every modality, its anchor: the i-th unit vector times the length of the anchor. The
-diagonal matrix D contains these lengths, which decrease beyond the cutoff of the recipe. Full-batch gradient descent on
-||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 converges to the same heads from any start. The closed form is exact and
-faster.
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T
 
-A user may already have heads, such as pretrained ones. These given heads are not trained. Instead, they are stacked
-with the heads of the set:
+lambda_m is the ridge, and s_m is the mean of the diagonal of K_m (see `training.closed_form.anchor_map`).
+
+If there are given heads V_m (d x p_m), such as pretrained ones, they are not trained. Instead, the heads of the set are
+stacked on them:
 
     J_m = [ sqrt(a) W_m / u_m ; sqrt(1 - a) V_m / v_m ]        (N + d) x p_m
 
-V_m are the given heads. The numbers u_m and v_m are the mean lengths of the outputs of W_m and V_m on the rows of the
-set. The inner product of two outputs of J is therefore a weighted sum of the inner products of both parts, with weights
-a and 1 - a. If a smaller output width is requested, `cut` reduces J to its leading canonical directions on the rows.
+u_m and v_m are the mean lengths of the outputs of W_m and V_m on the rows of the set. The similarity of two outputs of
+J is thus a weighted sum of the similarities by W and by V, with weights a and 1 - a. To obtain a smaller output width,
+`cut` reduces J to its leading canonical directions on the rows.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -156,17 +156,17 @@ def stack_on(
     rows: Mapping[str, Float[Tensor, "_ _"]],
     weight: float | Float[Tensor, ""],
 ) -> Heads:
-    """Return stacked heads: their outputs are the outputs of two kinds of heads, concatenated.
+    """Return heads computed from a set, stacked on given heads: the outputs of both are concatenated.
 
-    The first part are heads that were computed from a set, the second part are the heads in `start`. Both are first
-    scaled so that their outputs on the rows of the set have a mean length of 1. The first part is then multiplied by
-    sqrt(a) and the second by sqrt(1 - a), where a is `weight`.
+    Both are first scaled so that their outputs on the rows of the set have a mean length of 1. The heads of the set are
+    then multiplied by sqrt(a), and the given heads by sqrt(1 - a), where a is `weight`. The outputs of the set's heads
+    come first.
 
     Args:
-        start: the second part, such as pretrained heads, {modality: d x p_m}.
-        heads: the first part, the heads computed from the set, {modality: k x p_m}.
+        start: the given heads, such as pretrained heads, {modality: d x p_m}.
+        heads: the heads computed from the set, {modality: k x p_m}.
         rows: the rows of the set, {modality: N x p_m}.
-        weight: weight a of the first part, in [0, 1].
+        weight: weight a of `heads`, in [0, 1].
     """
     upper, lower = weight**0.5, (1 - weight) ** 0.5
     return {

@@ -1,17 +1,18 @@
 """Train torch modules to give the same outputs as the linear heads that the recipe "anchor" computes.
 
-For each modality m, let X_m be the rows of the set, W_m the head that "anchor" computes from them, and f_m the module:
+For each modality m, let X_m (N x p_m) be the rows of the set, W_m the head that "anchor" computes from them, and f_m
+the module. The inputs x in training are random mixtures of the rows and noise:
 
-    minimise over f_m   mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2        x = sqrt(mu) c X_m + sqrt(1 - mu) r e
+    x = sqrt(mu) c X_m + sqrt(1 - mu) r e
 
-Each input x is a random mixture of the rows and noise:
-
-    c     N random numbers from a normal distribution with variance 1/N
-    e     p_m random numbers from a normal distribution with variance 1
-    r     root mean square of the entries of X_m
     mu    share of the variance of x that comes from the rows (setting `mixture`)
+    c     N random numbers from a normal distribution with variance 1/N
+    r     root mean square of the entries of X_m
+    e     p_m random numbers from a normal distribution with variance 1
 
-A network trained only on the N rows would fit their targets exactly, but its outputs for other inputs would be
+The loss is mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2.
+
+A network trained only on the N rows would reproduce W_m on these rows, but its outputs for other inputs would be
 arbitrary. With mu = 0, inputs are pure noise, and the rows only determine W_m.
 
 Shapes: N rows, p_m feature width, d embedding width, b inputs per step.

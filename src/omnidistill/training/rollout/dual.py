@@ -1,15 +1,17 @@
 """Dual rollout: exact training of a student whose heads are represented by coefficients of the synthetic rows.
 
-Let X be the N synthetic rows, I the row numbers of a mini-batch, and X_I its rows. Heads W are linear and features are
-frozen, so the outputs of the mini-batch are Y = X_I W^T. With the step size beta and the gradient Delta = dL/dY of the
-loss, an SGD step is W <- W - beta Delta^T X_I. It only adds multiples of the rows to the heads, so it is sufficient to
-store the coefficients of the rows. In step t, heads W_t, outputs Y_t and velocities v_t are
+Let X be the N synthetic rows and W_0 the initial head. Heads are linear, so an SGD step adds only multiples of the rows
+to a head. It is therefore sufficient to store the coefficients A_t of the rows and the coefficient c_t of W_0 (1
+without weight decay). In step t, the head W_t and its outputs Y_t on a mini-batch with the row numbers I are
 
-    W_t = c_t W_0 + A_t^T X        Y_t = c_t (X W_0^T)_I + K_I A_t        K = X X^T
-    v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1},   g_t = Delta_t^T X_I + wd W_t        (SGD as in PyTorch)
+    W_t = c_t W_0 + A_t^T X        Y_t = X_I W_t^T = c_t (X W_0^T)_I + K_I A_t        K = X X^T
 
-Here A_t are the coefficients of the rows, c_t is the coefficient of the initial heads W_0 (1 without weight decay), mu
-is the momentum, and wd is the weight decay. Velocities have the same form as the heads.
+The index I selects rows. Let Delta_t = dL/dY_t be the gradient of the loss, beta the step size, mu the momentum and wd
+the weight decay. The step is that of SGD in PyTorch:
+
+    g_t = Delta_t^T X_I + wd W_t,   v_{t+1} = mu v_t + g_t,   W_{t+1} = W_t - beta v_{t+1}
+
+The velocities v_t have the same form as the heads.
 
 No tensor as large as W is created, updated or saved for the backward pass. Except for rounding errors, the result
 equals that of back-propagation through the parameters. All functions are differentiable with respect to rows, targets,
@@ -115,11 +117,13 @@ def dual_steps(
     weight_decay: Scalar = 0.0,
     blend: Blend | None = None,
 ) -> DualState:
-    """Train R students for T steps, starting from `state`. See the module docstring for the update.
+    """Train R students for T steps on mini-batches of N synthetic rows, starting from `state`.
+
+    The module docstring has the equations of a step.
 
     Args:
         objective: the loss of the students.
-        outputs: outputs X W_0^T of the initial heads (M x N x d).
+        outputs: outputs X W_0^T of the initial heads on the rows (M x N x d for M modalities).
         kernel: products X X^T of the rows (M x N x N).
         targets: target similarities of each mini-batch (R x T x b x b).
         batches: row numbers of each mini-batch (R x T x b). A mini-batch must not contain a row twice.

@@ -1,10 +1,12 @@
 """The dual rollout for plain SGD (no momentum, weight decay or blending), with an explicit backward pass.
 
 A student is trained on N synthetic rows X. SGD only adds multiples of these rows to the initial heads W_0. The heads
-after t steps are therefore W_0 + A_t^T X, and it is sufficient to store the coefficients A_t. The matrix A is updated
-in place: A = A_t before step t. Step t uses the rows with the indices I, the target similarities S_t and the step size
-beta_t. The gradient of the objective with respect to the outputs Y is the function g(Y, S). A prime denotes a
-derivative of the outer loss L, such as A' = dL/dA. With B = X W_0^T and K = X X^T, the two passes are
+after t steps are therefore W_0 + A_t^T X, and it is sufficient to store the coefficients A_t. Step t uses the rows with
+the indices I, their target similarities S_t and the step size beta_t. Let g(Y, S) be the gradient of the objective with
+respect to the outputs Y, and let B = X W_0^T and K = X X^T.
+
+A single matrix A is updated in place. A prime denotes a derivative of the outer loss L, such as A' = dL/dA. The two
+passes are
 
     forward, t = 0 .. T-1                       Y_t = B[I] + K[I] A,    Delta_t = g(Y_t, S_t),    A[I] -= beta_t Delta_t
     backward, t = T-1 .. 0, from A' = dL/dA_T   A[I] += beta_t Delta_t                            (restores A = A_t)
@@ -12,9 +14,8 @@ derivative of the outer loss L, such as A' = dL/dA. With B = X W_0^T and K = X X
                                                 Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         by autograd of g
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
-The result equals that of autograd through `dual_steps`. The backward pass, however, restores A in place instead of
-storing T copies, accumulates gradients in place, and skips known zeros. Coefficients of rows that no earlier step used
-are zero. Products with A therefore end at the largest row number used so far.
+The result equals that of autograd through `dual_steps`, but T copies of A need not be stored. Coefficients of rows that
+no earlier step used are zero, so products with A end at the largest row number used so far.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
