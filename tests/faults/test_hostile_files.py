@@ -454,7 +454,7 @@ def test_small_media_files_that_take_much_memory_are_refused(tmp_path: Path, mon
     monkeypatch.setattr(input_files, "FREE_BYTES", 0)
     monkeypatch.setattr(input_files, "MOST_EXPANSION", 3)
     assert read_sound(sound, 16_000, 0.0, 0.1).shape == (1, 1600)
-    with pytest.raises(MediaError, match=rf"s\.wav: {too_much}.*; select a shorter clip"):
+    with pytest.raises(MediaError, match=rf"s\.wav: {too_much}.*; pass the start and end of a shorter clip"):
         read_sound(sound, 16_000)
     video, times = write_media(tmp_path / "v.mp4", channels=0), [number / 24 for number in range(8)]
     monkeypatch.setattr(input_files, "FREE_BYTES", 2**16)  # 7 frames of 64 x 48 pixels

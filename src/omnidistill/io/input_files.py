@@ -169,10 +169,10 @@ def check_memory(where: str, size: int, num_bytes: int, remedy: str) -> None:
         InputError: see `check_expansion`.
     """
     if num_bytes > most_memory(size):
-        raise InputError(
-            f"{where}: would take {num_bytes:,} bytes in memory, more than {MOST_EXPANSION} times its size of {size:,} "
-            f"bytes; {remedy}"
-        )
+        limit = f"{MOST_EXPANSION} times its size of {size:,} bytes"
+        if not size:
+            limit = f"{FREE_BYTES:,} bytes, the limit for files of unknown size"
+        raise InputError(f"{where}: would take {num_bytes:,} bytes in memory, more than {limit}; {remedy}")
 
 
 def most_memory(size: int) -> int:

@@ -52,7 +52,10 @@ def _control(auc: Interval | None) -> str:
     if auc is None:
         return ""
     if auc.low <= _GUESSING <= auc.high:
-        return "The interval of the control contains 0.5, so differences between the splits do not explain the attacks."
+        return (
+            "The interval of the control contains 0.5: it shows no difference between the splits that would "
+            "explain the attacks."
+        )
     return (
         "The interval of the control does not contain 0.5: the training and the test split differ in a way that has "
         "nothing to do with the set, so compare the attacks with the control instead of 0.5."

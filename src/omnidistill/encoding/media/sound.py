@@ -121,7 +121,7 @@ def _check_memory(container: Any, source: Source, count: int, form: tuple[int, i
     """
     channels, rate = form
     num_bytes = _BYTES_PER_SAMPLE * channels * (count + count * to // rate)
-    check_cost(source, file_size(container), num_bytes, "select a shorter clip, from its start to its end in seconds")
+    check_cost(source, file_size(container), num_bytes, "pass the start and end of a shorter clip")
 
 
 def _floats(frame: Any) -> Float[np.ndarray, "channels n"]:
