@@ -91,7 +91,10 @@ class _Handler:
         self._pending = None
 
     def unraisable(self, dropped: sys.UnraisableHookArgs) -> None:
-        """Send a signal again if Python dropped its `Interrupted`; leave other exceptions to the hook before."""
+        """Handle an exception that Python cannot raise, for example in `__del__`.
+
+        If it is an `Interrupted`, its signal is sent again. Other exceptions go to the previous `sys.unraisablehook`.
+        """
         if isinstance(dropped.exc_value, Interrupted):
             self.ends_process = False  # the signal that is sent again counts as the first
             self._send_soon(dropped.exc_value.signal)

@@ -149,7 +149,8 @@ class Preprocessing:
         )
         if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: 'standardise', 'epsilon' or a mean is invalid in the stored file; create the file again"
+                "preprocessing: 'standardise', 'epsilon' or a mean in manifest.json is invalid; create the dataset or "
+                "set again"
             )
         return cls(standardise, epsilon, means)
 

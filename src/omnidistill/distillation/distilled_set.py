@@ -280,7 +280,7 @@ class DistilledSet:
         write_set(folder, self.tensors, self.spec, self.preprocessing, self.provenance, self.mixture)
 
     def rows_digest(self) -> str:
-        """Return the sha256 of the stored rows, which records which set a mixing matrix belongs to."""
+        """Return the sha256 hash of the stored rows. A mixing matrix stores it to identify its set."""
         return rows_digest(self.tensors)
 
     @staticmethod

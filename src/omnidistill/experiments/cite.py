@@ -99,7 +99,7 @@ def _keys_of(name: str) -> list[str]:
 
 
 def _keys_below(folder: Path) -> Iterator[str]:
-    """Yield the keys of the works that all runs and artifacts in a folder (and its subfolders) are based on."""
+    """Yield the BibTeX keys of all publications to cite for the runs and artifacts in a folder and its subfolders."""
     for path in sorted(folder.rglob("run.json")):
         yield from _keys_of_config(read_json(path).get("config"), f"{path}, field 'config'")
     for path in sorted(folder.rglob("manifest.json")):

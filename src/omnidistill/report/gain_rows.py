@@ -31,7 +31,9 @@ class GainRow:
 
 
 def comparison_gains(comparison: Comparison, level: str) -> list[tuple[str, list[GainRow]]]:
-    """Return (heading, gain retained of every row) for each size or budget of a comparison, in the order of its table.
+    """Return (heading, gains) for each size or budget of a comparison, in the order of its table.
+
+    The gains are those of all rows of the table, relative to the gain of heads trained on all data.
 
     Args:
         comparison: the comparison.

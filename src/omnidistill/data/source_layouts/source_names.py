@@ -1,4 +1,4 @@
-"""What the names of files and columns say: the layout of a folder, the split of a file, and whether columns agree."""
+"""Use names of files and columns to find the layout of a folder, the split of a file and mismatched columns."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ class Invertible(Protocol):
     def features(self, batch: Tensor) -> Float[Tensor, "n views width"]:
         """Return the same features as `encode`, but with gradients and on the encoder's device.
 
-        Views are parts of an item with separate features, such as the frames of a video. A view that is a copy of
-        another view may be omitted.
+        Views are parts of an item with separate features, such as the frames of a video. If views are identical, the
+        encoder may return the features of only one of them.
         """
         ...
 

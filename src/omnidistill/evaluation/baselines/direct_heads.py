@@ -1,8 +1,9 @@
 """Baseline for the method "anchor": learn the heads themselves, in as many bytes as the synthetic set.
 
-V_m (r x p_m) is the learned head of modality m. Its rank r is the largest that fits in the bytes of the set. J_m is the
-rounded V_m stacked on the initial head: the outputs of both are scaled to the same mean length and concatenated, with
-weight a for V_m. With a loss L and a setting c in [0, 1], the problem is
+V_m (r x p_m) is the learned head of modality m, stored with a few bits per number as round(V_m). Its rank r is the
+largest that fits in the bytes of the set. The heads should be good alone, and also stacked on the initial heads: J_m
+concatenates the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. The setting
+c in [0, 1] is the share of the stacked heads J_m in the loss:
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 

@@ -52,7 +52,10 @@ from omnidistill.models.objectives.sphere import normalise, pull_back
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of instances at given heads: features, embeddings, their singular vectors (modes), and loss gradients."""
+    """A batch of rows evaluated with given heads: features, embeddings, modes of the embeddings, and loss gradients.
+
+    The modes of an instance are the singular vectors of the matrix of its embeddings.
+    """
 
     features: Mapping[str, Float[Tensor, "b _"]]
     embeddings: Float[Tensor, "b M d"]

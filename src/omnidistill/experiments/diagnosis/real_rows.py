@@ -66,7 +66,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     initial = [places[name] for name in distilled.provenance.initial_ids if name in places]
     if len(initial) != num_rows:
         raise InputError(
-            f"{argument('real_rows', how)}: the initial training rows are known for only {len(initial)} of the "
-            f"{num_rows} synthetic rows; use {argument('real_rows', 'nearest')}"
+            f"{argument('real_rows', how)}: only {len(initial)} of the {num_rows} synthetic rows record the "
+            f"training row that they were initialised with; use {argument('real_rows', 'nearest')}"
         )
     return torch.tensor(initial, device="cpu")

@@ -186,7 +186,7 @@ class Target:
         return TableRow(name, units, units[0].bytes, options[0].needs, seconds, [dict(each.settings) for each in units])
 
     def _group_means(self) -> TableRow:
-        """Return a row whose heads are trained by SGD with InfoNCE on the means of random groups of rows."""
+        """Return the table row "group means": heads trained with InfoNCE on means of random groups of items."""
         first, train = self.runs[0].result, self._train
         identity = replace(
             first.set,

@@ -14,8 +14,8 @@ passes are
                                                 Y', S_t' = (dg/d(Y, S))^T (-beta_t A'[I])         by autograd of g
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
-The result equals that of autograd through `dual_steps`, but T copies of A need not be stored. Coefficients of rows that
-no earlier step used are zero, so products with A end at the largest row number used so far.
+The result equals that of autograd through `dual_steps`, but T copies of A need not be stored. Row i of A is zero until
+a step uses row i. Products with A therefore leave out all rows after the last one used so far.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
