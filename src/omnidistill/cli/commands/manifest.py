@@ -50,7 +50,8 @@ def add(group: CommandGroup) -> None:
         default=(),
         metavar="A,B",
         help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
-        "as the captions). For shards and datasets, MODALITY=NAME names the column of a modality: image=photo,text=caption",
+        "as the captions). For shards and datasets, MODALITY=NAME names the column of a modality, for example "
+        "image=photo,text=caption",
     )
     add_columns(parser, "item", "if SOURCE is a dataset or .tar shards: column or .json field")
     parser.add_argument(
