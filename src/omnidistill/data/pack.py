@@ -81,6 +81,7 @@ def pack(
     id_column: str = "id",
     group_column: str = "group",
     split_column: str = "split",
+    separator: str | None = None,
     standardise: bool = True,
     centre: bool = True,
     merge_duplicates: bool | Sequence[str] = False,
@@ -113,6 +114,8 @@ def pack(
         id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
             a table, these columns may be missing: rows are then numbered, every row is its own group, and missing
             splits consist of groups drawn at random from the training groups.
+        separator: character between the columns of a .csv or .tsv table; None detects commas, semicolons, tabs and
+            vertical bars.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
@@ -133,7 +136,7 @@ def pack(
     if out is not None:
         require_new_folder(Path(out), force)
     choice = Choice.of(modalities, id_column, group_column, split_column)
-    rows = read_raw(features, table, choice, name)
+    rows = read_raw(features, table, choice, name, separator)
     place = None if out is None else Path(out)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)
     notes = _repair_notes(repaired, bool(drop_leaks), bool(merge_duplicates))

@@ -69,7 +69,8 @@ class CostEstimate:
     def after_start(self, seconds: float) -> CostEstimate:
         """Return a copy with one more stage: the start of Python and PyTorch, which took `seconds`."""
         elapsed = None if self.elapsed is None else self.elapsed + seconds
-        return replace(self, stages=(Stage("start of Python and PyTorch", 1, "", seconds), *self.stages), elapsed=elapsed)
+        start = Stage("start of Python and PyTorch", 1, "", seconds)
+        return replace(self, stages=(start, *self.stages), elapsed=elapsed)
 
     def content(self) -> dict[str, Any]:
         """Return the estimate as JSON values."""
