@@ -76,7 +76,7 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
         "--limit", 8)  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 rows; a dry run writes nothing"
-    assert [line.split()[:3] for line in lines[1:3]] == [["program", "1", "start"], ["encode", "16", "items"]]
+    assert [line.split()[:3] for line in lines[1:3]] == [["start", "of", "Python"], ["encode", "16", "items"]]
     assert lines[-1] == "next    the same command without --dry-run"
     assert not (tmp_path / "set").exists()
 

@@ -66,10 +66,17 @@ def test_without_a_command_help_is_printed_with_exit_code_two() -> None:
     assert outcome.err == make_parser().format_help()
 
 
+def _unknown(command: str, option: str, suggestion: str) -> str:
+    return f"unknown option '{option}'{suggestion} 'omnidistill {command} --help'"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--hlep",), "unknown option '--hlep'; did you mean '--help'? See 'omnidistill --help'"),
+        (("distill", "SET", "-o", "RUN", "--rows", "9"), _unknown("distill", "--rows", "; did you mean '--size'? See")),
+        (("pack", "F", "-o", "SET", "--rows=r.csv"), _unknown("pack", "--rows", "; did you mean '--table'? See")),
+        (("heads", "SET", "-o", "H", "--size", "9"), _unknown("heads", "--size", "; see")),
         (("distil",), "unknown command 'distil'; did you mean 'distill'? See 'omnidistill --help'"),
         (("inspect",), "missing: PATH; see 'omnidistill inspect --help'"),
         (("distill", "SET"), "missing: -o RUN; see 'omnidistill distill --help'"),

@@ -40,6 +40,29 @@ def test_the_separator_of_a_csv_file_is_detected(tmp_path, separator):
     assert read_table(tmp_path / "t.csv") == expected
 
 
+def test_a_separator_can_be_given(tmp_path):
+    (tmp_path / "t.csv").write_text("id#a,b\nx#1,5\n")
+    assert read_table(tmp_path / "t.csv", "#") == {"id": ["x"], "a,b": ["1,5"]}
+    (tmp_path / "u.csv").write_text("id1a\nx1y1z\n")
+    with pytest.raises(InputError, match=r"line 2 has 3 cells, but the header has 2; .* contain '1'"):
+        read_table(tmp_path / "u.csv", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "message"),
+    [
+        ("t.csv", ";;", "separator=';;': found 2 characters"),
+        ("t.csv", "", "found 0 characters"),
+        ("t.csv", '"', "quotes and line breaks cannot separate columns"),
+        ("t.jsonl", ";", "t.jsonl is not a .csv or .tsv file"),
+    ],
+)
+def test_a_separator_that_cannot_be_used_is_rejected(tmp_path, name, separator, message):
+    (tmp_path / name).write_text("{}\n")
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / name, separator)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "names"),
     [

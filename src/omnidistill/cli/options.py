@@ -112,6 +112,16 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_separator(parser: argparse.ArgumentParser, table: str) -> None:
+    """Add `--separator` to a command that reads a table; `table` is what the command calls it."""
+    parser.add_argument(
+        "--separator",
+        metavar="CHAR",
+        help=f"character between the columns of a .csv or .tsv {table} (default: detected: a comma, semicolon, tab or "
+        "vertical bar)",
+    )
+
+
 def add_repetitions(parser: argparse.ArgumentParser) -> None:
     """Add `--seeds` and `--students` to a command that compares methods."""
     parser.add_argument(

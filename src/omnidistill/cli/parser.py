@@ -22,6 +22,17 @@ _REPLACEMENTS = {
 """{phrase in argparse's messages: its replacement}."""
 
 
+_OTHER_NAMES = {
+    "--rows": ("--size", "--table"),
+    "--metadata": ("--table",),
+    "--csv": ("--table",),
+    "--delimiter": ("--separator",),
+    "--sep": ("--separator",),
+    "--model": ("--encoder",),
+    "--gpu": ("--device",),
+}
+"""{option that a user may expect: options of commands that do the same, although their names differ}."""
+
 LESS_MEMORY = "end other programs, or use a machine with more memory"
 """What to do if memory runs out, for commands without options that reduce it."""
 
@@ -62,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         word = extra[0].partition("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument '{word}'")
-        self.error(f"unknown option '{word}'{nearest(word, _flags(self.actions()))}")
+        self.error(f"unknown option '{word}'{_suggestion(word, _flags(self.actions()))}")
 
     def format_usage(self) -> str:
         """Return the usage line: required arguments and options, then a placeholder for all other options."""
@@ -180,6 +191,14 @@ def _argument(action: argparse.Action) -> str:
 
 def _option(action: argparse.Action) -> str:
     return f"{action.option_strings[0]} {action.metavar}"
+
+
+def _suggestion(word: str, flags: Sequence[str]) -> str:
+    """Return a suggestion for an unknown option: an option with a similar name or the same meaning; "" if none has."""
+    for flag in _OTHER_NAMES.get(word, ()):
+        if flag in flags:
+            return f"; did you mean '{flag}'?"
+    return nearest(word.lstrip("-"), [flag[2:] for flag in flags if flag.startswith("--")], prefix="--")
 
 
 def _flags(actions: Iterable[argparse.Action]) -> list[str]:

@@ -84,6 +84,7 @@ def pack(
     id_column: str = "id",
     group_column: str = "group",
     split_column: str = "split",
+    separator: str | None = None,
     standardise: bool = True,
     centre: bool = True,
     like: Prepared | str | Path | None = None,
@@ -109,6 +110,8 @@ def pack(
         id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
             a table, these columns may be missing. Rows are then numbered, every row is its own group, and missing
             splits consist of groups drawn at random from the training groups.
+        separator: character between the columns of a .csv or .tsv table; None detects commas, semicolons, tabs and
+            vertical bars.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
@@ -131,7 +134,7 @@ def pack(
         require_new_folder(Path(out), force)
     other = None if like is None else _other_set(like, standardise, centre)
     choice = Choice.of(modalities, id_column, group_column, split_column)
-    rows = read_raw(features, table, choice, name)
+    rows = read_raw(features, table, choice, name, separator)
     steps = None if other is None else steps_of(other, rows.widths, argument("like"))
     place = None if out is None else Path(out)
     repaired = repair(rows, code_rows(rows), drop_leaks, merge_duplicates)

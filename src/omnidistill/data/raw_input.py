@@ -19,7 +19,11 @@ from omnidistill.io.input_files import open_input
 
 
 def read_raw(
-    features: Source, table: Path | None = None, choice: Choice | None = None, name: str | None = None
+    features: Source,
+    table: Path | None = None,
+    choice: Choice | None = None,
+    name: str | None = None,
+    separator: str | None = None,
 ) -> RawRows:
     """Read features and a table with ids, groups and splits.
 
@@ -32,6 +36,7 @@ def read_raw(
             row gets a separate group. If `table` is None, ids and splits may be missing too: rows are then numbered,
             and splits are drawn at random.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
+        separator: character between the columns of a .csv or .tsv table; None detects it.
 
     Returns:
         The features in their stored types. Their provenance lists the types, the sha256 of each file, and notes for the
@@ -42,7 +47,9 @@ def read_raw(
             the tensors and the table have different numbers of rows.
     """
     choice, features = choice or Choice(), as_source(features)
-    stored, layout_notes = _stored(features, table, choice)
+    if table is None and separator is not None:
+        raise InputError(f"{argument('separator', separator)}: belongs to a table, and there is none; omit it")
+    stored, layout_notes = _stored(features, table, choice, separator)
     place, columns, count = stored.where, stored.table, len(next(iter(stored.rows.values())))
     notes = []
     if table is None and choice.id == "id" and "id" not in columns:
@@ -88,14 +95,16 @@ def read_raw(
     )
 
 
-def _stored(features: Source, table: Path | None, choice: Choice) -> tuple[StoredFeatures, list[str]]:
+def _stored(
+    features: Source, table: Path | None, choice: Choice, separator: str | None
+) -> tuple[StoredFeatures, list[str]]:
     """Read features and their table; return them with notes for the user."""
     is_file = isinstance(features, Path) and features.is_file()
     if (layout := None if table is not None and is_file else open_layout(features)) is not None:
         stored = layout.features(choice if table is None else replace(choice, with_table=False))
         if table is not None:
             files = {**stored.files, table.name: table}
-            stored = replace(stored, where=str(table), table=read_table(table), files=files)
+            stored = replace(stored, where=str(table), table=read_table(table, separator), files=files)
         return stored.expanded(choice), layout.notes
     if isinstance(features, Path) and not features.exists():
         raise InputError(f"{features}: no such file or folder; check the path")
@@ -107,7 +116,8 @@ def _stored(features: Source, table: Path | None, choice: Choice) -> tuple[Store
     tensors, sources = read_sources(features)
     names = choice.select(str(features), list(tensors), (), "features")
     rows = {modality: PartedRows((tensors[name],)) for modality, name in names.items()}
-    return StoredFeatures(str(table), rows, read_table(table), {file.name: file for file in (*sources, table)}), []
+    files = {file.name: file for file in (*sources, table)}
+    return StoredFeatures(str(table), rows, read_table(table, separator), files), []
 
 
 def _sha256(path: Path) -> str:

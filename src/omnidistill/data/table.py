@@ -1,14 +1,16 @@
 """The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
 Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The columns of .csv and .tsv
-files are separated by commas, semicolons, tabs or vertical bars, whichever gives the header the most columns.
+files are separated by commas, semicolons, tabs or vertical bars, whichever gives the header the most columns, or by a
+given character.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +43,29 @@ class Table(dict[str, list[Any]]):
         return f"line {self.lines[row]}" if self.lines else f"row {row}"
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, separator: str | None = None) -> Table:
     """Read a table. Values missing from a .jsonl row are None.
 
+    Args:
+        path: the file.
+        separator: character between the columns of a .csv or .tsv file; None detects it.
+
     Raises:
-        InputError: the file is missing, damaged, in an unknown format or has no rows. The message names the file and
-            the line.
+        InputError: the file is missing, damaged, in an unknown format or has no rows (the message names the file and
+            the line); or the separator is not a single character, or is given for a file without separators.
     """
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".tsv": _csv}
+    separated = partial(_csv, separator=separator)
+    readers: dict[str, Callable[[Path], Table]] = {
+        ".jsonl": _jsonl,
+        ".csv": separated,
+        ".parquet": _parquet,
+        ".tsv": separated,
+    }
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise InputError(f"{path}: unknown format {suffix!r}; supported formats: {', '.join(readers)}")
+    if separator is not None:
+        _check_separator(separator, path)
     try:
         table = readers[suffix](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -174,9 +188,19 @@ def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
     return {name: None for row in rows for name in row}
 
 
-def _csv(path: Path) -> Table:
+def _check_separator(separator: str, path: Path) -> None:
+    where = argument("separator", separator)
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        raise InputError(f"{where}: {path} is not a .csv or .tsv file, so its columns have no separator; omit it")
+    if len(separator) != 1:
+        raise InputError(f"{where}: found {len(separator)} characters; pass the one character between two columns")
+    if separator in '"\r\n':
+        raise InputError(f"{where}: quotes and line breaks cannot separate columns; pass another character")
+
+
+def _csv(path: Path, separator: str | None) -> Table:
     with _lines(path) as file:
-        separator = _separator(file)
+        separator = separator or _separator(file)
         reader = csv.reader(file, strict=True, delimiter=separator)
         header = next(reader, [])
         if len(set(header)) < len(header):
@@ -189,7 +213,7 @@ def _csv(path: Path) -> Table:
             if len(row) != len(header):
                 raise InputError(
                     f"{path}: line {reader.line_num} has {len(row)} cells, but the header has {len(header)}; "
-                    f"quote values that contain {_SEPARATORS[separator]}"
+                    f"quote values that contain {_SEPARATORS.get(separator, repr(separator))}"
                 )
             for name, value in zip(header, row, strict=True):
                 columns[name].append(value)

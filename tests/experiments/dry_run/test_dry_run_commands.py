@@ -86,7 +86,7 @@ def test_a_run_has_the_estimated_steps_and_bytes(data: Path, tmp_path: Path) -> 
     assert outcome.code == 0, outcome
     assert not (tmp_path / "RUN").exists()
     estimate = json.loads(outcome.out)
-    expected = {"program": 1, "heads": 3, "experts": 3, "distill": 9}
+    expected = {"start of Python and PyTorch": 1, "heads": 3, "experts": 3, "distill": 9}
     assert {stage["name"]: stage["steps"] for stage in estimate["stages"]} == expected
     assert estimate["seconds"] == pytest.approx(sum(stage["seconds"] for stage in estimate["stages"]))
     assert estimate["peak_bytes"] is None or estimate["peak_bytes"] > 10**7

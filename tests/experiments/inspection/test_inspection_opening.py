@@ -7,7 +7,9 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.manifests.manifest import Manifest, Row
@@ -125,7 +127,7 @@ def test_anything_else_is_told_in_one_line(made: Path, tmp_path: Path) -> None:
         "none": "no such file",
         "empty": "contains nothing written by omnidistill",
         "note.txt": "pass a folder, or a file with one of the suffixes .safetensors",
-        "other.csv": "neither a valid manifest nor a set written by",
+        "other.csv": "nor a table for 'omnidistill pack' (",
         "bad.npz": "cannot be read as .npz",
         "bad.parquet": "cannot be read as Parquet",
         "bad.safetensors": "bad.safetensors",
@@ -145,6 +147,22 @@ def test_arrays_of_others_are_told_by_name(tmp_path: Path) -> None:
     found = inspect(tmp_path / "x.npz")
     assert (found.kind, found.facts) == ("arrays", {"arrays": ["a", "b"]})
     assert (found.tensors["a"].dtype, found.tensors["a"].bytes, found.tensors["b"].dtype) == ("F32", 24, "BOOL")
+
+
+def test_a_table_of_pack_is_described_with_the_command_that_reads_it(tmp_path: Path) -> None:
+    rows = [f"{split}{row},{split},{row % 2},{row}.5" for split in ("train", "val", "test") for row in range(4)]
+    (tmp_path / "rows.csv").write_text("\n".join(["id,split,label,length", *rows]) + "\n")
+    facts = inspect(tmp_path / "rows.csv").facts
+    assert (facts["rows"], facts["splits"]) == (12, {"train": 4, "validation": 4, "test": 4})
+    assert facts["columns"]["split"] == "text (3 different)"
+    assert facts["columns"]["length"] == "number (4 different)"
+    assert facts["notes"] == ["split 'val' is read as 'validation'"]
+    assert facts["next"].startswith(f"omnidistill pack --features FEATURES --table {tmp_path / 'rows.csv'} -o SET (")
+    columns = {"image": [[1.0, row] for row in range(9)], "text": [[row, 2.0, 1.0] for row in range(9)]}
+    parquet.write_table(pyarrow.table({**columns, "split": ["train", "val", "test"] * 3}), tmp_path / "rows.parquet")
+    facts = inspect(tmp_path / "rows.parquet").facts
+    assert (facts["rows"], facts["widths"]) == (9, {"image": 2, "text": 3})
+    assert facts["next"] == f"omnidistill pack {tmp_path / 'rows.parquet'} -o SET"
 
 
 def test_the_bundled_set_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing
+from omnidistill.cli.options import add_device, add_engine, add_json, add_preprocessing, add_separator
 from omnidistill.cli.output import distill_command, print_end, print_estimate, print_note, progress
 from omnidistill.cli.parser import CommandGroup
 
@@ -105,6 +105,7 @@ def add(group: CommandGroup) -> None:
         action="store_true",
         help="estimate the number of items, time, disk space and memory; write nothing",
     )
+    add_separator(parser, "manifest")
     add_preprocessing(parser)
     add_engine(parser)
     add_json(parser)
@@ -124,7 +125,13 @@ def run(options: argparse.Namespace) -> None:
         keep_views=options.keep_views,
     )
     job = prepare_encoding(
-        options.manifest, options.encoders, options.root, options.limit, not options.no_centre, options.device
+        options.manifest,
+        options.encoders,
+        options.root,
+        options.limit,
+        not options.no_centre,
+        options.device,
+        options.separator,
     )
     for modality, licence in job.licences.items():
         print_note(options, f"licence {modality}: {licence}")

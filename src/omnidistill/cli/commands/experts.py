@@ -14,7 +14,7 @@ from omnidistill.cli.options import (
     set_of,
     settings_of,
 )
-from omnidistill.cli.output import command_line, folder_size, print_end, print_estimate, progress
+from omnidistill.cli.output import distill_command, folder_size, print_end, print_estimate, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -43,7 +43,7 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train experts or resume their training, and store their trajectories. With `--dry-run`, only print the cost."""
-    from omnidistill.api import train_experts
+    from omnidistill.api import load, train_experts
 
     arguments = {
         **settings_of(options),
@@ -57,9 +57,10 @@ def run(options: argparse.Namespace) -> None:
 
         print_estimate(options, lambda: estimate_experts(set_of(options.set), **arguments))
         return
-    buffer = train_experts(set_of(options.set), **arguments, folder=options.output, trackers=options.trackers)
+    data = load(set_of(options.set))
+    buffer = train_experts(data, **arguments, folder=options.output, trackers=options.trackers)
     num_bytes = folder_size(options.output)
-    following = command_line("distill", options.set, "--experts", options.output, "--size", 100, "-o", "RUN")
+    following = distill_command(options.set, data.split_sizes.get("train", 0), "--experts", options.output)
     content = {"output": str(options.output), **buffer.to_json(), "bytes": num_bytes, "next": following}
     lines = [
         f"experts {options.output} ({buffer.table()}, {num_bytes:,} bytes)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from omnidistill.cli.options import add_device, add_force, add_json, add_set, set_of, settings_of
-from omnidistill.cli.output import command_line, print_result, progress
+from omnidistill.cli.output import distill_command, print_result, progress
 from omnidistill.cli.parser import CommandGroup
 
 
@@ -27,10 +27,11 @@ def add(group: CommandGroup) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pre-train or import projection heads, and print their path, shapes and origin."""
-    from omnidistill.api import pretrain_heads
+    from omnidistill.api import load, pretrain_heads
 
+    data = load(set_of(options.set))
     heads = pretrain_heads(
-        set_of(options.set),
+        data,
         **settings_of(options),
         heads=options.heads,
         folder=options.output,
@@ -38,6 +39,6 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         progress=progress(),
     )
-    following = command_line("distill", options.set, "--heads", options.output, "--size", 100, "-o", "RUN")
+    following = distill_command(options.set, data.split_sizes.get("train", 0), "--heads", options.output)
     lines = [f"heads  {options.output} ({heads.shapes})", f"origin {heads.origin}", f"next   {following}"]
     print_result(options, {"output": str(options.output), **heads.to_json(), "next": following}, lines)

@@ -23,7 +23,8 @@ def add(group: CommandGroup) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="file or folder written by omnidistill, such as a dataset, projection heads, a run or a comparison",
+        help="file or folder written by omnidistill, such as a dataset, projection heads, a run or a comparison; or "
+        "the table of a dataset: a manifest, or a table for 'omnidistill pack'",
     )
     parser.add_argument("--verify", action="store_true", help="read all files completely and verify their checksums")
     add_json(parser)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from omnidistill.cli.options import add_columns, add_force, add_json, add_preprocessing, names, set_of, source_of
+from omnidistill.cli.options import (
+    add_columns,
+    add_force,
+    add_json,
+    add_preprocessing,
+    add_separator,
+    names,
+    set_of,
+    source_of,
+)
 from omnidistill.cli.output import distill_command, folder_size, print_note, print_result
 from omnidistill.cli.parser import CommandGroup
 
@@ -48,7 +57,7 @@ def add(group: CommandGroup) -> None:
         type=Path,
         metavar="FILE",
         help="table (.jsonl, .csv, .tsv or .parquet) with the id, group and split of every feature row, in the same "
-        "order; omit it if SOURCE contains these columns. The separator of .csv files is detected",
+        "order; omit it if SOURCE contains these columns",
     )
     parser.add_argument(
         "--modalities",
@@ -80,6 +89,7 @@ def add(group: CommandGroup) -> None:
         "rows equal to a validation row are dropped from the splits 'heads' and 'train'. Two rows are equal if they "
         "are identical in any modality; pass MODALITIES (image,audio) to compare only these modalities",
     )
+    add_separator(parser, "table")
     add_preprocessing(parser)
     parser.add_argument(
         "--like",
@@ -116,6 +126,7 @@ def run(options: argparse.Namespace) -> None:
         id_column=options.id,
         group_column=options.group,
         split_column=options.split,
+        separator=options.separator,
         name=options.name,
         standardise=not options.no_standardise,
         centre=not options.no_centre,

@@ -81,6 +81,7 @@ def encode(
     out: str | Path,
     *,
     root: Path | None = None,
+    separator: str | None = None,
     settings: EncodeSettings | None = None,
     standardise: bool = True,
     centre: bool = True,
@@ -100,6 +101,8 @@ def encode(
             or encoder}.
         out: folder of the feature set.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
+        separator: character between the columns of a .csv or .tsv manifest; None detects commas, semicolons, tabs and
+            vertical bars.
         settings: batch size, rows per shard, number of worker processes, and precision.
         standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
@@ -113,7 +116,7 @@ def encode(
             encoders; or `resume` is True and the folder contains no encoding.
     """
     out = Path(out)
-    job = prepare_encoding(manifest, encoders, root, limit, centre, device)
+    job = prepare_encoding(manifest, encoders, root, limit, centre, device, separator)
     if resume and not has_encoding(out):
         start = f"omit {argument('resume')} to start one"
         raise InputError(f"{argument('resume', True)}: {out} contains no encoding to resume; {start}")
@@ -155,6 +158,7 @@ def prepare_encoding(
     limit: int | None = None,
     centre: bool = True,
     device: str | torch.device = "auto",
+    separator: str | None = None,
 ) -> EncodingJob:
     """Open the manifest and the encoders, and check that they match, before anything is written.
 
@@ -170,7 +174,7 @@ def prepare_encoding(
             f"encoders: found the string {encoders!r}; pass a list of encoder names or a dict {{modality: encoder}}"
         )
     place = str(resolve_device(device))
-    items = read_manifest(manifest, root) if isinstance(manifest, Path) else manifest
+    items = read_manifest(manifest, root, separator=separator) if isinstance(manifest, Path) else manifest
     by_modality = _open_all(encoders, place)
     check_set(items, by_modality, centre, limit)
     return EncodingJob(items, by_modality, place)

@@ -130,7 +130,11 @@ class Manifest:
 
 
 def read_manifest(
-    path: Path, root: Path | None = None, addresses: bool = False, other_columns: bool = False
+    path: Path,
+    root: Path | None = None,
+    addresses: bool = False,
+    other_columns: bool = False,
+    separator: str | None = None,
 ) -> Manifest:
     """Read a manifest. The splits `val`, `valid` and `dev` are read as `validation`.
 
@@ -139,6 +143,7 @@ def read_manifest(
         root: folder to which the paths are relative; None uses the folder that contains the manifest.
         addresses: whether URLs (http:// and https://) are allowed instead of paths.
         other_columns: whether the table may have columns that do not belong to a manifest. They are ignored.
+        separator: character between the columns of a .csv or .tsv file; None detects it.
 
     Raises:
         InputError: the table cannot be read, a column has an unknown name, or the `Manifest` is invalid. The message
@@ -146,7 +151,7 @@ def read_manifest(
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; create its manifest first, with 'omnidistill manifest'")
-    columns = read_table(path)
+    columns = read_table(path, separator)
     purpose = f"a manifest has the column id and one per modality, such as {', '.join(KINDS)}"
     text_column(path, columns, "id", purpose)
     try:

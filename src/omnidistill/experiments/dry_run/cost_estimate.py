@@ -16,7 +16,7 @@ class Stage:
     Attributes:
         name: name of the stage.
         steps: number of steps.
-        unit: unit of the steps, in the plural.
+        unit: unit of the steps, in the plural; "" if the stage has no steps to show.
         seconds: duration.
         bytes: size of the tensors that the stage leaves on disk.
         about: whether `steps` is only a typical number, because validation decides the actual number.
@@ -67,9 +67,10 @@ class CostEstimate:
         return sum(stage.bytes for stage in self.stages)
 
     def after_start(self, seconds: float) -> CostEstimate:
-        """Return a copy with one more stage: the start of the program, which took `seconds`."""
+        """Return a copy with one more stage: the start of Python and PyTorch, which took `seconds`."""
         elapsed = None if self.elapsed is None else self.elapsed + seconds
-        return replace(self, stages=(Stage("program", 1, "starts", seconds), *self.stages), elapsed=elapsed)
+        start = Stage("start of Python and PyTorch", 1, "", seconds)
+        return replace(self, stages=(start, *self.stages), elapsed=elapsed)
 
     def content(self) -> dict[str, Any]:
         """Return the estimate as JSON values."""

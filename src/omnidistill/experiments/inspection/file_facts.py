@@ -1,6 +1,6 @@
-"""Collect facts about files that other tools can read too: manifests of media items, and exported sets.
+"""Collect facts about files that other tools can read too: manifests of media items, tables of rows, exported sets.
 
-An export is recognised by its metadata; a table without this metadata is read as a manifest.
+An export is recognised by its metadata; a table without this metadata is read as a manifest, or else as `pack` does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from omnidistill.data.sources import read_npy_header
 from omnidistill.encoding.manifests.manifest import read_manifest
 from omnidistill.experiments.inspection.artifact_facts import provenance
 from omnidistill.experiments.inspection.findings import Facts, Finding, TensorFacts
+from omnidistill.experiments.inspection.table_facts import pack_table
 from omnidistill.experiments.sharing.export import METADATA
 from omnidistill.io.input_files import open_input, parse_json, read_json, regular_file
 
@@ -28,16 +29,13 @@ DATASET = "dataset_info.json"
 
 
 def table(path: Path) -> Finding:
-    """Describe a manifest or a Parquet export. Raises InputError if the table is neither."""
+    """Describe a manifest, a table for `pack` or a Parquet export. Raises InputError if the table is none of these."""
     if path.suffix.lower() == ".parquet" and (finding := _parquet(path)) is not None:
         return finding
     try:
         manifest = read_manifest(path)
     except InputError as error:
-        raise InputError(
-            f"{path}: neither a valid manifest nor a set written by 'omnidistill export'; pass one of these, or "
-            f"correct the manifest ({error})"
-        ) from error
+        return _table_without_media(path, error)
     rows = manifest.rows
     facts: Facts = {
         "rows": len(manifest),
@@ -48,6 +46,17 @@ def table(path: Path) -> Finding:
         "stretches": sum(row.start is not None or row.end is not None for row in rows),
     }
     return Finding(path, "manifest", facts, path.stat().st_size, None)
+
+
+def _table_without_media(path: Path, not_manifest: InputError) -> Finding:
+    """Describe a table that is not a manifest, for the reason `not_manifest`, as a table for `pack`."""
+    try:
+        return pack_table(path)
+    except InputError as error:
+        raise InputError(
+            f"{path}: neither a valid manifest ({not_manifest}), nor a table for 'omnidistill pack' ({error}), nor a "
+            "set written by 'omnidistill export'; correct the table"
+        ) from error
 
 
 def arrays(path: Path) -> Finding:
