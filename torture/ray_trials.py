@@ -20,13 +20,13 @@ from torture.options import Options
 from torture.trial import Trial
 from torture.workplace import Workplace, workplace
 
-_WITHOUT_RANDOM_ROWS = {"compare": ("--baselines", "zero-shot,full")}
+_MORE_WORDS = {"compare": ("--set", "evaluate.protocol=paper")}
+"""`prepare_process` shortens the search of the other protocol in this process, but not in Ray's workers."""
 RAY_COMMANDS = tuple(
-    replace(each, name=f"{each.name} with Ray", words=(*each.words, *_WITHOUT_RANDOM_ROWS.get(each.name, ())))
+    replace(each, words=(*each.words, *_MORE_WORDS.get(each.name, ())))
     for each in COMMANDS
     if each.name in ("encode", "experts", "compare")
 )
-"""Without the baseline `random`, whose training `prepare_process` shortens in this process, but not in Ray's workers."""
 PER_COMMAND = 2
 STARTS = 3
 SECONDS = 240.0
@@ -40,13 +40,11 @@ def trials(options: Options) -> Iterator[Trial]:
         return
     draw = random.Random(options.seed)
     with workplace() as work:
-        for command in (each for each in RAY_COMMANDS if options.includes(each.name.removesuffix(" with Ray"))):
+        for command in (each for each in RAY_COMMANDS if options.includes(each.name)):
             for number in range(options.number(PER_COMMAND)):
                 for whom in ("worker", "driver"):
                     detail = kill(work, command, whom, draw)
-                    yield Trial(
-                        f"ray: {command.name.removesuffix(' with Ray')}: {whom} killed, {number}", not detail, detail
-                    )
+                    yield Trial(f"ray: {command.name}: {whom} killed, {number}", not detail, detail)
 
 
 def kill(work: Workplace, command: Command, whom: str, draw: random.Random) -> str:
