@@ -101,6 +101,18 @@ def serving() -> Iterator[Hub]:
         thread.join()
 
 
+def client_constants(address: str) -> dict[str, object]:
+    """What to set in `huggingface_hub.constants`, so that the client asks only this hub, by plain HTTP."""
+    from huggingface_hub import constants
+
+    return {
+        "ENDPOINT": address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": address + urlsplit(constants.HUGGINGFACE_CO_URL_TEMPLATE).path,
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+    }
+
+
 class _Handler(BaseHTTPRequestHandler):
     """repos/create, validate-yaml, preupload, LFS batch and upload, commit, info by revision, tree, resolve."""
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sharing_problems import Repository, serving
+from huggingface_hub import constants
+
+from sharing_problems import Repository, client_constants, serving
 
 
 class StoredRepository(Repository):
@@ -58,7 +60,7 @@ class StoredRepositories(dict[str, Repository]):
 
 
 @contextmanager
-def local_hub(root: Path, cache: Path) -> Iterator[None]:
+def local_hub(root: Path) -> Iterator[None]:
     """Serve the repositories below a folder, and let the commands of this process and its forks use no other hub."""
     read, write = os.pipe()
     parent, server = os.getpid(), os.fork()
@@ -72,19 +74,11 @@ def local_hub(root: Path, cache: Path) -> Iterator[None]:
                     time.sleep(0.5)
         finally:
             os._exit(0)
-    os.environ |= {
-        "HF_ENDPOINT": os.read(read, 100).decode(),
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": "hf_none",
-        "NO_PROXY": "127.0.0.1",
-    }
+    for name, value in client_constants(os.read(read, 100).decode()).items():
+        setattr(constants, name, value)
+    os.environ["HF_TOKEN"] = "hf_none"
     for handle in (read, write):
         os.close(handle)
-    import huggingface_hub  # noqa: F401
-
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,13 @@ from torture.options import Options
 from torture.trial import Trial
 from torture.workplace import Workplace, workplace
 
-NAMES = ("encode", "experts", "compare")
+_MORE_WORDS = {"compare": ("--set", "evaluate.protocol=paper")}
+"""`prepare_process` shortens the search of the other protocol in this process, but not in Ray's workers."""
+RAY_COMMANDS = tuple(
+    replace(each, words=(*each.words, *_MORE_WORDS.get(each.name, ())))
+    for each in COMMANDS
+    if each.name in ("encode", "experts", "compare")
+)
 PER_COMMAND = 2
 STARTS = 3
 SECONDS = 240.0
@@ -33,7 +40,7 @@ def trials(options: Options) -> Iterator[Trial]:
         return
     draw = random.Random(options.seed)
     with workplace() as work:
-        for command in (each for each in COMMANDS if each.name in NAMES and options.includes(each.name)):
+        for command in (each for each in RAY_COMMANDS if options.includes(each.name)):
             for number in range(options.number(PER_COMMAND)):
                 for whom in ("worker", "driver"):
                     detail = kill(work, command, whom, draw)

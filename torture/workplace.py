@@ -30,6 +30,7 @@ from published_problems import languagebind_folder, languagebind_state
 from small_runs import SMALL, features, packed
 from torture.commands import MIGRATION, Command
 from torture.forked import run
+from torture.libraries import import_libraries
 from torture.local_hub import local_hub
 
 
@@ -120,7 +121,8 @@ def workplace() -> Iterator[Workplace]:
     """Yield a workplace in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         root = Path(folder).resolve()
-        with local_hub(root / "place" / "HUB", root / "cache"):
+        with local_hub(root / "place" / "HUB"):
+            import_libraries()
             yield Workplace(root)
 
 

@@ -17,7 +17,7 @@ from omnidistill.distillation import DistilledSet, Provenance
 from omnidistill.experiments.sharing import pull, push
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.models.heads import load_heads
-from sharing_problems import Hub, serving, small_run, small_set
+from sharing_problems import Hub, client_constants, serving, small_run, small_set
 from small_runs import cli, contents
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -30,11 +30,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import constants
 
     with serving() as running:
-        monkeypatch.setattr(constants, "ENDPOINT", running.address)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", running.address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        for name, value in client_constants(running.address).items():
+            monkeypatch.setattr(constants, name, value)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         look_up = socket.getaddrinfo
