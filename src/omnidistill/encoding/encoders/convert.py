@@ -10,7 +10,6 @@ before anything is written, and a failed conversion leaves no files.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,7 +19,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
 from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
-from omnidistill.io.artifacts import load_artifact, move_output, require_new_folder
+from omnidistill.io.artifacts import load_artifact, making, move_output, require_new_folder, temp_folder
 
 Model = Literal["imagebind", "languagebind"]
 Modality = Literal["video", "image", "audio"]
@@ -100,20 +99,16 @@ def convert(
     if vocabulary is not None:
         ClipTokenizer.from_file(vocabulary)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".omnidistill-converting-", dir=folder.parent))
-        try:
+        with making(folder.parent), temp_folder(folder) as temporary:
+            temporary.mkdir()
             if modality is None:
                 imagebind.convert(source, temporary, _CONVERTED)
             else:
                 languagebind.convert(source, temporary, modality)
             if vocabulary is not None:
                 shutil.copyfile(vocabulary, temporary / vocabulary.name)
-            temporary.chmod(0o755)  # mkdtemp gives access to the owner only
             names = sorted(path.name for path in temporary.iterdir() if path.is_dir())
             move_output(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     towers = tuple(_tower(folder / name) for name in names)
