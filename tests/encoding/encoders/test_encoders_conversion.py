@@ -40,7 +40,7 @@ def checkpoint(folder: Path, **changes: Any) -> Path:
 def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = checkpoint(tmp_path / "given"), tmp_path / "deep" / "IB"
     write_vocabulary(file.parent)
-    (out.parent / ".omnidistill-temp-0123456789abcdef" / "vision").mkdir(parents=True)  # of a conversion that was killed
+    (out.parent / ".omnidistill-temp-0123456789abcdef" / "vision").mkdir(parents=True)  # of a killed conversion
     run("imagebind", file, "-o", out)
     licence, *towers, following = capsys.readouterr().out.splitlines()
     assert "CC-BY-NC 4.0: non-commercial use only" in licence
