@@ -19,6 +19,7 @@ from omnidistill.core.interrupts import (
     handlers_unchanged,
     interrupt_deferred,
     signals_end_process,
+    signals_held,
     signals_raised,
 )
 
@@ -73,6 +74,23 @@ def test_a_deferred_signal_waits_and_the_second_one_does_not(number: signal.Sign
     before = handlers()
     with signals_raised() if command else handlers_unchanged(), pytest.raises(Interrupted):
         raise_twice_while_deferred(number)
+    assert handlers() == before
+
+
+def raise_while_held(number: signal.Signals, finished: list[bool]) -> None:
+    with signals_held():
+        with signals_held():
+            signal.raise_signal(number)
+        finished.append(True)
+
+
+@each_signal
+@pytest.mark.parametrize("command", [False, True])
+def test_a_held_signal_takes_effect_at_the_end_of_the_block(number: signal.Signals, command: bool) -> None:
+    before, finished = handlers(), list[bool]()
+    with signals_raised() if command else handlers_unchanged(), pytest.raises(Interrupted, match=number.name):
+        raise_while_held(number, finished)
+    assert finished
     assert handlers() == before
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from omnidistill.core.errors import InputError
 from omnidistill.io.artifacts import (
@@ -23,6 +25,7 @@ from omnidistill.io.artifacts import (
     load_artifact,
     read_tensors,
     save_artifact,
+    tensor_file,
     write_atomic,
     write_tensors,
 )
@@ -445,3 +448,22 @@ def test_the_size_of_an_artifact_is_known_before_it_is_written(
     assert loaded.bytes == artifact_bytes("any", empty, meta, padding)
     assert manifest.read_bytes().endswith(b"}" + b" " * padding + b"\n")
     assert manifest.read_bytes().count(b"\n") == 1
+
+
+def test_a_signal_while_a_file_is_read_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The safetensors library calls Python code. If a signal raises an exception there, it raises another error."""
+    write_tensors(tmp_path / "file", {"x": torch.ones(2)})
+    loaded = []
+
+    def load(path: Path, device: str) -> dict[str, torch.Tensor]:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise SafetensorError("could not determine the shape") from error
+        loaded.append(path)
+        return {}
+
+    monkeypatch.setattr(tensor_file, "load_file", load)
+    with pytest.raises(KeyboardInterrupt):
+        read_tensors(tmp_path / "file")
+    assert loaded

@@ -3,6 +3,7 @@
     first signal                              raises `Interrupted`
     first signal in `interrupt_deferred`      the current iteration is finished and saved, then `Interrupted` is raised
     second signal in `interrupt_deferred`     raises `Interrupted` immediately
+    first signal in `signals_held`            takes effect at the end of the block
 
 In a command, three further rules apply to a signal:
 
@@ -35,7 +36,6 @@ _DEFAULTS = {
     if hasattr(signal, name)  # Windows has no SIGHUP
 }
 
-
 _Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 
 
@@ -60,13 +60,16 @@ class _Handler:
     """The handler of all signals. If `of_command` is True, a repeated signal ends the process."""
 
     def __init__(self, of_command: bool = False) -> None:
-        self.of_command, self.ends_process = of_command, False
-        self.deferring = False
+        self.of_command, self.ends_process, self.deferring = of_command, False, False
+        self.held: list[int] | None = None  # signals of the current block of `signals_held`
         self._pending: Interrupted | None = None
         self._timer: threading.Timer | None = None
         self.hook_before = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.held is not None:
+            self.held.append(number)
+            return
         if _runs(_Handler.unraisable.__code__, frame):  # an exception would be lost there
             self._send_soon(number)
             return
@@ -194,6 +197,27 @@ def interrupt_deferred() -> Iterator[Deferred]:
 
 
 @contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold signals back during a short call of an extension module; the first one takes effect at the end of the block.
+
+    Some extension modules call Python code and raise an error of their own if this code raises `Interrupted`.
+    """
+    handler = _current() or _Handler()
+    if threading.current_thread() is not threading.main_thread() or handler.held is not None:
+        yield
+        return
+    installed, held = _install(handler), list[int]()
+    handler.held = held
+    try:
+        yield
+    finally:
+        handler.held = None
+        _restore(installed)
+        for number in held[:1]:
+            handler(number, None)
+
+
+@contextmanager
 def signals_end_process() -> Iterator[None]:
     """Within a command, let the first signal end the process immediately.
 
@@ -263,7 +287,6 @@ def _ignore_signals() -> None:
 
 
 def _runs(code: CodeType, frame: FrameType | None) -> bool:
-    """Return whether a frame belongs to a call of the function with this code."""
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame is not None

@@ -166,7 +166,7 @@ class Run:
             self.fingerprint,
             training_bytes(data),
             self.seconds(),
-            sum(_folder_bytes(part.folder / "experts") for part in self.parts),
+            sum(_tensor_bytes(part.folder / "experts") for part in self.parts),
             self.versions,
             self.budget,
             self.location,
@@ -294,5 +294,6 @@ def open_or_create_run(
     return open_run(folder)
 
 
-def _folder_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0
+def _tensor_bytes(folder: Path) -> int:
+    """Return the size of the tensor files. A manifest varies in size, because it records how long training took."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.interrupts import signals_held
 from omnidistill.core.memory import out_of_memory
 from omnidistill.io.artifacts.files import FileRecord, check, making, replace
 from omnidistill.io.artifacts.mapped_file import map_file
@@ -80,10 +81,11 @@ def read_tensors(path: Path, record: FileRecord | None = None) -> dict[str, Tens
     try:
         with path.open("rb") as file:
             start = file.read(8)
-        if size < _LARGE_BYTES:
-            return load_file(path, device="cpu")
-        with safe_open(path, "np"):  # validates the header; unlike a torch mapping, this reserves no memory
-            return _mapped(path)
+        with signals_held():  # the library turns `Interrupted` into an error about the file
+            if size < _LARGE_BYTES:
+                return load_file(path, device="cpu")
+            with safe_open(path, "np"):  # validates the header; unlike a torch mapping, this reserves no memory
+                return _mapped(path)
     except OSError as error:
         raise cannot_read(path, error) from error
     except (
