@@ -115,7 +115,7 @@ def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: 
     write_content(place / "R3" / "render.json", rendering("B"))
     write_content(place / "T" / "transfer.json", transfer("wide").evolve(data=data, method="smoke", size=8))
     write_content(place / "T2" / "transfer.json", transfer("wide").evolve(data=data, method="smoke", size=9))
-    write_content(place / "C" / "crossed.json", CROSSED.evolve(data=CROSSED.data.evolve(name=data)))
+    write_content(place / "C" / "mine.json", CROSSED.evolve(data=CROSSED.data.evolve(name=data)))
     write_content(place / "C2" / "crossed.json", CROSSED)
     write_content(place / "kit-report.json", small().content)
     (place / "damaged-report.json").write_text("{}", "utf-8")
@@ -128,7 +128,7 @@ def test_results_of_other_commands_are_linked_if_they_belong_to_the_run(folder: 
         "../results/R%20%FF/render.html",
         "../results/A/theory/theory.html",
         "../results/T/transfer.html",
-        "../results/C/crossed.html",
+        "../results/C/mine.html",
         "../results/kit-report.html",
     ]
     assert all((tmp_path / "pages" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)

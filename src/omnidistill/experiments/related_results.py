@@ -1,12 +1,13 @@
 """Find results of other commands that belong to a run, so that its report page can link to them.
 
 The results are searched for in the run folder, in its parent folder, and in the folders directly inside these two. All
-results in the run folder belong to the run. For results outside of it, there is one rule per file name:
+results in the run folder belong to the run. For results outside of it, there is one rule per kind. The user chooses the
+name of a crossed table, so it is recognised by its content, among the .json files with an .html page.
 
     render.json        output of `render`      belongs to the run whose name it contains
     theory.json        output of `diagnose`    belongs to the run whose name it contains
     transfer.json      output of `transfer`    belongs to runs with the same data, method and size
-    *crossed*.json     output of `crossed`     belongs to runs on the same data
+    *.json             output of `crossed`     belongs to runs on the same data
     *-report.json      report of `migrate`     belongs to every run, because it does not name its data
 """
 
@@ -29,6 +30,9 @@ from omnidistill.report.migration_content import MigrationContent
 from omnidistill.report.related import RelatedResult
 from omnidistill.report.render_content import RenderContent
 from omnidistill.report.transfer_content import TransferContent
+
+TABLE = "*.json"
+"""Pattern of tables, which have an .html page of the same name."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ _KINDS = (
         ),
     ),
     _Kind(
-        "*crossed*.json",
+        TABLE,
         "Crossed table",
         CrossedContent,
         lambda content: f"{len(content.sets)} sets and {len(content.references)} models on the same data.",
@@ -111,7 +115,8 @@ def _files(folder: Path, pattern: str) -> Iterator[Path]:
     found = (
         path for place in (folder, folder.parent) for deep in ("", "*/") for path in sorted(place.glob(deep + pattern))
     )
-    yield from dict.fromkeys(path for path in found if path.is_file())
+    complete = (path for path in found if pattern != TABLE or path.with_suffix(".html").is_file())
+    yield from dict.fromkeys(path for path in complete if path.is_file())
 
 
 def _result(kind: _Kind, content: JsonContent, path: Path, page: Path) -> RelatedResult:

@@ -56,8 +56,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="follow one unfinished run of 'distill' or 'compare': update the page until the run ends, and exit with "
-        "code 1 if the run stops before it is complete. The page reloads itself in a browser",
+        help="follow one unfinished run of 'distill', 'compare' or 'paper': update the page until the run ends, and "
+        "exit with code 1 if the run stops before it is complete. The page reloads itself in a browser",
     )
     parser.add_argument(
         "--interval",

@@ -37,6 +37,7 @@ from omnidistill.experiments.run import given_heads, heads_fingerprint, load_or_
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, shown
+from omnidistill.io.tracking.progress_file import followable
 
 
 def crossed(
@@ -110,7 +111,7 @@ def crossed(
         )
     given = given_heads(heads, features.widths)
     base = load_config(preset="hopa", seed=chosen.seed).evolve(heads=chosen.heads)
-    with nullcontext() if root is None else exclusive(root):
+    with nullcontext() if root is None else exclusive(root), followable(display, root) as display:
         if root is not None:
             open_folder(root, features, resume)
         on_device = features.to(resolve_device(device))

@@ -22,6 +22,7 @@ from omnidistill.encoding.manifests.manifest import Manifest
 from omnidistill.experiments.inspection.inspect import COMPARISON
 from omnidistill.experiments.live.live_comparison import LiveComparison
 from omnidistill.experiments.live.live_run import live_run
+from omnidistill.experiments.paper.paper_result import NAME as PAPER
 from omnidistill.experiments.run import open_run
 from omnidistill.experiments.run.run_folder import RUN
 from omnidistill.experiments.run_page import PAGE, report_file, stored_view
@@ -132,7 +133,7 @@ class _Run:
 
 
 class _Comparison:
-    """A comparison, whose folder has the file `running.json` as long as it is not finished."""
+    """A comparison, crossed table or `paper`, whose folder has the file `running.json` until it is finished."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._live = folder, LiveComparison(folder)
@@ -157,14 +158,14 @@ def _wait_for(folder: Path, sleep: Callable[[float], None]) -> None:
         InputError: the folder contains something else, or nothing has started within a minute.
     """
     for _ in range(_START_SECONDS):
-        if (folder / RUN).is_file() or (folder / COMPARISON).is_file():
+        if any((folder / name).is_file() for name in (RUN, COMPARISON, RUNNING, f"{PAPER}.json")):
             return
         if folder.exists() and not in_use(folder) and any(entry.name != ".lock" for entry in folder.iterdir()):
             break
         sleep(1.0)
     raise InputError(
         f"{folder}: neither a run nor a comparison (no {RUN} or {COMPARISON}); pass the output folder of 'omnidistill "
-        "distill' or 'omnidistill compare'"
+        "distill', 'compare' or 'paper'"
     )
 
 

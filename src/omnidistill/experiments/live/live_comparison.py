@@ -1,4 +1,8 @@
-"""What the page shows about a comparison that has not finished: the results that are stored so far."""
+"""What the page shows about a comparison that has not finished: the results that are stored so far.
+
+FOLDER/baselines/*, FOLDER/cells/*    results of `compare`; those of `paper` are in one such folder per dataset
+FOLDER/crossed/results/*.json         results of a crossed table
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,22 @@ from omnidistill.core.errors import InputError
 from omnidistill.evaluation.directions import RECALL_AT, mean_recall
 from omnidistill.evaluation.ranking import Ranking
 from omnidistill.experiments.comparison.result_store import KIND, ResultCosts
+from omnidistill.experiments.crossed.crossed_settings import NAME as CROSSED
+from omnidistill.experiments.crossed.results import WorkResult
 from omnidistill.experiments.live.live_run import stage_text
 from omnidistill.io.artifacts import load_artifact
 from omnidistill.io.input_files import reading
 from omnidistill.io.tracking.progress_file import RunningStage
 from omnidistill.report.live_page import CellRow, LiveView
 
+_RESULTS = ("baselines/*", "cells/*", "*/baselines/*", "*/cells/*", f"{CROSSED}/results/*.json")
+
 
 class LiveComparison:
-    """Reads the results that a comparison has stored so far. Every result is read only once.
+    """Reads the results that a comparison, a crossed table or `paper` has stored so far, each only once.
 
     Args:
-        folder: folder of the comparison.
+        folder: output folder of the command.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,12 +49,19 @@ class LiveComparison:
         return LiveView(f"{self._folder.resolve().name}: comparison", status, cells=self._cells())
 
     def _cells(self) -> list[CellRow]:
-        folders = sorted(path for part in ("baselines", "cells") for path in self._folder.glob(f"{part}/*"))
-        for folder in folders:
-            if folder not in self._rows:
+        paths = [path for pattern in _RESULTS for path in sorted(self._folder.glob(pattern))]
+        for path in paths:
+            if path not in self._rows:
                 with suppress(InputError):
-                    self._rows[folder] = _row(folder)
-        return [self._rows.get(folder) or CellRow(_name(folder)) for folder in folders]
+                    self._rows[path] = _crossed_row(path) if path.suffix == ".json" else _row(path)
+        return [self._rows.get(path) or CellRow(_name(path)) for path in paths]
+
+
+def _crossed_row(path: Path) -> CellRow:
+    """Return the row of a stored result of a crossed table. Raises InputError if the file is damaged."""
+    result = WorkResult.from_file(path)
+    recall = {int(name.removeprefix("R@")): value for name, value in (result.recall or {}).items()}
+    return CellRow(_name(path), recall, result.seconds)
 
 
 def _row(folder: Path) -> CellRow:

@@ -38,6 +38,7 @@ from omnidistill.experiments.paper.paper_tables import PlannedTable, plan_tables
 from omnidistill.experiments.run.start_heads import GivenHeads
 from omnidistill.io.artifacts import exclusive
 from omnidistill.io.tracking import Progress, shown
+from omnidistill.io.tracking.progress_file import RUNNING, followable
 from omnidistill.report.paper_content import PaperContent, PaperSection
 
 Key = tuple[str, str]
@@ -113,7 +114,7 @@ def paper(
     jobs = list(_jobs(planned, features, as_texts(settings), choices))
     display, root = shown(progress), None if folder is None else Path(folder)
     failures: dict[str, str] = {}
-    with nullcontext() if root is None else exclusive(root):
+    with nullcontext() if root is None else exclusive(root), followable(display, root) as display:
         sections = {} if root is None else _open_folder(root, resume)
         result = _result(sections, command, failures, root)
         for job in jobs:
@@ -208,7 +209,7 @@ def _open_folder(root: Path, resume: bool) -> dict[Key, PaperSection]:
     """
     path = root / f"{NAME}.json"
     if not path.exists():
-        if any(entry.name != ".lock" for entry in root.iterdir()):
+        if any(entry.name not in (".lock", RUNNING) for entry in root.iterdir()):
             raise InputError(f"{root}: exists and is not empty; choose another folder")
         return {}
     stored = PaperContent.from_file(path)
