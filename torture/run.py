@@ -20,6 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: results depend 
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="modules to run at a time (default: 2)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, for the docs")
     options = parser.parse_args(arguments, Options())
+    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        signal.signal(number, action)  # a shell that starts the program in the background ignores them
     started_at = time.monotonic()
     rows = run_modules([name for name in modules() if not options.only or name in options.only], options)
     minutes = f"{(time.monotonic() - started_at) / 60:.0f} minutes, {options.processes} at a time"
@@ -123,10 +126,18 @@ def run_modules(names: list[str], options: Options) -> dict[str, Row]:
 def run_module(name: str, options: Options) -> dict[str, Row]:
     """Run the trials of a module, print those that failed, and return its rows of the table."""
     rows, started_at = dict[str, Row](), time.monotonic()
-    for trial in collect(importlib.import_module(f"torture.{name}_trials").trials(options), rows):
+    for trial in collect(_all_trials(name, options), rows):
         print(f"FAILED {trial.name}: {trial.detail}", flush=True)
     print(f"{name}: {time.monotonic() - started_at:,.0f} s", file=sys.stderr, flush=True)
     return rows
+
+
+def _all_trials(name: str, options: Options) -> Iterator[Trial]:
+    """Yield the trials of a module; an error that ends them is a failed trial."""
+    try:
+        yield from importlib.import_module(f"torture.{name}_trials").trials(options)
+    except Exception as error:
+        yield Trial(f"{name}: ended early", False, f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -176,11 +176,12 @@ def refuse(*_: object, **__: object) -> None:
     [
         (("heads", "emoji", "--set", "heads.width=1000000000", "-o", "HEADS"), None, "a smaller heads.width"),
         (("inspect", "emoji"), ("omnidistill.cli.main._import_torch", fail), "use a machine with more memory"),
+        (("inspect", "emoji"), ("omnidistill.cli.main.address_space", lambda: 5e8), "use a machine with more memory"),
         (("pack", "--features", "f.npz", "--table", "t.csv", "-o", "S"), ("numpy.load", refuse), "features as .npy"),
         (("encode", "i.csv", "--encoder", "x", "-o", "S"), ("omnidistill.encoding.extraction.prepare_encoding", refuse),
          "a smaller --batch or --shard, or fewer --workers"),
     ],
-    ids=["torch", "import", "a good file", "encode"],
+    ids=["torch", "import", "too little for torch", "a good file", "encode"],
 )  # fmt: skip
 def test_out_of_memory_is_reported_in_one_line_with_advice_for_the_command(
     words: tuple[str, ...],

@@ -21,7 +21,7 @@ from omnidistill.cli.parser import LESS_MEMORY
 from omnidistill.core.arguments import written_as_options
 from omnidistill.core.errors import OmnidistillError
 from omnidistill.core.interrupts import Interrupted, signals_end_process, signals_raised
-from omnidistill.core.memory import out_of_memory
+from omnidistill.core.memory import address_space, out_of_memory
 from omnidistill.core.printable import printable
 
 
@@ -88,8 +88,13 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 def _import_torch() -> None:
+    if address_space() < _TORCH_BYTES:
+        raise MemoryError  # the libraries of PyTorch would abort the process
     with signals_end_process():
         import torch  # noqa: F401
+
+
+_TORCH_BYTES = 700 * 2**20  # address space that the import of PyTorch needs at least
 
 
 def _flush_stdout() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +48,16 @@ _OUT_OF_MEMORY = (
     "bad_alloc",  # C++
     "failed to map segment",  # the dynamic linker
 )
+
+
+def address_space() -> float:
+    """Return how many bytes of address space the system grants this process; infinity if there is no limit."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from omnidistill.io.tracking import (
     SilentProgress,
     read_records,
 )
+from omnidistill.io.tracking.stage import Stage
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(-MOST_METRIC, MOST_METRIC)
 NAMES = st.text().filter(lambda name: name not in ("iteration", "notes"))
@@ -313,6 +314,12 @@ def test_a_resumed_stage_estimates_from_its_own_steps(capsys: pytest.CaptureFixt
         "distil 80/100  0:00:15  ETA ?",
         "distil 90/100  0:00:30  ETA 0:00:30",
     ]
+
+
+def test_more_steps_than_announced_leave_no_negative_time() -> None:
+    stage = Stage.start(3, "heads", 0, 0.0, now=0.0)
+    stage.done = 4
+    assert stage.remaining(8.0) == 0.0
 
 
 def test_a_resumed_stage_shows_the_remaining_time_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,13 +151,14 @@ def _run(worker: Worker, works: Sequence[Work], progress: Progress) -> dict[Work
 
 def _attempt(worker: Worker, work: Work, progress: LabelledProgress) -> WorkResult | str:
     """Compute one result. If this fails, return the error message as one line instead."""
+    started_at = time.monotonic()
     try:
         with progress:
             if work.recipe != "set":
                 progress.start(1, "train")
             result = worker.measure(work, progress)
-            if work.recipe != "set":
-                progress.advance(1)
+            if work.recipe != "set":  # initial heads may have been a stage of their own in between
+                progress.start(1, "train", done=1, seconds=time.monotonic() - started_at)
             return result
     except Exception as error:
         return error_line(error)

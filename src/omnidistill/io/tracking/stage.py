@@ -1,6 +1,6 @@
 """The current stage of a command: how many steps are done, and an estimate of the remaining time.
 
-    remaining = elapsed * (total - done) / (steps whose time is included in elapsed)
+    remaining = elapsed * max(0, total - done) / (steps whose time is included in elapsed)
 
 After a resume, the steps before the interruption count only if their time is known.
 """
@@ -42,7 +42,7 @@ class Stage:
     def remaining(self, now: float) -> float | None:
         """Return the estimated remaining time in seconds; None if no step has been timed yet."""
         timed = self.done - self.untimed
-        return self.elapsed(now) * (self.total - self.done) / timed if timed else None
+        return self.elapsed(now) * max(0, self.total - self.done) / timed if timed else None
 
 
 def time_left(seconds: float) -> str:
