@@ -211,19 +211,21 @@ def presets() -> str:
 def commands() -> str:
     """Return the help of every command, as `--help` prints it at 100 columns, with an example and what it prints."""
     shown = command_examples()
-    intro = "The examples use small files that this code writes, and the output of the examples of other commands:"
-    parts = ["# Commands", intro, shown["Data"]]
+    intro = (
+        "The examples use the files that the code [at the end](#data-of-the-examples) writes, and each other's output."
+    )
+    parts = ["# Commands", intro]
     for command, parser in _commands(make_parser()):
         parser.formatter_class = _formatter(parser.formatter_class)
         parts += [f"## {command}", f"```text\n{parser.format_help().strip()}\n```", "**Example**", shown[command]]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, "## Data of the examples", shown["Data"]]) + "\n"
 
 
 def command_examples() -> dict[str, str]:
     """Return {command: its example with its output} and the code that writes the files, from command-examples.md."""
     text = (Path(__file__).parent / "reference" / "command-examples.md").read_text("utf-8")
     _, *parts = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: body.strip("\n") for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
