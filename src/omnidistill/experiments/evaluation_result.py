@@ -97,7 +97,9 @@ class Evaluation(Plottable):
 
 
 def _choice(row: TrainedHeads) -> str:
-    values = ", ".join(f"{name} {value}" for name, value in flat(row.settings, _shown))
+    named = flat(row.settings, _shown)  # the label of the row says which baseline is best
+    chosen = ((name, value) for name, value in named if name != "baseline" and not name.startswith("validation."))
+    values = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in chosen)
     return f"{values} (best of {row.num_evaluated} on validation)"
 
 
