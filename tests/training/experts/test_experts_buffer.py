@@ -120,6 +120,13 @@ def test_a_finished_buffer_is_taken_as_it_is(folder: Path) -> None:
     assert again.num_epochs == 4
 
 
+def test_what_a_crash_after_the_last_file_left_is_removed(folder: Path) -> None:
+    before = contents(folder)
+    (folder / "progress.json").write_text("{}")
+    small_experts(folder, CONFIG)
+    assert contents(folder) == before
+
+
 def test_a_finished_buffer_is_read_while_others_read_it(folder: Path) -> None:
     """Runs of a comparison share a buffer, so one must not fail while another opens it."""
     with exclusive(folder):

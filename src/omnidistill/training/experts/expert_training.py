@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -99,15 +100,22 @@ def train_experts(
     if folder is None:
         return train_with(MemorySnapshotWriter(seconds))
     if (finished := _finished(folder, key)) is not None:  # read without the lock: many runs may share a buffer
+        _remove_state(folder)  # of a process that crashed after the buffer was complete
         return finished
     with exclusive(folder):
         if (finished := _finished(folder, key)) is not None:
             return finished
         writer = SnapshotWriter.open(folder, key, seconds)
         save_experts(train_with(writer), folder, writer.records)
-        (folder / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+        _remove_state(folder)
     return load_experts(folder, verify=False)
+
+
+def _remove_state(folder: Path) -> None:
+    """Delete the files that only interrupted training needs."""
+    with suppress(OSError):
+        (folder / "progress.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
 
 
 def _train(
