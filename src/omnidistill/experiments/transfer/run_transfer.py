@@ -26,6 +26,7 @@ from omnidistill.evaluation.run_scores import MEAN
 from omnidistill.evaluation.scores import Scoring, rank_runs
 from omnidistill.experiments.evaluate_run import open_result
 from omnidistill.experiments.run import DistillResult, Run, load_or_create_heads, versions
+from omnidistill.experiments.transfer.rendered_features import rendered_features
 from omnidistill.experiments.transfer.shared_items import require_modalities, shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import recipe_of
 from omnidistill.experiments.transfer.transfer_result import Transfer, require_output
@@ -64,9 +65,9 @@ def transfer(
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: the data of the runs; None loads them from the recorded location.
         settings: what to compare, with candidate values; or the name of a preset, such as "paper-table-4".
-        rendered: folder with the features of media that were rendered from the set. The new encoder computed the
-            features. Each file MODALITY.npy contains one row per row of the set. Possible only with a single run and a
-            single new encoder.
+        rendered: folder with the new encoder's features of media that were rendered from the set: a dataset that
+            `encode` wrote, or one file MODALITY.npy per modality. It contains one row per row of the set. Possible only
+            with a single run and a single new encoder.
         missing: what to do if the new data lack training items of the run: "error", or "drop" to continue without them.
         folder: folder of the table; None keeps it in memory. Sets that are distilled for the table are stored in the
             subfolder "sets", and the next call reuses them.
@@ -111,6 +112,8 @@ def transfer(
         shared_training_rows(old.split("train"), features, missing)
         features.development()
         Scoring.of(features.split("test"), chosen.evaluate)
+        if rendered is not None:
+            rendered_features(rendered, first.set.size, features)
     names = _distinct([named(features) for features in loaded])
     tables = []
     for name, features in zip(names, loaded, strict=True):
