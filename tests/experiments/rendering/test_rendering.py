@@ -19,7 +19,7 @@ from omnidistill.encoding.inversion import InversionSettings
 from omnidistill.encoding.manifests.manifest import read_manifest
 from omnidistill.experiments.rendering import Rendered, render
 from omnidistill.experiments.run import open_run
-from rendering_problems import Opaque, Squares, encoded
+from rendering_problems import Opaque, Squares, Words, encoded
 from small_runs import cli, contents
 
 SETTINGS = InversionSettings(num_steps=12, learning_rate=0.1, smoothness=0.0, jitter=1)
@@ -71,6 +71,25 @@ def test_the_rendered_media_can_be_encoded_by_any_encoder(rendered: Rendered, tm
     for name, x in own.features.items():
         torch.testing.assert_close(x - means[name], features.features[name], atol=5e-3, rtol=0)  # float16 in shards
     assert not torch.allclose(own.features["image"], other.features["image"], atol=0.1)
+
+
+def test_captions_can_be_joined(run: Path, rendered: Rendered, tmp_path: Path) -> None:
+    several = SETTINGS.evolve(captions=4)
+    joined = rendering(run, tmp_path / "T", modalities=["text"], settings=several, encoders={"text": Words()})
+    assert joined.content.encoders == {"text": "words"}
+    captions = {row.media["text"] for row in read_manifest(run.parent / "items.csv").rows}
+    steps, rows = open_run(run).distilled().preprocessing, open_run(run).distilled().rows()["text"]
+    for row, alone in zip(joined.content.rows, rendered.content.rows, strict=True):
+        text, nearest = row.media["text"], alone.media["text"]
+        assert text.content.startswith(nearest.content)
+        assert captions.issuperset(text.content.split(", "))
+        read = steps.apply({"text": Words().prepare(Item(text.content))[None]})["text"]
+        assert text.cosine == pytest.approx(cosine_similarity(read, rows[row.row][None]).item(), abs=1e-5)
+        assert text.cosine >= nearest.cosine
+    assert any(", " in row.media["text"].content for row in joined.content.rows)
+    assert [row.media["text"] for row in joined.manifest.rows] == [r.media["text"].content for r in joined.content.rows]
+    with pytest.raises(InputError, match="modality 'text': the data do not name an encoder"):
+        rendering(run, tmp_path / "U", modalities=["text"], settings=several)
 
 
 def test_files_sheet_and_page(rendered: Rendered, run: Path) -> None:

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from omnidistill.core.errors import InputError
-from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.datasets import load
+from omnidistill.data.featureset import FeatureSet, prepare
+from omnidistill.data.raw import RawFeatures
+from omnidistill.data.store import save_features
 from omnidistill.evaluation.validation import validation_score
 from omnidistill.experiments.evaluate_run import evaluate
 from omnidistill.experiments.run import DistillResult
@@ -181,8 +184,35 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\) and type float32, expected floats of"):
         list(options_of(source, few, tmp_path))
     (tmp_path / "b.npy").unlink()
-    with pytest.raises(InputError, match=r"b.npy: no such file; write the features of the rendered media to one file"):
+    with pytest.raises(InputError, match=r"b.npy: no such file; pass the folder that 'omnidistill encode' wrote"):
         list(options_of(source, few, tmp_path))
+
+
+def test_rendered_rows_can_be_a_dataset(tmp_path: Path) -> None:
+    """`encode` centres the features by their own means; the option centres them by those of the new data."""
+    draw = torch.Generator().manual_seed(0)
+    raw = {name: 2 + torch.randn(SIZE, p, generator=draw) for name, p in new().widths.items()}
+    ids = tuple(f"row-{row}" for row in range(SIZE))
+    pair = shared_training_rows(old().split("train"), new())
+    source, few = Source(SourceRun(result(), old()), *pair, "error"), FAST.evolve(options=())
+
+    def write(name: str, rows: int = SIZE, **steps: bool) -> Path:
+        part = {modality: x[:rows] for modality, x in raw.items()}
+        save_features(
+            prepare(RawFeatures(part, ids[:rows], ids[:rows], ("train",) * rows, {}), **steps), tmp_path / name
+        )
+        return tmp_path / name
+
+    (rendered,) = options_of(source, few, write("all"))
+    for name, x in new().preprocessing.apply(raw).items():
+        torch.testing.assert_close(rendered.sets[""].rows()[name], x, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match=r"few: contains 5 rows, but the set has 6; render all rows of the set"):
+        list(options_of(source, few, write("few", rows=SIZE - 1)))
+    with pytest.raises(InputError, match=r"other: differs from planted in whether rows are centred; encode the"):
+        list(options_of(source, few, write("other", centre=False)))
+    save_features(load(tmp_path / "all").only(["a", "b"]), tmp_path / "less")
+    with pytest.raises(InputError, match="less: has no modality 'c'"):
+        transfer(result(), new(), data=old(), settings=few, rendered=tmp_path / "less", progress=False)
 
 
 def test_rounded_sets_are_not_rounded_twice() -> None:

@@ -12,7 +12,7 @@ from omnidistill.cli.parser import CommandGroup
 _NOTES = (
     "Only encoders with gradients with respect to their input can be used: efficientnet-lite*, frames-*, clip-image, "
     "siglip-image, whisper-base, whisper-tiny-en, and imagebind-* and languagebind-* for image, video and audio. Texts "
-    "need no encoder.\n"
+    "need no encoder, unless several captions are joined.\n"
     "DIR/items.csv is a manifest of the rendered media, so 'omnidistill encode' can encode them with any encoder."
 )
 
@@ -72,6 +72,13 @@ def add(group: CommandGroup) -> None:
         "(grey pixels, or faint noise for sounds)",
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="length of sounds in seconds (default: 2)")
+    parser.add_argument(
+        "--captions",
+        type=int,
+        metavar="K",
+        help="join up to K captions of training items to one text per row, such that the text's features are close to "
+        "the row; the encoder of the texts chooses them (default: 1, the nearest caption)",
+    )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument(
         "--seed",
@@ -89,7 +96,12 @@ def run(options: argparse.Namespace) -> None:
     """Render the rows of a run's set, and print the cosine similarities between media and rows."""
     from omnidistill.api import InversionSettings, render
 
-    changes = {"num_steps": options.steps, "start": options.start, "seconds": options.seconds}
+    changes = {
+        "num_steps": options.steps,
+        "start": options.start,
+        "seconds": options.seconds,
+        "captions": options.captions,
+    }
     rendered = render(
         options.run,
         options.media,

@@ -62,9 +62,9 @@ def add(group: CommandGroup) -> None:
         "--rendered",
         type=Path,
         metavar="DIR",
-        help="folder with one file MODALITY.npy per modality: the new encoder's features of the media that "
-        "'omnidistill render' created from the synthetic set. The output table then has one more row, 'rendered', for "
-        "heads trained on these features",
+        help="the new encoder's features of the media that 'omnidistill render' created from all rows of the synthetic "
+        "set: the folder that 'omnidistill encode' wrote for them, or a folder with one file MODALITY.npy per "
+        "modality. The output table then has one more row, 'rendered', for heads trained on these features",
     )
     parser.add_argument(
         "--recipe",

@@ -56,6 +56,9 @@ class InversionSettings(Settings):
     """Number of pictures, frames or sounds that are optimised at once."""
     seconds: Positive = 2.0
     """Length of rendered sounds, in seconds."""
+    captions: Count = 1
+    """Largest number of captions of training items that are joined to one text per row. With 1, the text is the nearest
+    caption. Larger numbers need the encoder of the texts."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,7 @@ class BaselineCell:
         size: number of rows of the sets with which the baseline is compared; None if their budget is given instead.
         budget: budget in bytes of these sets; None if their size is given instead.
         allowance: largest numbers of rows and bytes that the baseline may use.
-        given: all baselines whose settings the user has given. If this baseline is computed from one of them, that
-            one has the user's settings.
+        given: all baselines with settings from the user, in case this baseline is computed from one of them.
 
     `size`, `budget` and `allowance` are None for a baseline that does not depend on the size of the sets.
     """

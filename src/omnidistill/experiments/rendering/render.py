@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from omnidistill.encoding.extraction.encode_settings import check_encoders, item
 from omnidistill.encoding.inversion import InversionSettings, batches
 from omnidistill.encoding.manifests.manifest import Manifest, Row, read_manifest
 from omnidistill.experiments.evaluate_run import open_result
+from omnidistill.experiments.rendering.join_captions import join_captions
 from omnidistill.experiments.rendering.render_encoders import check_agreement, open_encoders
 from omnidistill.experiments.rendering.render_modality import (
     RenderedModality,
@@ -57,7 +58,8 @@ def render(
     """Show rows of a synthetic set as pictures, videos, sounds and captions, and write these to a folder.
 
     A picture, video or sound is optimised by gradient steps on the encoder's input, so that its features point in the
-    direction of the row. For text, the caption of the nearest training item is used.
+    direction of the row. For text, the caption of the nearest training item is used; with the setting `captions`, the
+    text joins several captions of training items.
 
     Args:
         result: the result of `distill`, a run, or the Path of a run folder.
@@ -66,8 +68,8 @@ def render(
         rows: how many rows to render, from the first one on, or a list of row numbers.
         modalities: modalities to render; None renders all modalities of the set.
         encoders: encoder of each modality: an object, or a name such as "imagebind-image:FOLDER". If a modality is not
-            given, the encoder recorded in the data is used; its weights must be part of a Python package. Texts need no
-            encoder.
+            given, the encoder recorded in the data is used; its weights must be part of a Python package. Texts need an
+            encoder only if several captions are joined.
         settings: how media are optimised.
         data: the data of the run; None loads them from the recorded location.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
@@ -95,11 +97,12 @@ def render(
     indices = _indices(rows, distilled.size)
     traced = trace_instances(distilled, train)
     optimised = [name for name in names if manifest.kinds[name] != "text"]
-    texts = {name: each for name, each in (encoders or {}).items() if manifest.kinds.get(name) != "text"}
-    opened = open_encoders(texts, features, optimised, str(resolve_device(device)))
+    encoded = names if chosen.captions > 1 else optimised
+    given = {name: each for name, each in (encoders or {}).items() if name in encoded or name not in names}
+    opened = open_encoders(given, features, encoded, str(resolve_device(device)))
     if opened:
         check_encoders(manifest, [], opened)
-    canvases = {name: require_canvas(encoder, name, chosen.seconds) for name, encoder in opened.items()}
+    canvases = {name: require_canvas(opened[name], name, chosen.seconds) for name in optimised}
     for name, encoder in opened.items():
         check_agreement(encoder, name, train, manifest)
     job = _Job(distilled, train, manifest, [traced[row] for row in indices], indices)
@@ -108,10 +111,13 @@ def render(
     with shown(progress) as display:
         for name in names:
             started_at = time.monotonic()
-            if name in opened:
+            if name in canvases:
                 num_batches = len(batches(len(indices), canvases[name], chosen))
                 display.start(num_batches * chosen.num_steps, f"render {name}")
                 done[name] = job.optimised(name, opened[name], place, chosen, seed, lambda: display.advance(1))
+            elif name in opened:
+                display.start(len(indices), f"render {name}")
+                done[name] = job.joined(name, opened[name], chosen.captions, lambda: display.advance(1))
             else:
                 done[name] = job.captions(name)
             seconds[name] = time.monotonic() - started_at
@@ -168,6 +174,20 @@ class _Job:
         rows = self._nearest_rows(name)
         features = self.train.features[name][[places[row.id] for row in rows]]
         return captions([row.media[name] for row in rows], self._targets(name), features, self._near(name))
+
+    def joined(self, name: str, encoder: Encoder, most: int, advance: Callable[[], object]) -> RenderedModality:
+        """Return texts that join at most `most` captions of training items each."""
+        rows = {row.id: row for row in self.manifest.rows}
+        texts, features = join_captions(
+            encoder,
+            self._targets(name),
+            [rows[item].media[name] for item in self.train.ids],
+            self.train.features[name],
+            lambda x: self.distilled.preprocessing.apply({name: x})[name],
+            most,
+            advance,
+        )
+        return captions(texts, self._targets(name), features, self._near(name))
 
     def _targets(self, name: str) -> torch.Tensor:
         return self.distilled.rows()[name][list(self.indices)].float()

@@ -104,12 +104,12 @@ def captions(
     features: Float[Tensor, "n p"],
     nearest: Sequence[Sequence[NearItem]],
 ) -> RenderedModality:
-    """Render rows as texts: each text is the caption of the nearest real item.
+    """Render rows as texts: each text is the caption of the nearest real item, or joins captions of several items.
 
     Args:
-        texts: caption of the nearest item of every row.
+        texts: one text per row.
         targets: the rows of the set to render.
-        features: features of the captions.
+        features: preprocessed features of the texts.
         nearest: several nearest real items of every row, for the report.
     """
     cosines = cosine_similarity(features, targets).tolist()

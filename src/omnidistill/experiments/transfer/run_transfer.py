@@ -27,6 +27,7 @@ from omnidistill.evaluation.run_scores import MEAN
 from omnidistill.evaluation.scores import Scoring, rank_runs
 from omnidistill.experiments.evaluate_run import open_result
 from omnidistill.experiments.run import DistillResult, Run, load_or_create_heads, versions
+from omnidistill.experiments.transfer.rendered_features import rendered_features
 from omnidistill.experiments.transfer.shared_items import require_modalities, shared_training_rows
 from omnidistill.experiments.transfer.train_transferred import recipe_of
 from omnidistill.experiments.transfer.transfer_result import Transfer, require_output
@@ -65,8 +66,9 @@ def transfer(
         to: data of the new encoder, or of several encoders: a FeatureSet, the Path of a packed dataset, or a name.
         data: data of the runs; None loads them from the recorded location.
         settings: what to compare, with candidate values; or the name of a preset, such as "paper-table-4".
-        rendered: folder with one file MODALITY.npy per modality: the features of media that were rendered from the rows
-            of the set, in the order of the rows. Only for a single run and a single new encoder.
+        rendered: folder with the new encoder's features of media that were rendered from the set: a dataset that
+            `encode` wrote, or one file MODALITY.npy per modality. It contains one row per row of the set. Possible only
+            with a single run and a single new encoder.
         missing: what to do if the new data lack training items of the run: "error", or "drop" to continue without them.
         folder: folder of the table, and of the sets that are distilled for it. The next call reuses these sets. None
             keeps everything in memory.
@@ -111,6 +113,8 @@ def transfer(
         shared_training_rows(old.split("train"), features, missing)
         features.development()
         Scoring.of(features.split("test"), chosen.evaluate)
+        if rendered is not None:
+            rendered_features(rendered, first.set.size, features)
     names = _distinct([named(features) for features in loaded])
     tables = []
     for name, features in zip(names, loaded, strict=True):

@@ -18,16 +18,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.distillation import DistilledSet
-from omnidistill.distillation.item_mixture import Missing, Mixture, fit, named
+from omnidistill.distillation.item_mixture import Missing, Mixture, fit
 from omnidistill.experiments.run import DistillResult, distill
+from omnidistill.experiments.transfer.rendered_features import rendered_features
 from omnidistill.experiments.transfer.transfer_settings import TransferSettings
 from omnidistill.models.storages import RowStorage
 from omnidistill.training.closed_form.pair_maps import PairMoments
@@ -207,32 +206,13 @@ def rendered_rows(source: Source, folder: Path) -> Option:
 
     Args:
         source: the run and the data of the new encoder.
-        folder: folder with one file MODALITY.npy per modality: the features of the rendered media, in the order of the
-            rows of the set. The preprocessing of the new data is applied to them.
+        folder: folder with the new encoder's features of the media; see `rendered_features`.
 
     Raises:
-        InputError: a file is missing or has the wrong shape or type.
+        InputError: the features cannot be read, or do not fit the set or the new encoder.
     """
-    started_at, size, raw = time.monotonic(), source.run.result.set.size, {}
-    for name, width in source.new.widths.items():
-        path = folder / f"{name}.npy"
-        if not path.is_file():
-            raise InputError(
-                f"{path}: no such file; write the features of the rendered media to one file MODALITY.npy per modality"
-            )
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path}: cannot be read as a .npy file ({error}); write it with numpy.save") from None
-        if array.shape != (size, width) or array.dtype.kind != "f":
-            raise InputError(
-                f"{path}: has shape {tuple(array.shape)} and type {array.dtype}, expected floats of shape "
-                f"({size}, {width}); encode the media of all rows of the set with the encoder of {named(source.new)}"
-            )
-        raw[name] = torch.from_numpy(array).float().to(source.new.device)
-        if not bool(raw[name].isfinite().all()):
-            raise InputError(f"{path}: contains NaN or Inf; encode the rendered media again")
-    distilled = source.plain.with_rows(source.new.preprocessing.apply(raw), source.new)
+    started_at, size = time.monotonic(), source.run.result.set.size
+    distilled = source.plain.with_rows(rendered_features(folder, size, source.new), source.new)
     return Option("rendered", {"": distilled}, distilled.bytes, "none", time.monotonic() - started_at)
 
 

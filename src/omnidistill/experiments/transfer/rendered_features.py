@@ -1,0 +1,90 @@
+"""Read the new encoder's features of rendered media: from a dataset that `encode` wrote, or from .npy files.
+
+Rendered media belong to the rows of a distilled set. The new encoder's features of these media replace the rows.
+
+`encode` centres a dataset by its own means mu. The features here are centred by the means mu' of the new encoder's
+data instead, x' = x + mu - mu'. Features in .npy files are not preprocessed yet, so all steps are applied to them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnidistill.core.errors import InputError
+from omnidistill.data.featureset import FeatureSet
+from omnidistill.data.recentre import recentred
+from omnidistill.data.store import load_features
+from omnidistill.distillation.item_mixture import named
+from omnidistill.experiments.transfer.shared_items import require_modalities
+
+
+def rendered_features(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Tensor, "N _"]]:
+    """Return features of rendered media, preprocessed like the data of the new encoder.
+
+    Args:
+        folder: a dataset that `encode` or `pack` wrote, or a folder with one file MODALITY.npy per modality. Both
+            contain one row per row of the distilled set, in the same order.
+        size: number of rows of the distilled set.
+        new: data of the new encoder.
+
+    Raises:
+        InputError: the folder or a file is missing, has the wrong number of rows or the wrong widths, or its values
+            cannot be used.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder; encode the media in items.csv, which 'omnidistill render' wrote, with "
+            "'omnidistill encode' and pass its output folder"
+        )
+    if (folder / "manifest.json").is_file():
+        return _of_dataset(folder, size, new)
+    raw = {name: _of_file(folder / f"{name}.npy", size, width, new) for name, width in new.widths.items()}
+    return new.preprocessing.apply(raw)
+
+
+def _of_dataset(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Tensor, "N _"]]:
+    given = require_modalities(load_features(folder).at(str(folder)), new.modalities)
+    if len(given) != size:
+        raise InputError(
+            f"{folder}: contains {len(given)} rows, but the set has {size}; render all rows of the set "
+            f"('omnidistill render' with --rows {size}) and encode all of them"
+        )
+    if given.widths != new.widths:
+        widths = (", ".join(f"{name} {p}" for name, p in each.widths.items()) for each in (given, new))
+        raise InputError(
+            f"{folder}: has the feature widths {next(widths)}, but {named(new)} has {next(widths)}; encode the "
+            "rendered media with the encoders of these data"
+        )
+    own, other = given.preprocessing, new.preprocessing
+    if (own.standardise, [*own.means]) != (other.standardise, [*other.means]):
+        raise InputError(
+            f"{folder}: differs from {named(new)} in {own.difference(other)}; encode the rendered media with the "
+            "options --no-standardise and --no-centre if, and only if, these data were made with them"
+        )
+    return recentred(given, other, new.widths).to(new.device).features
+
+
+def _of_file(path: Path, size: int, width: int, new: FeatureSet) -> Float[Tensor, "N p"]:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; pass the folder that 'omnidistill encode' wrote for the rendered media, or write "
+            "their features to one file MODALITY.npy per modality"
+        )
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as a .npy file ({error}); write it with numpy.save") from None
+    if array.shape != (size, width) or array.dtype.kind != "f":
+        raise InputError(
+            f"{path}: has shape {tuple(array.shape)} and type {array.dtype}, expected floats of shape "
+            f"({size}, {width}); encode the media of all rows of the set with the encoder of {named(new)}"
+        )
+    features = torch.from_numpy(array).float().to(new.device)
+    if not bool(features.isfinite().all()):
+        raise InputError(f"{path}: contains NaN or Inf; encode the rendered media again")
+    return features
