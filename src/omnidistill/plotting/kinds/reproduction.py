@@ -43,9 +43,10 @@ class Reproduction(FigureKind):
         for (axes, places), section in zip(grid, sections, strict=True):
             for row, place in zip(section.rows, places, strict=True):
                 _draw_row(axes, row, place, level)
+        last = grid[-1][0]
         for whose, marker, filled in ((OURS, "o", _BASELINE), (PRINTED, "D", "white")):
-            axes.plot([], [], marker, color=_BASELINE, markerfacecolor=filled, label=whose)
-        axes.set_xlabel(f"mean {level}, %")
+            last.plot([], [], marker, color=_BASELINE, markerfacecolor=filled, label=whose)
+        last.set_xlabel(f"mean {level}, %")
         figure.legend(loc="outside lower center", ncols=2)
         return figure
 
@@ -53,7 +54,7 @@ class Reproduction(FigureKind):
 def _sections(content: PaperContent, options: FigureOptions) -> list[PaperSection]:
     """Return the sections of the requested table, or all of them."""
     if not content.sections:
-        raise InputError("no table of the paper is finished yet, and there is nothing to draw; finish one first")
+        raise InputError("no table of the paper is finished yet; finish one with the command 'paper', and plot again")
     if options.table is None:
         return list(content.sections)
     sections = [section for section in content.sections if section.number == str(options.table)]
