@@ -16,6 +16,7 @@ from omnidistill.plotting import PlottedRun
 from omnidistill.report.comparison_content import Comparison, ComparisonData, ComparisonRow
 from omnidistill.report.crossed_content import CrossedCell, CrossedContent
 from omnidistill.report.migration_content import MigrationContent, MigrationRow
+from omnidistill.report.paper_content import PaperContent, PaperNumbers, PaperRow, PaperSection
 from omnidistill.report.transfer_content import TransferContent, TransferRow, TransferTarget
 
 GOLDEN = Path(__file__).parent / "golden" / "v0_1"
@@ -129,6 +130,39 @@ def migration() -> MigrationContent:
         levels=("R@1",),
         rows=rows,
     )
+
+
+def paper_tables() -> PaperContent:
+    """Table 5 on two datasets, and figure 2 on one; a method failed, and a row is not printed."""
+
+    def numbers(first: float | None) -> PaperNumbers:
+        return PaperNumbers(recall={} if first is None else {"R@1": first, "R@5": first + 0.2})
+
+    def table_row(label: str, ours: float | None, printed: float | None, size: int | None = 100) -> PaperRow:
+        error = "seed 0: no luck" if ours is None else None
+        fields = {"label": label, "size": size, "is_method": size is not None, "error": error}
+        return PaperRow(**fields, ours=numbers(ours), printed=numbers(printed))
+
+    rows = [
+        table_row("all rows, InfoNCE", 0.25, 0.226, None),
+        table_row("HoPA", 0.1875, 0.216),
+        table_row("MTT (pairs)", None, 0.2),
+        table_row("anchor $x_1$", 0.21, None),
+    ]
+    sections = [
+        PaperSection(
+            number=number,
+            benchmark=benchmark,
+            title=f"{number} on {benchmark}: pairs, anchors and the proxy",
+            comparison=f"{benchmark}/paper-{number}",
+            data=ComparisonData(name=benchmark, widths={"video": 3, "text": 4}),
+            levels=("R@1", "R@5"),
+            directions=("video->text", "text->video"),
+            rows=rows,
+        )
+        for number, benchmark in (("5", "msrvtt"), ("5", "didemo"), ("figure-2", "msrvtt"))
+    ]
+    return PaperContent(sections=sections)
 
 
 @cache

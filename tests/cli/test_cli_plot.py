@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from omnidistill.plotting.kinds import KINDS
-from plot_sources import GOLDEN, comparison, crossed, migration, transfer
+from plot_sources import GOLDEN, comparison, crossed, migration, paper_tables, transfer
 from small_runs import Outcome, cli
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """Folders of a comparison, a crossed table, a transfer table and a kit, as the commands write them."""
+    """Folders that the commands write: of a comparison, a crossed table, a transfer table, the paper, and a kit."""
     contents = {
         "COMPARISON/table": comparison(),
         "CROSSED/crossed": crossed(),
         "TRANSFER/transfer": transfer(),
+        "PAPER/paper": paper_tables(),
         "KIT-report": migration(),
         "KIT/manifest": {"kind": "migration kit"},
         "COMPARISON/comparison.lock": {"data": "0"},
@@ -47,6 +48,7 @@ def refused(outcome: Outcome) -> str:
         (["COMPARISON/table.json"], "gain retained at R@5"),
         (["CROSSED"], "gain retained at R@1"),
         (["TRANSFER"], "share of direct distillation"),
+        (["PAPER"], "mean R@1, %"),
         (["KIT"], "old to new, queries"),
         (["RUN-float"], "outer iteration"),
         (["RUN-float", "RUN-bits"], "RUN-bits"),
@@ -89,6 +91,7 @@ def test_what_cannot_be_read_or_written_is_refused(here: Path) -> None:
     message = refused(cli("plot", here / "TRANSFER", "--kind", "gain", "-o", figure))
     assert "--kind gain" in message
     assert message.rstrip().endswith("these sources can be drawn as: intervals")
+    assert "--table 6: not in the results" in refused(cli("plot", here / "PAPER", "--table", "6", "-o", figure))
     assert not figure.exists()
 
 

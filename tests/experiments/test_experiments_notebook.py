@@ -11,10 +11,11 @@ from omnidistill.experiments.comparison import Compared
 from omnidistill.experiments.config import load_config
 from omnidistill.experiments.crossed import CrossedTable
 from omnidistill.experiments.evaluation_result import Evaluation
+from omnidistill.experiments.paper import PaperTables
 from omnidistill.experiments.plot import plot
 from omnidistill.experiments.run import DistillResult
 from omnidistill.experiments.transfer import Transfer
-from plot_sources import comparison, crossed, golden_run, learned_run, transfer
+from plot_sources import comparison, crossed, golden_run, learned_run, paper_tables, transfer
 from small_runs import features
 
 NAME = '<img src=x onerror="alert(1)">'
@@ -36,6 +37,7 @@ def test_results_have_figures() -> None:
         "gain retained at R@5, %": Compared(comparison(), {}),
         "gain retained at R@1, %": CrossedTable(crossed(), {}),
         "share of direct distillation at R@1, %": Transfer(transfer(), {}),
+        "mean R@1, %": PaperTables(paper_tables(), {}),
         "gain retained at R@5": evaluation(),
         "outer iteration": distilled(),
     }

@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.plotting import PlottedRun, Source, draw
 from omnidistill.plotting.kinds import KINDS
 from omnidistill.plotting.paper_figure import PaperFigure, SeriesStyle, paper_style
-from plot_sources import LONG, comparison, crossed, golden_run, learned_run, migration, transfer
+from plot_sources import LONG, comparison, crossed, golden_run, learned_run, migration, paper_tables, transfer
 
 WIDE = "a very long name of a method or a folder, as people give them in large studies, with \x1b[2J and <tags>"
 
@@ -24,6 +24,7 @@ WIDE = "a very long name of a method or a folder, as people give them in large s
 def with_long_names() -> dict[str, tuple[list[Source], str]]:
     """Sources with names and titles that do not fit on one line."""
     table, run, cells, shared = comparison(), learned_run(), crossed(), transfer()
+    printed = paper_tables()
     rows = [each.evolve(label=f"{WIDE} {each.label}") for each in table.rows]
     task = [
         replace(each, values={**each.values, "loss/task/infonce": 1.0 / each.iteration})
@@ -38,6 +39,10 @@ def with_long_names() -> dict[str, tuple[list[Source], str]]:
         "long runs": ([replace(run, label=WIDE), replace(run, label=f"{WIDE} 2")], "curves"),
         "task": ([replace(run, parts=(replace(run.parts[0], records=tuple(task)),))], "curves"),
         "long cells": ([cells.evolve(cells=changed)], "heat-map"),
+        "long titles": (
+            [printed.evolve(sections=[each.evolve(title=f"{WIDE} {each.title}") for each in printed.sections])],
+            "reproduction",
+        ),
         "long encoders": (
             [shared.evolve(targets=[each.evolve(name=f"{WIDE} {each.name}") for each in shared.targets])],
             "intervals",
@@ -58,8 +63,15 @@ FIGURES: dict[str, tuple[list[Source], str]] = {
     "directions": ([comparison()], "heat-map"),
     "directions of a run": ([golden_run()], "heat-map"),
     "maps": ([migration()], "heat-map"),
+    "paper": ([paper_tables()], "reproduction"),
     "rows of the set": ([golden_run()], "similarity"),
 } | with_long_names()
+
+
+def enormous() -> Source:
+    """Tables with so many rows that no figure can show them."""
+    printed = paper_tables()
+    return printed.evolve(sections=[each.evolve(rows=each.rows[:1] * 1000) for each in printed.sections])
 
 
 def texts(figure: PaperFigure, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Text, Bbox]]:
@@ -161,6 +173,30 @@ def test_intervals_have_a_dot_per_row() -> None:
     assert [pytest.approx([5, 25])] == [list(end) for end in ends][-1:]
 
 
+def test_the_reproduced_recall_is_next_to_the_printed_one() -> None:
+    figure = draw([paper_tables()], level="R@5", table=5)
+    titles = [axes.get_title("left").replace("\n", " ") for axes in figure.axes]
+    assert titles == [f"5 on {name}: pairs, anchors and the proxy" for name in ("msrvtt", "didemo")]
+    axes = figure.axes[-1]
+    labels = [text.get_text().replace("\n", " ") for text in axes.get_yticklabels()]
+    assert labels == ["all rows, InfoNCE", "HoPA, N = 100", "MTT (pairs), N = 100 (failed)", "anchor $x_1$, N = 100"]
+    assert axes.get_xlabel() == "mean R@5, %"
+    rows = dict(zip(axes.get_yticks().tolist(), labels, strict=True))
+    drawn = {
+        marker: {
+            rows[float(y)]: float(x)
+            for line in axes.get_lines()
+            if line.get_marker() == marker and (line.get_markerfacecolor() == "white") == hollow
+            for x, y in line.get_xydata()
+        }
+        for marker, hollow in (("o", False), ("D", True))
+    }
+    assert drawn["o"] == pytest.approx({labels[0]: 45, labels[1]: 38.75, labels[3]: 41})
+    assert drawn["D"] == pytest.approx({labels[0]: 42.6, labels[1]: 41.6, labels[2]: 40})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "paper"]
+    assert len(draw([paper_tables()]).axes) == 3
+
+
 @pytest.mark.parametrize(("measure", "cells"), [("gain_retained", "105 50 –"), ("recall", "35.0 16.7 –")])
 def test_heat_maps_show_the_value_of_every_cell(measure: str, cells: str) -> None:
     (axes,) = draw([crossed()], measure=measure).axes
@@ -198,6 +234,9 @@ def test_series_differ_without_colour() -> None:
         ([crossed()], {"measure": "gain"}, "measure='gain': unknown; measures: gain_retained, recall"),
         ([comparison(), crossed()], {}, "no figure can be drawn from these sources; possible are: gain"),
         ([PlottedRun("run", ())], {}, "no figure can be drawn"),
+        ([paper_tables()], {"table": "7"}, "table='7': not in the results; choose from 5, figure-2"),
+        ([paper_tables().evolve(sections=())], {}, "no table of the paper is finished yet"),
+        ([enormous()], {}, "a figure of 3,000 rows would be 5\\d\\d inches tall, and at most 200 are possible"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(sources: list[Source], options: dict[str, Any], message: str) -> None:
@@ -207,4 +246,4 @@ def test_what_cannot_be_drawn_is_one_line(sources: list[Source], options: dict[s
 
 
 def test_kinds_have_different_names() -> None:
-    assert len({kind.name for kind in KINDS}) == len(KINDS) == 5
+    assert len({kind.name for kind in KINDS}) == len(KINDS) == 6

@@ -21,6 +21,7 @@ from omnidistill.plotting import COLUMN_WIDTH, MEASURES, Plottable, PlottedRun, 
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.crossed_content import CrossedContent
 from omnidistill.report.migration_content import MigrationContent
+from omnidistill.report.paper_content import PaperContent
 from omnidistill.report.transfer_content import TransferContent
 
 if TYPE_CHECKING:
@@ -37,17 +38,19 @@ def plot(
     width: float = COLUMN_WIDTH,
     level: str | None = None,
     measure: str = MEASURES[0],
+    table: str | int | None = None,
     force: bool = False,
 ) -> PaperFigure:
     """Draw a figure for a paper from stored or returned results, and write it to a file if `output` is given.
 
-        kind          sources                                        shows
-        "gain"        comparison with several sizes or budgets       gain retained against bytes
-        "curves"      runs                                           losses and validation scores by iteration
-        "intervals"   comparison, transfer table or evaluated runs   gain of every row with its 95 % interval
-        "heat-map"    crossed table                                  cells of the table
-        "heat-map"    comparison, migration report, evaluated runs   recall by direction
-        "similarity"  run                                            learned similarity of the rows of the set
+        kind            sources                                        shows
+        "gain"          comparison with several sizes or budgets       gain retained against bytes
+        "curves"        runs                                           losses and validation scores by iteration
+        "intervals"     comparison, transfer table or evaluated runs   gain of every row with its 95 % interval
+        "heat-map"      crossed table                                  cells of the table
+        "heat-map"      comparison, migration report, evaluated runs   recall by direction
+        "similarity"    run                                            learned similarity of the rows of the set
+        "reproduction"  tables of `paper`                              its recall next to that of the HoPA paper
 
     Args:
         sources: one or several results, or their paths: the output folder of a command, or the .json file of a table.
@@ -55,9 +58,10 @@ def plot(
         output: file to write; its suffix (.svg, .pdf or .png) selects the format. None writes nothing.
         kind: kind of the figure; None uses the first one in the table above that fits the sources.
         width: width in inches. The default is the width of a column in a two-column paper.
-        level: recall level, such as "R@5". None uses the first level for heat maps and transfer tables, otherwise the
-            second level.
+        level: recall level, such as "R@5". None uses the first level for heat maps, transfer tables and tables of
+            `paper`, otherwise the second level.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
+        table: which of the tables that `paper` computed to draw, such as 5 or "figure-2"; None draws all.
         force: whether to replace an existing file.
 
     Returns:
@@ -77,7 +81,7 @@ def plot(
             raise InputError(f"{output}: unknown format; use one of the suffixes {', '.join(SUFFIXES)}")
         require_new(output, force)
     read = [each.plot_source if isinstance(each, Plottable) else read_source(Path(each)) for each in given]
-    figure = draw(_with_unique_labels(read), kind, width=width, level=level, measure=measure)
+    figure = draw(_with_unique_labels(read), kind, width=width, level=level, measure=measure, table=table)
     if output is not None:
         write_output(output, figure.encoded(output.suffix.lower().removeprefix(".")), force)
     return figure
@@ -107,7 +111,7 @@ def read_source(path: Path) -> Source:
     if not tables:
         raise InputError(
             f"{path}: contains nothing that can be plotted; pass the folder of a finished run, comparison, crossed "
-            "table, transfer table or migration kit"
+            "table, transfer table or migration kit, or of the tables of the paper"
         )
     return _table(tables[0])
 
@@ -117,8 +121,8 @@ def _table(path: Path) -> Source:
     reader = _reader(tree)
     if reader is None:
         raise InputError(
-            f"{path}: not a table that can be plotted; pass the .json file that compare, transfer, migrate or evaluate "
-            "wrote"
+            f"{path}: not a table that can be plotted; pass the .json file that compare, transfer, migrate, paper or "
+            "evaluate wrote"
         )
     return reader(tree, path)
 
@@ -140,6 +144,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], Path], Source]] = {
     "cells": lambda tree, path: CrossedContent.from_json(tree, str(path)),
     "targets": lambda tree, path: TransferContent.from_json(tree, str(path)),
     "training_bytes": lambda tree, path: MigrationContent.from_json(tree, str(path)),
+    "sections": lambda tree, path: PaperContent.from_json(tree, str(path)),
     "matching_loss": _scores,
 }
 """{field that identifies the content: function that reads it}."""

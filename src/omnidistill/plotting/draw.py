@@ -29,16 +29,18 @@ def draw(
     width: float = COLUMN_WIDTH,
     level: str | None = None,
     measure: str = MEASURES[0],
+    table: str | int | None = None,
 ) -> PaperFigure:
     """Return a figure of the sources.
 
     Args:
         sources: contents of tables, or runs.
-        kind: kind of the figure: "gain", "curves", "intervals", "heat-map" or "similarity"; None uses the first of
-            these that can be drawn from the sources.
+        kind: kind of the figure: "gain", "curves", "intervals", "heat-map", "similarity" or "reproduction";
+            None uses the first of these that can be drawn from the sources.
         width: width in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
+        table: which of the tables that `paper` computed to draw, such as 5 or "figure-2"; None draws all.
 
     Raises:
         InputError: matplotlib is not installed, an option is unknown, or the figure cannot be drawn from the sources.
@@ -52,7 +54,7 @@ def draw(
     if measure not in MEASURES:
         raise InputError(f"{argument('measure', measure)}: unknown; measures: {', '.join(MEASURES)}")
     with paper_style():
-        return _kind_of(sources, kind).draw(sources, FigureOptions(width, level, measure))
+        return _kind_of(sources, kind).draw(sources, FigureOptions(width, level, measure, table))
 
 
 def _kind_of(sources: Sequence[Source], name: str | None) -> FigureKind:

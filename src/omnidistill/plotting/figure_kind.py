@@ -21,11 +21,13 @@ class FigureOptions:
         width: width of the figure in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
+        table: number of the table of the HoPA paper to draw, such as "5"; None draws all tables.
     """
 
     width: float
     level: str | None = None
     measure: str = "gain_retained"
+    table: str | int | None = None
 
     def level_of(self, levels: Sequence[str], default: str) -> str:
         """Return the requested recall level, or the default.

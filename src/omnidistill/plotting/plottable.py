@@ -27,6 +27,7 @@ class Plottable(ABC):
         width: float = COLUMN_WIDTH,
         level: str | None = None,
         measure: str = MEASURES[0],
+        table: str | int | None = None,
     ) -> PaperFigure:
         """Return a figure of the result, in a style for papers. Notebooks show it; `savefig` writes it to a file.
 
@@ -36,8 +37,9 @@ class Plottable(ABC):
             width: width in inches. The default is the width of a column in a two-column paper.
             level: recall level, such as "R@5"; None uses the default of the kind.
             measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
+            table: which of the tables that `paper` computed to draw, such as 5 or "figure-2"; None draws all.
 
         Raises:
             InputError: matplotlib is not installed, an option is unknown, or the kind does not fit the result.
         """
-        return draw([self.plot_source], kind, width=width, level=level, measure=measure)
+        return draw([self.plot_source], kind, width=width, level=level, measure=measure, table=table)

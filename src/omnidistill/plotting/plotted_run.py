@@ -9,6 +9,7 @@ from omnidistill.evaluation.run_scores import RunScores
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.crossed_content import CrossedContent
 from omnidistill.report.migration_content import MigrationContent
+from omnidistill.report.paper_content import PaperContent
 from omnidistill.report.transfer_content import TransferContent
 
 
@@ -27,4 +28,4 @@ class PlottedRun:
     scores: RunScores | None = None
 
 
-Source = Comparison | CrossedContent | TransferContent | MigrationContent | PlottedRun
+Source = Comparison | CrossedContent | TransferContent | MigrationContent | PaperContent | PlottedRun

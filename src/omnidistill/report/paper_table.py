@@ -77,7 +77,7 @@ def section_notes(section: PaperSection) -> list[str]:
     """Return the sentences below a section: data rows per split, the protocol, and the errors of failed table rows."""
     data = section.data
     facts = f"{data.name}: {', '.join(f'{count:,} {split}' for split, count in data.rows.items())} rows."
-    errors = [f"{_label(row)}: {' '.join(row.error.split())}" for row in section.rows if row.error is not None]
+    errors = [f"{row_label(row)}: {' '.join(row.error.split())}" for row in section.rows if row.error is not None]
     return [facts, *section.notes, *errors]
 
 
@@ -104,7 +104,7 @@ def _view(section: PaperSection, title: str, groups: Sequence[str], readers: Seq
     rows = []
     for row in section.rows:
         cells = [text for read in readers for text in (_ours(row, *read(row.ours)), _printed(*read(row.printed)))]
-        rows.append((_label(row), row.is_method, tuple(cells)))
+        rows.append((row_label(row), row.is_method, tuple(cells)))
     return PaperView(title, tuple(groups), tuple(rows))
 
 
@@ -129,7 +129,8 @@ def _text(number: float, decimals: int) -> str:
     return percent(number / 100, decimals)
 
 
-def _label(row: PaperRow) -> str:
+def row_label(row: PaperRow) -> str:
+    """Return the label of a row of a table, with the number N of synthetic rows if the row depends on it."""
     return row.label if row.size is None else f"{row.label}, N = {row.size}"
 
 

@@ -24,6 +24,7 @@ def add(group: CommandGroup) -> None:
             "omnidistill plot RUN OTHER -o curves.svg",
             "omnidistill plot RUN --kind intervals --level R@1 -o intervals.pdf",
             "omnidistill plot COMPARISON --kind heat-map --width 6.9 -o recall.png",
+            "omnidistill plot PAPER --table 5 -o table-5.pdf",
         ),
     )
     parser.add_argument(
@@ -31,8 +32,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="SOURCE",
-        help="output folder of 'distill', 'compare', 'transfer' or 'migrate', or the .json file of a table in such a "
-        "folder; if there are several SOURCEs, all must be runs of 'distill'",
+        help="output folder of 'distill', 'compare', 'transfer', 'migrate' or 'paper', or the .json file of a "
+        "table in such a folder; if there are several SOURCEs, all must be runs of 'distill'",
     )
     parser.add_argument(
         "-o",
@@ -47,8 +48,9 @@ def add(group: CommandGroup) -> None:
         metavar="NAME",
         help="what to draw: gain (gain retained against size in bytes), curves (training curves), intervals (gain of "
         "every table row with its 95%% interval), heat-map (for 'compare --preset crossed', the value of every cell; "
-        "for other tables, the recall of every row by retrieval direction) or similarity (learned similarity of the "
-        "rows of a set). Default: the first kind in this list that fits SOURCE",
+        "for other tables, the recall of every row by retrieval direction), similarity (learned similarity of the "
+        "rows of a set) or reproduction (for 'paper', the recall in every table row next to the one that the "
+        "HoPA paper prints). Default: the first kind in this list that fits SOURCE",
     )
     parser.add_argument(
         "--width",
@@ -60,8 +62,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--level",
         metavar="R@K",
-        help="recall level, such as R@5 (default: for a heat map or a transfer table, the first level in the results; "
-        "otherwise the second)",
+        help="recall level, such as R@5 (default: for a heat map, a transfer table or 'paper', the first level in "
+        "the results; otherwise the second)",
     )
     parser.add_argument(
         "--measure",
@@ -69,6 +71,11 @@ def add(group: CommandGroup) -> None:
         metavar="NAME",
         help="value to show in a heat map of 'compare --preset crossed': gain_retained (default), recall or "
         "improvement (over random rows)",
+    )
+    parser.add_argument(
+        "--table",
+        metavar="NUMBER",
+        help="table to draw of those that 'paper' computed, such as 5 or figure-2 (default: all)",
     )
     add_force(parser, "an existing output file")
     add_json(parser)
@@ -85,6 +92,7 @@ def run(options: argparse.Namespace) -> None:
         width=options.width,
         level=options.level,
         measure=options.measure,
+        table=options.table,
         force=options.force,
     )
     width, height = figure.get_size_inches().tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnidistill.experiments.saved_tables import SavedTables
+from omnidistill.plotting import Plottable
 from omnidistill.report.paper_content import PaperContent
 from omnidistill.report.paper_page import render_paper
 from omnidistill.report.paper_table import to_markdown
@@ -14,7 +15,7 @@ NAME = "paper"
 
 
 @dataclass(frozen=True, repr=False)
-class PaperTables(SavedTables[PaperContent]):
+class PaperTables(SavedTables[PaperContent], Plottable):
     """The tables of the HoPA paper on given features.
 
     Attributes:
@@ -27,6 +28,11 @@ class PaperTables(SavedTables[PaperContent]):
     def name(self) -> str:
         """Name of the files, "paper"."""
         return NAME
+
+    @property
+    def plot_source(self) -> PaperContent:
+        """The numbers of all tables, from which `plot` draws our recall next to the printed one."""
+        return self.content
 
     def table(self) -> str:
         """Return all tables as Markdown."""

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from omnidistill.plotting.figure_kind import FigureKind, FigureOptions
-from omnidistill.plotting.paper_figure import COLOURS, GREY, PaperFigure, fitted, new_figure
+from omnidistill.plotting.paper_figure import COLOURS, GREY, PaperFigure
 from omnidistill.plotting.plotted_run import PlottedRun, Source
+from omnidistill.plotting.row_panels import row_panels
 from omnidistill.report.comparison_content import Comparison
 from omnidistill.report.gain_figure import recall_levels, second_level
 from omnidistill.report.gain_rows import GainRow, comparison_gains, direct_shares, run_gains
 from omnidistill.report.run_table import combine
 from omnidistill.report.transfer_content import TransferContent
-
-_LINE, _MARGIN = 0.115, 0.55  # inches: height of half a row, and space above and below a panel
-_LABELS = 0.44  # of the width, for the labels of the rows
 
 
 class GainIntervals(FigureKind):
@@ -40,16 +38,11 @@ class GainIntervals(FigureKind):
     def draw(self, sources: Sequence[Source], options: FigureOptions) -> PaperFigure:
         """Draw one panel per table. See the base class."""
         x_label, panels = _panels(sources, options)
-        labels = [[fitted(row.label, _LABELS * options.width) for row in rows] for _, rows in panels]
-        titles = [fitted(title, (1 - _LABELS) * options.width) for title, _ in panels]
-        lines = [sum(label.count("\n") + 1.5 for label in of_panel) for of_panel in labels]
-        title_lines = sum(title.count("\n") for title in titles)
-        figure = new_figure(options.width, (sum(lines) + title_lines) * _LINE + _MARGIN * len(panels))
-        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=lines, sharex=True).flatten().tolist()
-        for axes, title, (_, rows), of_panel in zip(grid, titles, panels, labels, strict=True):
-            _draw_rows(axes, rows, of_panel)
-            axes.set_title(title, loc="left")
-        grid[-1].set_xlabel(x_label)
+        labelled = [(title, [row.label for row in rows]) for title, rows in panels]
+        figure, grid = row_panels(labelled, options.width, share_x=True)
+        for (axes, places), (_, rows) in zip(grid, panels, strict=True):
+            _draw_rows(axes, rows, places)
+        grid[-1][0].set_xlabel(x_label)
         return figure
 
 
@@ -70,13 +63,8 @@ def _panels(sources: Sequence[Source], options: FigureOptions) -> tuple[str, lis
     return f"gain retained at {level}, %", [("", run_gains(scores, level))]
 
 
-def _draw_rows(axes: Axes, rows: Sequence[GainRow], labels: Sequence[str]) -> None:
-    """Draw one dot with its interval per row, from top to bottom. A label of several lines takes more space."""
-    places, height = [], 0.0
-    for label in labels:
-        lines = label.count("\n") + 1.5
-        places.append(height + lines / 2)
-        height += lines
+def _draw_rows(axes: Axes, rows: Sequence[GainRow], places: Sequence[float]) -> None:
+    """Draw one dot with its interval per row, at the vertical positions `places`."""
     for value in (0, 100):
         axes.axvline(value, color=GREY, linewidth=0.6, linestyle=(0, (3, 2)))
     for row, place in zip(rows, places, strict=True):
@@ -88,7 +76,3 @@ def _draw_rows(axes: Axes, rows: Sequence[GainRow], labels: Sequence[str]) -> No
         axes.plot([low, high], [place, place], color=colour, linewidth=1.0, solid_capstyle="butt")
         filled = colour if row.is_method else "white"
         axes.plot([mean], [place], marker="o", color=colour, markerfacecolor=filled, markersize=3.5, linestyle="none")
-    axes.set_yticks(places, labels)
-    axes.set_ylim(height, 0)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
