@@ -37,9 +37,9 @@ SHARED = ("zero_shot", "full", "cca", "cca_infonce", "cca_stacked", "best")
 RIVALS = ("cca-bytes-coded", "cca-bytes-coded-stacked", "direct-heads-coded", "direct-heads-coded-stacked")
 
 EARLIER = (
-    "Before sets had cutoffs and used up their budget (LOG.md, 29), planted data with three modalities had 62/75/81 and "
-    "62/76/82 with 100 rows, and 16/27/33 and 12/22/28 at 1 %; icons had 81/79/81 and 73/73/74 at 1 %. The cutoff was "
-    "chosen on validation, so the test splits of icons and planted data were scored twice, once per version."
+    "Before sets had cutoffs and used up their budget (LOG.md, 29), planted data with three modalities had 62/75/81 "
+    "and 62/76/82 with 100 rows, and 16/27/33 and 12/22/28 at 1 %; icons had 81/79/81 and 73/73/74 at 1 %. The cutoff "
+    "was chosen on validation, so the test splits of icons and planted data were scored twice, once per version."
 )
 
 
