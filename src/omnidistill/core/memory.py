@@ -57,7 +57,7 @@ def address_space() -> float:
     except ImportError:  # on Windows
         return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return math.inf if limit == resource.RLIM_INFINITY else limit
+    return math.inf if limit == resource.RLIM_INFINITY else float(limit)
 
 
 @contextmanager
