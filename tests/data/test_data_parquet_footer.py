@@ -73,6 +73,7 @@ def test_damaged_statistics_are_refused_where_pyarrow_would_end_the_process(tmp_
         (b"\x1e", "unknown type 14"),
         (b"\x16" + b"\xff" * 10, "more than 64 bits"),
         (b"\x19\xfc\xff\xff\xff\xff\x0f", "out of range"),
+        (b"\x19\xf7" + b"\xff" * 8 + b"\x0f", "a value ends after the footer"),  # very many floats
     ],
 )
 def test_a_forged_footer_costs_nothing(footer: bytes, problem: str, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class _Compact:
 
     def _bytes(self, size: int) -> bytes:
         self._at += size
+        if self._at > len(self._data):
+            raise ValueError("a value ends after the footer")
         return self._data[self._at - size : self._at]
 
     def _byte(self) -> int:

@@ -181,7 +181,7 @@ def test_rendered_rows_are_preprocessed_like_the_new_data(tmp_path: Path) -> Non
     for name, x in new().preprocessing.apply(raw).items():
         torch.testing.assert_close(rendered.sets[""].rows()[name], x)
     np.save(tmp_path / "b.npy", np.zeros((SIZE - 1, 17), np.float32))
-    with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\) and type float32, expected floats of"):
+    with pytest.raises(InputError, match=r"b.npy: has shape \(5, 17\), expected \(6, 17\); encode the media"):
         list(options_of(source, few, tmp_path))
     (tmp_path / "b.npy").unlink()
     with pytest.raises(InputError, match=r"b.npy: no such file; pass the folder that 'omnidistill encode' wrote"):

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.data.recentre import recentred
+from omnidistill.data.sources import read_npy
 from omnidistill.data.store import load_features
 from omnidistill.distillation.item_mixture import named
 from omnidistill.experiments.transfer.shared_items import require_modalities
@@ -75,16 +74,13 @@ def _of_file(path: Path, size: int, width: int, new: FeatureSet) -> Float[Tensor
             f"{path}: no such file; pass the folder that 'omnidistill encode' wrote for the rendered media, or write "
             "their features to one file MODALITY.npy per modality"
         )
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a .npy file ({error}); write it with numpy.save") from None
-    if array.shape != (size, width) or array.dtype.kind != "f":
+    features = read_npy(path)
+    if features.shape != (size, width):
         raise InputError(
-            f"{path}: has shape {tuple(array.shape)} and type {array.dtype}, expected floats of shape "
-            f"({size}, {width}); encode the media of all rows of the set with the encoder of {named(new)}"
+            f"{path}: has shape {tuple(features.shape)}, expected ({size}, {width}); encode the media of all rows of "
+            f"the set with the encoder of {named(new)}"
         )
-    features = torch.from_numpy(array).float().to(new.device)
+    features = features.float().to(new.device)
     if not bool(features.isfinite().all()):
         raise InputError(f"{path}: contains NaN or Inf; encode the rendered media again")
     return features
