@@ -1,4 +1,4 @@
-"""Entry point of the program `omnidistill`, also as `python -m omnidistill`. Signals are handled before all imports."""
+"""Entry point of `omnidistill` and `python -m omnidistill`. It sets signal handlers before it imports the commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from omnidistill.core.interrupts import signals_end_program
 
 
 def main() -> int:
-    """Run the command on the command line, and return its exit code."""
+    """Run the command that the user entered, and return its exit code."""
     signals_end_program()
     from omnidistill.cli.main import main as run_command
 

@@ -3,5 +3,5 @@
 `main` runs the program; `command_list` lists all commands and builds the parser; `commands` has one module per command;
 `parser`, `options` and `output` are shared by the commands; `completion_scripts` writes completion scripts for shells.
 
-Import names from these modules. The package itself imports nothing, which avoids import cycles with its commands.
+The package itself imports nothing, to avoid import cycles with its commands. Import from its modules instead.
 """

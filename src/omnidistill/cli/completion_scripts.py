@@ -194,7 +194,7 @@ def _flags(command: Command) -> list[str]:
 
 
 def _quoted(text: str, special: str = "") -> str:
-    """Return text with special characters escaped, for use inside single quotes."""
+    """Return `text` for use inside single quotes, with a backslash before each character that is in `special`."""
     for character in special:
         text = text.replace(character, f"\\{character}")
     return text.replace("'", "’")

@@ -1,4 +1,4 @@
-"""The last lines of a long command, which fit on one screen and have the same layout in all commands.
+"""The summary that long-running commands print at the end. It fits on one screen, in one layout for all commands.
 
 For example:
 
@@ -34,14 +34,14 @@ _LISTED = ("note", "chosen", "skipped", "bad", "cut")
 
 
 def end_screen(lines: Sequence[str], width: int | None = None) -> list[str]:
-    """Return lines in one layout: labels in a column, texts wrapped next to it, at most `MOST_LINES` lines.
+    """Return lines with aligned labels and wrapped texts. Beyond `MOST_LINES` lines, leave out details such as notes.
 
     Commands (the label "next") are not wrapped, so that they can be pasted into a shell.
 
     Args:
-        lines: the lines, each a label of one word, spaces and a text. A line that starts with a space continues the
-            text before it.
-        width: number of characters in a line; None does not wrap.
+        lines: lines such as "set  RUN/distilled": a one-word label, spaces, and a text. A line that starts with a
+            space has no label; it continues the text of the line before.
+        width: number of characters after which texts are wrapped; None for no wrapping.
     """
     entries: list[tuple[str, list[str]]] = []
     for line in lines:

@@ -1,8 +1,8 @@
 """The function `main`, which runs a command. Heavy packages are imported only when a command needs them.
 
-Exit codes: 0 success; 1 part of a comparison failed, memory ran out, or the installation is broken; 2 invalid input
-(one line says what is wrong, where, and what to do); 3 a computation produced NaN or Inf; 130, 143 or 129 interrupted
-by Ctrl-C, SIGTERM or SIGHUP (the command can be resumed).
+The exit code is 0 for success; 1 if part of a comparison failed, memory ran out, or the installation is broken; 2 for
+invalid input (one line says what is wrong, where, and what to do); 3 if a computation produced NaN or Inf; 130, 143 or
+129 if Ctrl-C, SIGTERM or SIGHUP interrupted the command, which can be resumed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
-    """Run a command and return its exit code. Only an interruption raises an exception."""
+    """Run a command and return its exit code. Raise interruptions, SystemExit (`--help`) and unexpected errors."""
     try:
         try:
             with written_as_options(), printable_warnings():

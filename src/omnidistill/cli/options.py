@@ -113,7 +113,7 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
 
 
 def add_separator(parser: argparse.ArgumentParser, table: str) -> None:
-    """Add `--separator` to a command that reads a table; `table` is what the command calls it."""
+    """Add `--separator` to a command that reads a table. The help uses the word `table` for it, such as "manifest"."""
     parser.add_argument(
         "--separator",
         metavar="CHAR",
@@ -143,8 +143,8 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
 
     Args:
         parser: the parser of the command.
-        row: what the help calls an element of the data, such as "row" or "item".
-        column: what the help calls the place of an id, group or split, such as "table column".
+        row: the help's word for one element of the data, such as "row" or "item".
+        column: the help's words for where the ids, groups and splits are, such as "table column".
     """
     for name, content in (
         ("id", f"the unique id of every {row}"),

@@ -194,7 +194,7 @@ def _option(action: argparse.Action) -> str:
 
 
 def _suggestion(word: str, flags: Sequence[str]) -> str:
-    """Return a suggestion for an unknown option: an option with a similar name or the same meaning; "" if none has."""
+    """Return "; did you mean '--x'?" for an unknown option, or "" if no option has a similar name or meaning."""
     for flag in _OTHER_NAMES.get(word, ()):
         if flag in flags:
             return f"; did you mean '{flag}'?"

@@ -210,7 +210,7 @@ def _memory() -> tuple[int, int] | None:
 
 
 def _requirements(extra: str = "") -> Iterable[Requirement]:
-    """Yield the dependencies of the package without extras, or only the dependencies that the given extra adds."""
+    """Yield the package's required dependencies or, if an extra is given, only the dependencies that the extra adds."""
     for requirement in map(Requirement, metadata.requires(PACKAGE) or ()):
         marker = requirement.marker
         applies = {name: marker is None or marker.evaluate({"extra": name}) for name in ("", extra)}

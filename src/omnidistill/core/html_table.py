@@ -1,4 +1,4 @@
-"""Small HTML tables with which notebooks show objects. They have no scripts and no colours of their own."""
+"""Small HTML tables that show objects in notebooks. They have no scripts and no colours of their own."""
 
 from __future__ import annotations
 

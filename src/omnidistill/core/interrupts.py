@@ -105,23 +105,23 @@ class _Handler:
             self.hook_before(dropped)
 
     def _send_soon(self, number: int) -> None:
-        """Send a signal to the main thread in a millisecond."""
+        """Send a signal to the main thread after a millisecond."""
         self._timer = threading.Timer(0.001, _send_to_main_thread, (number,))
         self._timer.daemon = True
         self._timer.start()
 
     def send_no_more(self) -> None:
-        """Do not send a signal again."""
+        """Cancel the signal that is about to be sent again, if there is one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer.join()
 
 
 def signals_end_program() -> None:
-    """Let a signal end the process immediately until `signals_raised` begins. The program calls this first of all.
+    """Let any signal end the process immediately until `signals_raised` begins. The program calls this function first.
 
-    The handlers stay installed. When the interpreter shuts down, after all other exit functions, signals are ignored:
-    Python would restore their default action, so a signal would change the exit code of a finished command.
+    The handlers stay installed until all other exit functions have run. From then on, signals are ignored. Otherwise
+    Python would restore their default action, and a signal could change the exit code of a finished command.
     """
     handler = _Handler(of_command=True)
     handler.ends_process = True
@@ -134,8 +134,8 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
     """Raise `Interrupted` for the first signal within the block, and end the process at the next one.
 
     Args:
-        permanent: False restores the previous handlers after the block. True keeps the handlers of the block, so any
-            signal after the block ends the process immediately.
+        permanent: False restores the previous handlers after the block. True keeps the handlers of the block. A
+            later signal then ends the process immediately.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -270,7 +270,7 @@ def _current() -> _Handler | None:
 
 
 def _install(handler: _Handler) -> _Handlers:
-    """Install the handler for all signals that have their default handler; return {signal: its handler before}."""
+    """Install the handler for all signals that have their default handler. Return {signal: previous handler}."""
     numbers = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) is default]
     return {number: signal.signal(number, handler) for number in numbers}
 

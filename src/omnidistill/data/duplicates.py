@@ -29,11 +29,11 @@ class Duplicates:
     """Rows of the test or validation split that leak, because they also occur in another split.
 
     Attributes:
-        modality: the modality in which the rows are identical; None: they are identical in every modality.
+        modality: the modality in which the rows are identical. None means that they are identical in every modality.
         split: `test` or `validation`.
         others: the splits that also contain these rows: `heads`, `train`, or (for test rows) `validation`.
         rows: number of duplicates in `split`.
-        examples: the first few duplicates, as (id of the row in `split`, id of the identical row).
+        examples: the first few duplicates, as (id of the row in `split`, id of an identical row in `others`).
     """
 
     modality: str | None
@@ -93,8 +93,8 @@ def code_rows(raw: RawRows) -> CodedRows:
 def find_leaks(rows: CodedRows) -> tuple[Duplicates, ...]:
     """Return the leaks into the test split, followed by the leaks into the validation split.
 
-    Each split has one entry per modality, for rows that are identical in this modality. One more entry is for rows that
-    are identical in all modalities. Entries without rows are omitted.
+    Each split has one entry per modality, and one more entry for rows that are identical in all modalities. Entries
+    without rows are omitted.
     """
     leaks = []
     for split in SCORED:
@@ -132,7 +132,7 @@ def _in_several_groups(codes: Int[Tensor, " n"], groups: tuple[str, ...]) -> int
 def _leak(
     rows: CodedRows, modality: str | None, codes: Int[Tensor, " n"], split: str, others: tuple[str, ...]
 ) -> Duplicates:
-    """Return the rows of `split` that are identical to a row of the splits `others`, that is, have the same code."""
+    """Return the rows of `split` that have the same code as a row of the splits `others`."""
     scored, other = rows.in_split(split), rows.in_split(*others)
     shared = torch.isin(codes, codes[scored]) & torch.isin(codes, codes[other])
     repeated, originals = (scored & shared).nonzero()[:, 0].tolist(), (other & shared).nonzero()[:, 0]

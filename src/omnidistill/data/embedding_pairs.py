@@ -28,7 +28,7 @@ class Pairs:
         return Pairs(self.old[rows], self.new[rows])
 
     def centred(self, old_mean: Float[Tensor, " p"], new_mean: Float[Tensor, " q"]) -> Pairs:
-        """Return the pairs after subtracting one mean from the old and another mean from the new embeddings."""
+        """Return the pairs after subtracting `old_mean` from the old and `new_mean` from the new embeddings."""
         return Pairs(self.old - old_mean, self.new - new_mean)
 
     def reversed(self) -> Pairs:

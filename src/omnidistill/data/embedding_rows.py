@@ -1,6 +1,6 @@
-"""Arrays of embeddings, one vector per row: in memory, memory-mapped, or in a .npy file that is read in chunks.
+"""Arrays of embeddings, one vector per row, in memory or in a .npy file.
 
-A file is read from start to end, so the memory does not depend on the number of rows.
+`EmbeddingRows.chunks` reads a file one chunk at a time, so memory use does not depend on the number of rows.
 
 Shapes: n vectors, p width.
 """
@@ -32,7 +32,7 @@ class EmbeddingRows:
     """Vectors that are read when they are needed.
 
     Attributes:
-        name: name in messages: the path of the file, or the name of the argument.
+        name: path of the file, or name of the argument; used in messages.
         array: the vectors; memory-mapped if they are in a file.
         file: path of the file that contains the vectors; None if they are in memory.
     """

@@ -1,8 +1,8 @@
 """The bundled emoji dataset: a small, freely licensed benchmark of real image-text-audio triplets.
 
-It has 1,562 emoji in up to three variants. Each variant has a different drawing style, wording and voice. Three frozen
-encoders, each trained without the other two modalities, computed the features. All rows of an emoji are in the same
-split, so training contains no name, sound or drawing of a test emoji. (One exception: in the drawing style Noto, three
+It has 1,562 emoji in three variants. Each variant has its own drawing style, wording and voice. Each modality has its
+own frozen encoder. The encoders were trained independently of each other. All rows of an emoji are in the same split,
+so training contains no name, sound or drawing of a test emoji. (One exception: in the drawing style Noto, three
 astronaut emoji share one drawing.) `bundled/README.md` describes the files, and NOTICE names their authors.
 """
 

@@ -136,7 +136,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """For each modality, the row numbers where each (group, features) pair first appears, ascending, on the CPU."""
+        """First row of each (group, features) pair, {modality: ascending row numbers on the CPU}."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:
@@ -275,7 +275,7 @@ def prepare_rows(
         raw: all rows; each is validated.
         rows: numbers of the rows to return.
         standardise, centre: see `prepare`.
-        steps: steps of another set, to use instead of fitted ones.
+        steps: steps of another set, used instead of `standardise` and `centre`. None fits steps to the train rows.
 
     Raises:
         InputError: see `prepare`.

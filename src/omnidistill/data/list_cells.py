@@ -5,7 +5,7 @@
                                          7#1   7      it barks
 
 The first row keeps its id. All values of the other columns are repeated. Rows of one group are positives of each other,
-so each caption is a right answer for the image, and the image for each caption.
+so each caption is a right answer for the image, and the image is a right answer for each caption.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def expand_rows(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def element_id(name: str, element: int) -> str:
-    """Return the id of the row into which an element of a list is written.
+    """Return the id of the row for one element of a list.
 
     Args:
         name: id of the original row, which contains the list.

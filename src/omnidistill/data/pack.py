@@ -34,8 +34,8 @@ class PackReport:
         groups: number of groups.
         widths: {modality: feature width}.
         dtypes: {modality: dtype of the features before they were packed}.
-        duplicates: leaks that were not dropped. A leak is a test row that also occurs in another split, or a validation
-            row that also occurs in `heads` or `train`.
+        duplicates: leaks that were not dropped. They are test rows that also occur in another split, and validation
+            rows that also occur in `heads` or `train`.
         dropped: rows that the option `drop_leaks` removed.
         merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.
@@ -115,12 +115,12 @@ def pack(
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        like: a dataset or a synthetic set, or the name or Path of a dataset, whose preprocessing is used: rows are
-            centred by its means. Synthetic sets of both can then be merged. None uses the means of the train rows.
+        like: a dataset or a synthetic set, or the name or Path of a dataset. Its preprocessing and means are applied
+            to the rows. (Only synthetic sets with equal means can be merged.) None uses the means of the train rows.
         merge_duplicates: True merges groups of the same split that contain identical rows, after leaks are dropped. All
             rows of a merged group are positives of each other. A list of modalities compares rows only in these.
-        drop_leaks: True drops leaks into the test split, and then leaks into what remains of the validation split. A
-            list of modalities compares rows only in these.
+        drop_leaks: True drops all leaks: rows that are identical to a test row, and then rows that are identical to one
+            of the remaining validation rows. A list of modalities compares rows only in these.
         force: whether to replace a set that is already in `out`.
 
     Returns:
@@ -128,7 +128,7 @@ def pack(
 
     Raises:
         InputError: the input is invalid, its modalities or widths differ from those of `like`, `drop_leaks` would leave
-            a split without rows, or `out` is not empty and `force` is False; `out` is then unchanged.
+            a split without rows, or `out` is not empty and `force` is False. Any error leaves `out` unchanged.
     """
     if out is not None:
         require_new_folder(Path(out), force)
@@ -148,7 +148,7 @@ def pack(
 
 
 def _other_set(like: Prepared | str | Path, standardise: bool, centre: bool) -> Prepared:
-    """Return the set whose preprocessing is used instead of steps that are fitted to the rows."""
+    """Return the set given by `like`, and load it if `like` is a name or a path."""
     if not (standardise and centre):
         raise InputError(
             f"{argument('like')}: the preprocessing is that of the other set, so do not disable standardising or "

@@ -1,11 +1,11 @@
-"""The memory that the columns of a Parquet file take, according to its footer.
+"""Read from the footer of a Parquet file how much memory its columns take.
 
     file     ... footer, length of the footer (4 bytes, little-endian), "PAR1"
     footer   struct FileMetaData in the compact protocol of Apache Thrift
 
-pyarrow offers the same numbers, but version 26 ends the process if the size statistics of a column are damaged. They
-are not interpreted here. References: `parquet.thrift` of the Apache Parquet format, and `thrift-compact-protocol.md` of
-Apache Thrift.
+pyarrow offers the same numbers, but version 26 ends the process if the size statistics of a column are damaged. This
+module does not interpret these statistics. References: `parquet.thrift` of the Apache Parquet format, and
+`thrift-compact-protocol.md` of Apache Thrift.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def column_bytes(file: BufferedReader) -> int:
         file: the file. It has a footer, because pyarrow has read its metadata.
 
     Raises:
-        Exception: the footer is damaged; of any type.
+        Exception: the footer is damaged. The exception can have any type.
     """
     file.seek(-8, 2)
     length = int.from_bytes(file.read(4), "little")
@@ -59,7 +59,7 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, level: int) -> Any:
-        """Return the next value, which is of the given type and not a truth value in a struct."""
+        """Return the next value, of type `kind`. `struct` itself reads the truth values among its fields."""
         match kind:
             case 1 | 2 | 3:  # a truth value in a list, a byte
                 return self._byte()

@@ -4,12 +4,12 @@ standardise:  replace each row x by (x - mean(x)) / sqrt(var(x) + epsilon); mean
               values of the row (a LayerNorm without affine parameters)
 centre:       subtract mu, the mean of the standardised training rows of the modality
 
-Distilled sets include mu. To keep them small, mu is rounded before it is subtracted, so that it takes 8 bits per value.
-A rounded value is sign(c) c^2 u. Here c is an integer from -127 to 127, and the step u is one number per modality.
-Small values are rounded more finely than large values. If the squared distance between mu and its rounded value would
-exceed 0.1 % of the variance of the rows, mu stays in float32.
+Distilled sets include mu. To keep them small, mu is rounded to 8 bits per value before it is subtracted. For an integer
+c from -127 to 127 and a step u, which is one number per modality, a rounded value is sign(c) c^2 u. Small values are
+rounded more finely than large values. If the squared distance between mu and its rounded value would exceed 0.1 % of
+the variance of the rows, mu stays in float32.
 
-Centring is equivalent to a bias in the head W: W (x - mu) = W x + b with b = -W mu. It closes the modality gap.
+Centring closes the modality gap. It is equivalent to a bias in the head W: W (x - mu) = W x + b with b = -W mu.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Preprocessing:
         return {name: self._apply(name, x) for name, x in raw.items()}
 
     def difference(self, other: Preprocessing) -> str | None:
-        """Return how the steps differ from other steps, such as "the means of 'text'"; None if both are equal."""
+        """Return what differs from `other`, such as "the means of 'text'", or None if the steps are equal."""
         if (self.standardise, self.epsilon) != (other.standardise, other.epsilon):
             return "the standardisation of rows"
         if self.means.keys() != other.means.keys():

@@ -59,8 +59,8 @@ class Repaired:
     """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, including the dropped rows, with merged groups. The repairs are recorded in the
-            provenance.
+        raw: all rows of the source, including the dropped rows. The groups of the remaining rows are merged. The
+            provenance records the repairs.
         rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.
@@ -187,7 +187,7 @@ class _Forest:
         return group
 
     def join(self, one: str, other: str) -> None:
-        """Merge two groups, and all groups that were merged with either of them: all of them get the same root."""
+        """Merge two groups and all groups that were merged with them before. All of them get the same root."""
         first, second = sorted((self.root(one), self.root(other)), key=self._order.__getitem__)
         self._parents[second] = first
 

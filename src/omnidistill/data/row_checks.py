@@ -24,7 +24,7 @@ def check_parts(
     pairing: Tensor | None,
     preprocessing: Preprocessing,
 ) -> None:
-    """Check everything that `FeatureSet` requires of its attributes, which have the same names there.
+    """Check that the arguments are valid as the attributes of a `FeatureSet` with the same names.
 
     Raises:
         InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.

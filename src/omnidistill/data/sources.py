@@ -37,9 +37,9 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     """Read the modalities in a file or folder, memory-mapped where possible.
 
     Args:
-        path: a file with one array (`.npz`), one tensor (`.safetensors`) or one column of number lists (`.parquet`) per
-            modality; or a folder with one file per modality, named after the modality. Each file in the folder is a
-            `.npy`, `.npz` or `.safetensors` file that contains a single array.
+        path: a file or a folder. For each modality, a file contains an array (`.npz`), a tensor (`.safetensors`) or a
+            column of number lists (`.parquet`). A folder contains one `.npy`, `.npz` or `.safetensors` file for each
+            modality. The file is named after the modality and contains a single array.
 
     Returns:
         {modality: rows x width} in the stored types (whole numbers as float32), and the files that were read.
@@ -138,7 +138,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Check the sizes that an .npz archive and the arrays in it state, before memory is allocated for them."""
+    """Check the sizes stated in an .npz archive and in its arrays, before memory is allocated for them."""
     num_bytes = sum(entry.file_size for entry in archive.infolist())
     check_expansion(path, num_bytes, "save the arrays without compression (numpy.savez)")
     for entry in archive.infolist():

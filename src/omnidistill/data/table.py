@@ -1,8 +1,8 @@
 """The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
-Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The columns of .csv and .tsv
-files are separated by commas, semicolons, tabs or vertical bars, whichever gives the header the most columns, or by a
-given character.
+Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The separator of .csv and
+.tsv files may be given. Otherwise, it is the comma, semicolon, tab or vertical bar: the one that gives the header the
+most columns.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. If it is given, missing splits are created: without a column "split", all rows become
-            training rows; then random training groups become the missing validation and test rows. If it is None,
-            nothing may be missing.
+        groups: group of each row. If given, missing validation and test rows are drawn at random from the training
+            groups. If also `name` is "split" and there is no such column, all rows first become training rows. If
+            None, nothing may be missing.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or the column or a split is missing.

@@ -27,7 +27,7 @@ class AnchorRows(LearnableHeads):
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: number of the head output that is multiplied by 1/2. Earlier outputs are multiplied by larger factors,
+        cutoff: index of the head output that is multiplied by 1/2. Earlier outputs are multiplied by larger factors,
             later ones by smaller factors. None scales no output. The cutoff is not learned.
     """
 
@@ -41,9 +41,9 @@ class AnchorRows(LearnableHeads):
     def closed_form(
         moments: Moments, size: int, cca_ridge: float, storage: Storage, device: torch.device
     ) -> AnchorRows:
-        """Return initial rows: the columns of the pseudo-inverse of ridge CCA heads, scaled to length sqrt(p_m).
+        """Return initial rows: the columns of the pseudo-inverse of ridge CCA heads, scaled to equal length.
 
-        p_m is the feature width of modality m.
+        The length is the square root of the feature width.
 
         Args:
             moments: means and covariances of the training rows.
@@ -78,10 +78,10 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy in which the later outputs of the heads are scaled down, from about output number `cutoff` on.
+        """Return a copy with this cutoff, which scales down the later outputs of the heads; None returns `self`.
 
-        `self` must have no cutoff. None changes nothing. The scaled outputs vary more in length. If initial heads are
-        concatenated, this would give the learned heads more influence, so the copy has a smaller `weight`.
+        `self` must have no cutoff. The copy has a smaller `weight`: otherwise, the scaled outputs would have more
+        influence when they are concatenated with those of initial heads, because their lengths vary more.
         """
         if cutoff is None:
             return self

@@ -229,6 +229,6 @@ def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:
 
 
 def _with_remedy(error: InputError, folder: Path) -> InputError:
-    """Return an error about a damaged checkpoint or log that also tells the user to delete the checkpoint folder."""
+    """Return a copy of the error whose message tells the user to delete the checkpoint folder and resume."""
     found = str(error).partition(";")[0]
     return InputError(f"{found}; to start the outer loop of this run again, delete the folder {folder} and resume")

@@ -117,9 +117,9 @@ class DistilledSet:
 
     @property
     def objective(self) -> Objective:
-        """Loss that students minimise. It compares their outputs (M x b x d) with target similarities (b x b).
+        """Loss that students minimise. It compares their outputs for b rows with target similarities (b x b).
 
-        The outputs are those of M modalities, in the order of `modalities`, for b rows and output width d.
+        The outputs have the shape M x b x d, for M modalities (in the order of `modalities`) and output width d.
         """
         return self.spec.objective.bind(self.modalities)
 
@@ -225,7 +225,7 @@ class DistilledSet:
     def realise(self, data: FeatureSet, *, missing: Missing = "error") -> DistilledSet:
         """Return the set in the feature space of another encoder. The rows of the set must be mixtures of items.
 
-        The same mixtures are computed from the other encoder's features of these items. The storage, recipe and target
+        The new rows are the same mixtures of the other encoder's features. The storage, recipe and target
         similarities stay the same. The ridges or step sizes of the recipe were chosen for the original features, so
         choose them again if validation data are available.
 

@@ -2,11 +2,11 @@
 
 Let theta be the learned tensors, and W_m the head of modality m that is computed from them. The head J_m is W_m stacked
 on a given initial head: the outputs of both are scaled and concatenated, with weight a for W_m (see
-`training.recipes.anchor_regression.stack_on`). With a loss L, such as InfoNCE, the problem is
+`training.recipes.anchor_regression.stack_on`). The problem is
 
-    min over theta, a of  (1 - c) L(W_m x) + c L(J_m x) + mu R(theta)     on batches of training rows x
+    min over theta, a of  (1 - c) L(W_m x) + c L(J_m x) + mu R(theta)
 
-R is the number of bits that the storage needs per number. The settings c in [0, 1] and mu weight the terms.
+L is a loss on batches of training rows x. R is the mean number of bits per stored number. c and mu are settings.
 
 theta can be the rows of a set (`distillation.anchor_rows`), a mixing matrix from which rows are computed
 (`distillation.mixture_rows`), or the heads themselves (`evaluation.baselines.direct_heads`).
@@ -153,17 +153,17 @@ def heads_loss(
     objective: Objective,
     start_share: float,
 ) -> Float[Tensor, ""]:
-    """Return (1 - c) L(learned heads) + c L(stacked heads) on real rows, where c is `start_share`.
+    """Return the weighted mean of the losses of learned and of stacked heads on real rows.
 
-    The outputs of stacked heads are those of the learned and of the initial heads, weighted and concatenated.
+    Stacked heads concatenate the outputs of learned and initial heads, with a weight for the learned heads.
 
     Args:
         learned: the tensors from which the learned heads are computed.
         start: initial heads {modality: d x p_m}.
         features: real rows of a batch.
         targets: target similarities of the real rows (b x b).
-        objective: the loss L, bound to the order of the modalities (see `Objective.bind`).
-        start_share: weight c in [0, 1] of the loss of the stacked heads.
+        objective: the loss, bound to the order of the modalities (see `Objective.bind`).
+        start_share: weight c in [0, 1] of the loss of the stacked heads. That of the learned heads has weight 1 - c.
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)

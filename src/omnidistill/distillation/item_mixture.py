@@ -51,7 +51,7 @@ _WEIGHTS = "weights"
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A mixing matrix A, whose row i contains the weights of real items in synthetic row i, and the ids of these items.
+    """A mixing matrix A and the ids of its real items. Row i of A contains their weights in synthetic row i.
 
     A is dense (N x n for n items), or has k values per row.
 
@@ -109,12 +109,12 @@ class Mixture:
         ]
 
     def without(self, present: Tensor) -> tuple[Mixture, Int[Tensor, " r"]]:
-        """Return a mixture with only some of the items, and the indices of the rows that still have an item.
+        """Return the mixture without absent items, and the indices of the rows that still have an item.
 
         The remaining values are stored in float32, so that they are not rounded twice.
 
         Args:
-            present: for each of the n items, True to keep it.
+            present: for each of the n items, True to keep it and False to remove it.
         """
         kept = present if self.item_numbers is None else present[self.item_numbers]
         weights = torch.where(kept, self.weights, torch.zeros_like(self.weights))
@@ -126,12 +126,12 @@ class Mixture:
         return Mixture.of(weights[rows], RowStorage(), numbers, self.ids), rows
 
     def rows(self, data: FeatureSet, missing: Missing = "error") -> tuple[dict[str, Float[Tensor, "r _"]], Mixture]:
-        """Return the synthetic rows X_m = normalise(A F_m) for given features F_m, and the mixture that was used.
+        """Return the synthetic rows for given features of the items, and the mixture that was used.
 
-        A is the mixing matrix. The mixture that was used is this one, unless items are missing and dropped.
+        The mixture that was used is `self`, or a copy without the missing items if they are dropped.
 
         Args:
-            data: features F_m of the items. Only rows of the split "train" are used.
+            data: features of the items. Only rows of the split "train" are used.
             missing: what to do if the data lack items: "error", or "drop" to continue without them. Synthetic rows
                 without any item left are then omitted.
 
@@ -166,7 +166,7 @@ class Mixture:
 
     @staticmethod
     def load(folder: Path, rows: str) -> Mixture | None:
-        """Load a mixture from a folder. The result is None if the folder has none, or if it belongs to other rows.
+        """Load a mixture from a folder. Return None if the folder does not exist or the mixture is for other rows.
 
         Args:
             folder: folder of the artifact.
@@ -204,7 +204,7 @@ class Mixture:
             raise ValueError(f"weights refer to items outside the {count} ids")
 
     def _located(self, data: FeatureSet, missing: Missing) -> Int[Tensor, " n"]:
-        """Return the row index of every item of the mixture in the data, or -1 for items that the data lack."""
+        """For every item of the mixture, return the index of its row in the data, or -1 if the data lack it."""
         if missing not in ("error", "drop"):
             raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
         numbers = {name: row for row, name in enumerate(data.ids)}

@@ -26,10 +26,10 @@ def learned_set(
     """Return the distilled set for learned tensors. The tensors are copied to the CPU.
 
     Args:
-        learner: the learner of the tensors, whose settings and initial rows determine the specification of the set.
+        learner: the learner of the tensors. Its settings and initial rows determine the specification of the set.
         tensors: rows, similarity and settings of the student's SGD, as `Learnable.result` returns them.
         num_steps: number of training steps in the recipe of the set.
-        seed: seed of the mini-batches in the recipe, if the settings fix their order.
+        seed: seed of the mini-batches in the recipe; used only if the settings fix the order of the mini-batches.
         provenance: the provenance of the set.
     """
     settings = learner.settings

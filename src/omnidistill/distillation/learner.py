@@ -121,8 +121,8 @@ class Learner:
     def iterate(self, iteration: int) -> MetricsRecord:
         """Run one outer iteration: train a student on the set, compute the loss of the student, and update the set.
 
-        The outer objective draws the initial heads of the student and the target of the loss, such as the heads of an
-        expert.
+        The outer objective draws the initial heads of the student. It also draws the target of the loss, for example
+        the heads of an expert.
 
         Args:
             iteration: number of finished iterations.
@@ -171,8 +171,8 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from a saved earlier set, with smaller step sizes and learning rates.
 
-        The step sizes of the saved set are halved once for each restart since it was saved. Its tensors are also the
-        new moving averages of the learned tensors.
+        The step sizes of the saved set are halved once for each restart since it was saved, including this one. The
+        moving averages also restart, from the same tensors.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

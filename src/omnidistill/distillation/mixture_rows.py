@@ -4,11 +4,11 @@
 
 A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
 all modalities share) gives heads. A is learned by gradients through this regression, as in `head_learning`. Initially,
-A_ij is output i of ridge CCA heads for item j, summed over the modalities (in the canonical basis of the outputs).
+A_ij is output i of ridge CCA heads for item j, summed over the modalities. The outputs are in their canonical basis.
 
 The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder: it rescales the principal components of the features of items and real rows, and adds isotropic noise. A
-component with the standard deviation s is multiplied by s^(a - 1) with a random exponent a, the same for all
+encoder. It rescales the principal components of all features, of items and of real rows, and adds isotropic noise. A
+component with standard deviation s is multiplied by s^(a - 1). The exponent a is random, and the same for all
 components. A common factor then restores the variance of the features.
 
 A can be sparse: each synthetic row then mixes only k items. They are chosen from c candidates, the items with the
@@ -145,8 +145,8 @@ class MixtureRows(LearnableHeads):
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
         """Return the synthetic rows of every modality, before they are rounded.
 
-        They are mixtures A F_m of the item features F_m in modality m, scaled to equal lengths. The values of the
-        mixing matrix A are rounded as they will be stored.
+        The rows are mixtures of the features of the items, scaled to equal lengths. Only the values of the mixing
+        matrix are rounded, as they will be stored.
         """
         weights = self.latent["weights"]
         if self.items_per_row is not None:
@@ -237,8 +237,8 @@ def _leading_outputs(
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
     """Return the largest outputs of the heads (N x c), summed over modalities, and the indices of their items.
 
-    Row i contains output i of the heads for the `count` items with its largest absolute values. If `count` is None, it
-    contains all items in order, and the indices are None.
+    Row i contains the `count` values of output i that are largest in absolute value. If `count` is None, row i contains
+    the values for all items in order, and the indices are None.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

@@ -119,7 +119,7 @@ def distill(
         progress: reports progress to the user.
 
     Raises:
-        InputError: the set has more rows than the training data; or the folder has a checkpoint and `resume` is False,
+        InputError: the set has more rows than the training data. Or the folder has a checkpoint, but `resume` is False
             or the checkpoint belongs to a different run.
         NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
             the error is raised, the last set with finite numbers is saved.

@@ -1,11 +1,11 @@
 """Learn maps between two embedding spaces, in both directions, by InfoNCE on pairs of vectors.
 
-A direction is old to new, or new to old. For a batch of b items, let v_1, ..., v_b be the source vectors after the map
-of a direction, and v_{b+1}, ..., v_2b the target vectors of the same items. All are normalised. Each vector v_j is
-classified by the logits v_j . v_k / tau for all k != j, with a temperature tau. The correct class is the other vector
-of the same item. The loss is the mean cross-entropy of the 2 b classifications, summed over both directions (NT-Xent:
-Chen et al. 2020, arXiv 2002.05709). The negatives are mapped vectors and target vectors, so the maps are learned for
-indexes that contain both kinds.
+The direction of a map is "forward" (old to new space) or "reverse" (new to old). For each direction, let v_1, ..., v_b
+be the mapped vectors of a batch of b items, and v_{b+1}, ..., v_2b the vectors of the same items in the target space.
+All are normalised. Each vector v_j is classified by the logits v_j . v_k / tau for all k != j, with a temperature tau.
+The correct class is the other vector of the same item. The loss is the mean cross-entropy of the 2 b classifications,
+summed over both directions (NT-Xent: Chen et al. 2020, arXiv 2002.05709). The negatives include mapped vectors and
+target vectors, because an index may contain both kinds.
 
 The matrix M of a map is computed from learned tensors in one of two ways:
 
@@ -132,10 +132,10 @@ class PairRows(LearnableMaps):
 
     @property
     def ridges(self) -> Float[Tensor, " 2"]:
-        """Ridges of the maps old to new and new to old, large enough for a linear solve in float32.
+        """Ridges of the directions "forward" and "reverse", raised to a lower limit if they are smaller.
 
-        The lower limit grows with the number of rows N: the largest eigenvalue of the kernel matrix of the rows can be
-        N times the mean of its diagonal.
+        The limit keeps linear solves in float32 accurate. It grows with the number of rows N, because the largest
+        eigenvalue of the kernel matrix of the rows can be N times the mean of its diagonal.
         """
         smallest = max(_SMALLEST_RIDGE, _SMALLEST_RIDGE_PER_ROW * len(self.latent["old"]))
         return self.log_ridges.exp().clamp(min=smallest)

@@ -34,7 +34,7 @@ def realised_rows(
         mixture: mixture of the set.
         spec: specification of the set.
         data, missing: see `DistilledSet.realise`.
-        stores_targets: whether the set stores target similarities for its rows, so that no row may be omitted.
+        stores_targets: whether the set stores target similarities for its rows. If it does, no row may be omitted.
 
     Raises:
         InputError: see `DistilledSet.realise`.

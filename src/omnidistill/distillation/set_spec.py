@@ -147,9 +147,9 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a copy of a JSON value with every number, boolean and null replaced by the number with the longest text.
+    """Return the JSON value with the longest text among those with the same structure and the same strings.
 
-    No JSON value with the same structure and the same strings has a longer text than the result.
+    Every number, boolean and null is replaced by the number with the longest text.
     """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}

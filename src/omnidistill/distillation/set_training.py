@@ -87,7 +87,7 @@ def train_models(
 
 
 def _with_rows(start: Heads, widths: Mapping[str, int], rows_on: RowsOn) -> tuple[Heads, TrainingRows]:
-    """Return the initial heads in the type of the rows, and the rows on the device of the heads."""
+    """Return the initial heads in the dtype of the rows, and the rows on the device of the heads."""
     check_heads(start, widths, "heads to train on the set")
     data = rows_on(device_of(start))
     return {name: start[name].to(x.dtype) for name, x in data.rows.items()}, data

@@ -2,7 +2,7 @@
 
     set              tensor file (rows, target similarities, feature means) + manifest.json, without provenance.json
     random rows      the same files, which contain real rows in float32 and the group of each row
-    heads            tensor file (low-rank factors, or matrices with biases; feature means) + manifest.json
+    heads            tensor file (matrices or low-rank factors, with feature means or biases) + manifest.json
     all rows         only the float32 values of the training features (`budget.training_bytes`)
 
 A size depends only on shapes and settings, so it can be computed before any values exist. The manifest of a set is
@@ -52,7 +52,7 @@ def planned_bytes(spec: SetSpec, preprocessing: Preprocessing) -> int:
 
 
 def real_rows_bytes(num_rows: int, widths: Mapping[str, int], preprocessing: Preprocessing) -> int:
-    """Return the size in bytes of the files of random real rows: float32 rows, and groups that define positives."""
+    """Return the size in bytes of the files of random real rows: the rows in float32, and the group of each row."""
     recipe = Sgd(step_sizes=(1.0,) * len(widths), num_steps=1, batch_size=num_rows)
     spec = SetSpec(dict(widths), num_rows, RowStorage(), SharedGroups(), InfoNCE(), recipe)
     return planned_bytes(spec, preprocessing)
@@ -64,8 +64,8 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     Args:
         tensors: the stored tensors, such as matrices and biases. Only their shapes and dtypes matter, so they may be on
             the meta device.
-        preprocessing: steps that a receiver must apply to features. If `tensors` contain biases, these steps contain no
-            means.
+        preprocessing: steps that a receiver must apply to features. Pass them without means if `tensors` contain biases
+            that include the means.
         meta: further information that is needed to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}

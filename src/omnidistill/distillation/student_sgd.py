@@ -6,9 +6,9 @@ size, g the gradient of the outer loss with respect to beta, and r the learning 
     log       beta <- beta exp(-r g beta)        beta stays positive
     linear    beta <- beta - r g                 as in MTT, MTT-VL, LoRS and RepBlend; beta may become 0 or negative
 
-To first order, an update in log space with r / beta^2 equals an update in linear space with r. A learning rate for one
-space can therefore be converted to the other at the initial beta. As beta grows, updates in linear space become smaller
-than in log space.
+To first order, an update in log space changes beta by -r g beta^2. At the initial beta, a learning rate of
+r / beta^2 in log space therefore has the same effect as r in linear space. If beta then grows, updates in log space
+become larger than updates in linear space.
 
 Momentum and weight decay are learned as logit(momentum) and log(weight decay), so that 0 < momentum < 1 and weight
 decay > 0. They are learned only if their initial values are greater than 0.

@@ -1,6 +1,6 @@
-"""The table row of a distilled set: students are trained on the set, by the recipe that is stored with the set.
+"""The table row of a distilled set: the heads of students trained on the set by its stored recipe.
 
-If each pair of modalities has its own set, students are trained on each set.
+If each pair of modalities has its own set, students are trained on every one of these sets.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 def train_without_start(
     sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
 ) -> TrainedHeads | None:
-    """Train students on each set by its recipe, but without the initial heads that the recipe normally uses.
+    """Train students on each set by the variant of its recipe that ignores the initial heads `start`.
 
-    Return None if a recipe requires initial heads, if a recipe never uses them, or if the published protocol is
-    selected.
+    Return None if a recipe has no such variant, because it requires the initial heads or already ignores them. Also
+    return None if `config.protocol` is "paper".
     """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):

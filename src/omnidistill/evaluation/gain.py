@@ -15,8 +15,7 @@ The term 1 / G^2 is what one more group of average size would add if training tu
 It keeps the error above 0 even if training changes no hit.
 
 A result counts as *no gain* if gain <= 2 error and gain + 2 error <= 0.02 (two percentage points). With fewer than 100
-groups, the error exceeds 0.01. A gain of 0 or more then never counts as *no gain*, because a gain above 0.02 cannot be
-excluded.
+groups, the error exceeds 0.01, so the second condition holds only for negative gains.
 """
 
 from __future__ import annotations
@@ -64,8 +63,8 @@ class QueryHits:
     """Hits of all queries, and the groups to which the queries belong. Both have one tensor per direction.
 
     Attributes:
-        hits: hit at K of each query, averaged over K = 1, 5, 10. The hit at K is 1 if an item that matches the query is
-            among the first K items, and otherwise 0. If items are tied, it is the probability of this.
+        hits: for each query, the probability that a matching item is among the first K items, averaged over
+            K = 1, 5, 10. For a single K, the probability is 0 or 1 unless items are tied.
         codes: for each query, the number of its group.
     """
 

@@ -1,7 +1,7 @@
 """Hits: for each query, the probability that a positive is among the first K items.
 
 A hit is 1 or 0 unless items are tied: tied items are treated as randomly ordered. The mean of the hits is recall at K.
-A unit is either a set (one per seed), with the hits of its students averaged, or an independent run.
+A unit is an independent run or a set (one set per seed). The hits of a set are the mean hits of its students.
 
 Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units.
 """
@@ -33,7 +33,7 @@ def mean_unit(runs: Hits) -> Hits:
 
 
 def check_hits(named: Mapping[str, Hits], groups: Groups) -> None:
-    """Check that the hits of all methods, given by name, have the same queries as the groups, and are finite.
+    """Check that the hits of every method are finite and cover the same directions and queries as the groups.
 
     Raises:
         InputError: shapes do not match, or there are no directions or queries.

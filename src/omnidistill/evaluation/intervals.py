@@ -1,7 +1,7 @@
-"""Confidence intervals for score differences, and for the gain retained of a method.
+"""Confidence intervals for score differences and for the share of a gain that a method retains ("gain retained").
 
 The variance and the degrees of freedom of a weighted sum of scores come from `variance_components`. Intervals use
-Student's t distribution. If a method has only one set or one run, they cover only the variation between queries.
+Student's t distribution. If a method has only one set or run, its intervals cover only the variation between queries.
 
 The interval of a ratio of two weighted sums follows Fieller (1954). It contains every r for which the difference
 numerator - r * denominator is not significant. It is finite only if the denominator differs significantly from 0.
@@ -51,21 +51,20 @@ class Coverage:
 
     @classmethod
     def of_sets(cls, number: int) -> Coverage:
-        """Return which variation confidence intervals include if scores are averaged over this number of sets."""
+        """Return the sources of variation for a row whose scores are averaged over this number of sets."""
         return cls("queries and sets" if number > 1 else "queries only", number)
 
     @classmethod
     def of_runs(cls, number: int) -> Coverage:
-        """Return which variation confidence intervals include if scores are averaged over this number of runs."""
+        """Return the sources of variation for a row whose scores are averaged over this number of runs."""
         return cls("queries and runs" if number > 1 else "queries only", number)
 
 
 def gain_retained(zero: Hits, full: Hits, method: Hits, groups: Groups, level: float = 0.95) -> list[Interval | None]:
     """Return the gain retained with its confidence interval, for each K of recall at K.
 
-    Gain retained is (method - zero) / (full - zero), where each name stands for a mean of hits. It is the share that
-    the method achieves of the improvement by training on all rows. The result is None if this improvement, full - zero,
-    is not significantly above 0.
+    Training on all rows improves the mean hits by full - zero. The gain retained is the share of this improvement that
+    the method achieves, (method - zero) / (full - zero). It is None if full - zero is not significantly above 0.
 
     Args:
         zero: hits of the initial heads.

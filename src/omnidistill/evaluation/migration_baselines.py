@@ -9,7 +9,7 @@ the old to the new space) and reverse. The baselines are
     reduced rank               the best low-rank approximation of "ridge, all pairs"
     InfoNCE, low rank          low-rank maps, learned with the loss and the rounding of the kit
 
-As for the kit, validation chooses the ridges and the number of iterations.
+Validation chooses the ridges and the number of iterations, as it does for the kit.
 
 Low-rank maps take at most as many bytes as the kit. They have two variants. With "both ways", the maps of both
 directions together fit into these bytes. With "one way", only the forward map is stored, so its rank can be higher.

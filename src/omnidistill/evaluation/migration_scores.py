@@ -2,8 +2,8 @@
 
     queries    mapped source vectors search among target vectors       (old queries in the new index)
     gallery    target vectors search among mapped source vectors       (new queries in the mapped old index)
-    mixed      half of the items, drawn at random, are in the gallery as mapped source vectors and have target vectors
-               as queries; for the other half it is the other way round
+    mixed      for a random half of the items, target vectors are queries and mapped source vectors are in the gallery;
+               for the other half, mapped source vectors are queries and target vectors are in the gallery
 
 Similarity is the cosine of uncentred vectors, as in an index. Every item has one vector in the gallery, and a query is
 a hit at K if the vector of its own item is among the first K. Tied items are in random order, so recall is an expected

@@ -36,7 +36,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class PublishedSgd(TypedDict, total=False):
-    """Arguments for the SGD of training functions: those of the evaluation protocol "paper", otherwise none."""
+    """SGD arguments of training functions under the evaluation protocol "paper"; empty under any other protocol."""
 
     momentum: float
     weight_decay: float

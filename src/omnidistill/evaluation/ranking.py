@@ -2,17 +2,17 @@
 
 Items with the same score are in random order, and a metric is the mean of its value over all orders.
 
-Consider the best positives of a query, that is, those with the highest score. Let p be the number of best positives, t
-the number of negatives with the same score, and g the number of negatives with a higher score. Then t + p items are
-tied. Let s = K - g, clamped to the range from 0 to t + p, be the number of tied items among the first K. With
-probabilities Pr and expected values E,
+The best positives of a query are those with the highest score. Let p be their number, t the number of negatives with
+the same score, and g the number of negatives with a higher score. Then t + p items are tied. The number of tied items
+among the first K items is s = K - g, clamped to the range from 0 to t + p. Places among the tied items are numbered
+j = 1, ..., t + p. With probabilities Pr and expected values E,
 
     Pr(hit at K)  = 1 - binom(t, s) / binom(t + p, s)
     E(rank)       = 1 + g + t / (p + 1)
     E(1 / rank)   = sum_j Pr(first positive at place j of the tied items) / (g + j)
 
-Average precision (AP) and nDCG@10 depend on all P positives of a query. A level consists of the n items with one score;
-r of them are positive. c items have a higher score, and R of them are positive. Then (McSherry and Najork, ECIR 2008)
+Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with equal scores form a level. Let n be
+its size, r its positives, c the items with a higher score, and R their positives. Then (McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)

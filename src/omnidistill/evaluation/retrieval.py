@@ -150,9 +150,9 @@ def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[in
 def _above_and_tied(
     score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B L"]]:
-    """Return, for each threshold, how many scores in the same row are greater than it, and how many are equal.
+    """Return, for each threshold in `bars`, how many scores are greater than it, and how many are equal to it.
 
-    `bars` contains the thresholds of each row, in descending order. Rows are processed in slices that fit in the cache.
+    Row i of `bars` contains the thresholds for row i of `score`. Rows are processed in slices that fit in the cache.
     """
     rows = max(-(-len(score) // _SLICES), _SMALL // score.shape[1])
     count = _compared if bars.shape[1] <= _FEW else _searched
@@ -179,8 +179,8 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
     """For each threshold, count the scores above it, and the scores at or above it.
 
-    A score is at or above a threshold t if it is above the next floating-point number below t. All thresholds and their
-    next smaller numbers form one sorted array. A single binary search per score in this array gives both counts.
+    A score is at or above a threshold if it exceeds the largest floating-point number less than the threshold. In each
+    row, these numbers and the thresholds are sorted together. One binary search per score then gives both counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)

@@ -150,7 +150,7 @@ class RunScores(JsonContent):
     Attributes:
         method: name of the method.
         size: number of synthetic rows.
-        versions: {package: version} of the evaluation. Before the evaluation, the versions used for distillation.
+        versions: {package: version} used for the evaluation, or for distillation if the run has not been evaluated.
         data: the dataset.
         floor: rank floor of each modality, a lower bound on the matching loss of any set of this size; None if the run
             has none.
@@ -196,7 +196,7 @@ class RunScores(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether gain retained relative to the best heads trained on all rows (the row `best`) is available."""
+        """Whether any row has a gain retained relative to the row `best` (the best heads trained on all rows)."""
         return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property

@@ -134,11 +134,11 @@ def score_rows(
         evaluate: metrics and gallery; None selects the default values.
 
     Returns:
-        {name: scores}, in the order of `rows`. Some optional rows add scores to other rows:
+        {name: scores}, in the order of `rows`. The scores also contain comparisons with these rows, where present:
 
-        - "random": the difference in recall from it. The difference from "zero_shot" is always included.
-        - "best" (the best heads trained on all rows): the gain relative to it.
-        - "full_own" (trained on all rows with the set's own objective): the gain relative to it, only for "distilled".
+        - "zero_shot" and "random": the difference in recall.
+        - "best" (the best heads trained on all rows): gain retained.
+        - "full_own" (trained on all rows with the set's own objective): gain retained, only for "distilled".
 
     Raises:
         InputError: a requested metric R@K has a K larger than a gallery.

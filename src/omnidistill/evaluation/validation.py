@@ -1,9 +1,9 @@
-"""Choices on the validation split: how many steps to train on a set, and the recipe for a set without one.
+"""Choices on the validation split: the number of training steps on a set, and the step sizes of its recipe.
 
-Rows of one group are not independent. The error of a score therefore depends on the number of groups, not of rows. For
-G groups of equal size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51
-groups, this bound is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which
-is more than the usual gain from a set.
+Rows of one group are not independent, so the error of a score depends on the number of groups. For G groups of equal
+size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51 groups, this bound
+is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which is more than the
+usual gain from a set.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def choose_recipe(
 ) -> Choice:
     """Choose the number of steps and the step size (the same for all modalities) with the best mean validation score.
 
-    For each step size, the numbers of steps are tried in ascending order. The search continues with the next step size
-    when the score has not improved for three numbers in a row, or when training diverges.
+    For each step size, the numbers of steps are tried in ascending order. After three candidates in a row without
+    improvement, or when training diverges, the search moves on to the next step size.
 
     Args:
         distilled: the set.

@@ -1,7 +1,7 @@
 """Variance of weighted sums of scores, from variance components.
 
 A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
-method m has U_m units. A unit is a set, with the scores of its students averaged, or a training run. The model is
+method m has U_m units. A unit is a training run, or a set with the mean score of its students. The model is
 
     y_ug = mean + group_g + unit_u + residual_ug
 
@@ -14,9 +14,9 @@ is C = sum_m c_m score_m. Its variance is
     B_m  variance of score m due to its units: the variance between units, divided by U_m
     R_m  variance of score m due to the residuals; it is subtracted because A and B_m both contain it
 
-The expectation of V is at least (A + sum_m c_m^2 B_m) / 2, and a smaller estimate is replaced by this bound. With one
-unit, B_m = R_m = 0, so the variance covers only the variation between queries. The degrees of freedom follow
-Satterthwaite (1946).
+The expectation of V is at least that of (A + sum_m c_m^2 B_m) / 2. If V is below this bound, the bound is used instead.
+With one unit per method, all B_m and R_m are 0, so V covers only the variation between queries. The degrees of freedom
+follow Satterthwaite (1946).
 
 Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units, G groups.
 """
@@ -126,10 +126,10 @@ def variance_models(named: Mapping[str, Hits], groups: Groups) -> list[VarianceM
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return how much each group of queries contributes to the score of each set or run, relative to the mean score.
+    """Return the deviation from the mean score that each group of queries causes, for each set or run.
 
-    The contribution is the sum of (hit - mean hit) over the queries of the group, divided by the number of all queries,
-    averaged over directions. Shapes: G groups, U sets or runs, K cut-offs.
+    It is the sum of (hit - mean hit) over the queries of the group, divided by the number of all queries and averaged
+    over directions. Shapes: G groups, U sets or runs, K cut-offs.
     """
     shares = []
     for each, code in zip(hits, codes, strict=True):

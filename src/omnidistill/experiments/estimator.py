@@ -33,16 +33,16 @@ class Distiller:
 
     Args:
         size: number of synthetic rows; None uses the number from the preset.
-        budget: maximum size of the set in bytes ("64kB", "1%"), instead of `size`.
+        budget: instead of `size`, the maximum size in bytes ("64kB") or in percent of the training features ("1%").
         preset: name of a method; None uses `anchor`, or `anchor-coded` if there is a budget.
         settings: individual settings, such as {"distill.iterations": 100} or ["distill.iterations=100"].
         heads: initial heads {modality: d x p_m}; None pre-trains them on the `heads` split, or draws random ones if
             the data have no `heads` split.
         seed: seed for every random stream.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: output folder, which the command line can read: features are stored in FOLDER/SET, and the run in
-            FOLDER/RUN. Calling `fit` again with the same rows and arguments resumes the run; with other rows or
-            arguments, `fit` raises InputError. None stores nothing.
+        folder: output folder; None stores nothing. `fit` stores the features in its subfolder SET and the run in its
+            subfolder RUN, where commands can use them. If `fit` is called again with the same rows and arguments, it
+            resumes the run. If they differ, it raises InputError.
 
     Attributes:
         distilled_: the distilled set.

@@ -80,7 +80,7 @@ def evaluate(
         baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
         metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
-        membership: whether to measure, too, how well attacks tell training rows from test rows
+        membership: whether to run membership attacks, which try to tell training rows from test rows
             (`evaluation.membership`).
         shared: trained heads of table rows (`Evaluation.rows`) from another run on the same data and heads. These rows
             are not trained again.

@@ -65,7 +65,7 @@ class Evaluation(Plottable):
 
     @property
     def plot_source(self) -> PlottedRun:
-        """The scores, from which `plot` draws intervals or a heat map. `result.plot` draws the training curves."""
+        """The scores. `plot` draws them as intervals or a heat map. For training curves, use `result.plot`."""
         return PlottedRun(self.result.plot_source.label, (), self.scores)
 
     def view(self) -> RunView:

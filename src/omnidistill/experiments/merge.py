@@ -60,7 +60,7 @@ def merge(
 
 
 def _size_for(sets: list[DistilledSet], budget: str) -> int:
-    """Return the largest number of rows whose files fit the budget."""
+    """Return the largest number of rows for which the files of the merged set fit the budget."""
     if budget.strip().endswith("%"):
         raise InputError(
             f"{argument('bytes', budget)}: a percentage needs the data, which merge does not use; pass a number of "

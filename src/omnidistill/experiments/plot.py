@@ -50,7 +50,7 @@ def plot(
         "heat-map"      crossed table                                  cells of the table
         "heat-map"      comparison, migration report, evaluated runs   recall by direction
         "similarity"    run                                            learned similarity of the rows of the set
-        "reproduction"  tables of `paper`                              its recall next to that of the HoPA paper
+        "reproduction"  tables of `paper`                              our recall next to that of the HoPA paper
 
     Args:
         sources: one or several results, or their paths: the output folder of a command, or the .json file of a table.
@@ -61,7 +61,7 @@ def plot(
         level: recall level, such as "R@5". None uses the first level for heat maps, transfer tables and tables of
             `paper`, otherwise the second level.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: which of the tables that `paper` computed to draw, such as 5 or "figure-2"; None draws all.
+        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
         force: whether to replace an existing file.
 
     Returns:
@@ -88,7 +88,7 @@ def plot(
 
 
 def read_source(path: Path) -> Source:
-    """Read what figures are drawn from: a run folder, the folder or .json file of a table, or a migration kit.
+    """Read the source of a figure: a run folder, the folder or .json file of a table, or a migration kit.
 
     Raises:
         InputError: the path does not exist, contains several tables or none, or is damaged.

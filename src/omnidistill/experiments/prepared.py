@@ -1,4 +1,4 @@
-"""Open the set whose preprocessing `pack --like` uses: a dataset, a run, or a synthetic set."""
+"""Open the dataset, run or synthetic set whose preprocessing `pack --like` uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MANIFEST = "manifest.json"
 
 
 def open_prepared(source: str | Path) -> Prepared:
-    """Return a set with its preprocessing.
+    """Return the dataset or synthetic set that contains the preprocessing.
 
     Args:
         source: name of a registered dataset, or the Path of a folder with a dataset, a run or a synthetic set.

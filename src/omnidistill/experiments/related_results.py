@@ -1,11 +1,11 @@
 """Find results of other commands that belong to a run, so that its report page can link to them.
 
-The results are searched for in the run folder, in its parent folder, and in the folders directly inside these two. All
-results in the run folder belong to the run. For results outside of it, there is one rule per kind. The user chooses the
-name of a crossed table, so it is recognised by its content, among the .json files with an .html page.
+The search covers the run folder, its parent folder, and the folders directly inside these two. All results in the run
+folder belong to the run. For results elsewhere, each kind has its own rule. The file of a crossed table can have any
+name, so its content identifies it. It must also have an .html page of the same name.
 
-    render.json        output of `render`      belongs to the run whose name it contains
-    theory.json        output of `diagnose`    belongs to the run whose name it contains
+    render.json        output of `render`      belongs to the run that it names
+    theory.json        output of `diagnose`    belongs to the run that it names
     transfer.json      output of `transfer`    belongs to runs with the same data, method and size
     *.json             output of `crossed`     belongs to runs on the same data
     *-report.json      report of `migrate`     belongs to every run, because it does not name its data

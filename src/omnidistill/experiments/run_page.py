@@ -47,11 +47,11 @@ def write_report(
     Args:
         runs: run folders, or results that were stored in run folders, in the order in which the page shows them.
         output: the HTML file.
-        media: manifest of the original items, so that the page can show their captions, pictures and sounds. Other
-            columns of its file are ignored.
+        media: manifest of the original items; the page then shows their captions, pictures and sounds. Unknown columns
+            of the manifest are ignored.
         root: folder to which paths in the manifest are relative; None uses the folder that contains the manifest.
         data: the data. Required if they were moved after the run, or if they were only in memory.
-        force: whether to replace an existing file. The page report.html of the first run is always replaced.
+        force: whether to replace an existing file. Not needed for the file report.html in the first run folder.
 
     Returns:
         The content of the page, one view per run.
@@ -70,15 +70,15 @@ def write_report(
 
 
 def report_file(output: Path, folder: Path, force: bool) -> bool:
-    """Check that a report page can be written, and return whether an existing file may be replaced.
+    """Check that a report page can be written to a file, and return whether it may replace an existing file.
 
     Args:
-        output: the page.
-        folder: folder of the (first) run, whose page report.html may always be replaced.
-        force: whether another existing file may be replaced.
+        output: the HTML file.
+        folder: folder of the first run. The file report.html in this folder may always be replaced.
+        force: whether any other existing file may be replaced.
 
     Raises:
-        InputError: the file exists and may not be replaced, or it has another suffix than .html.
+        InputError: the file exists and may not be replaced, or its suffix is not .html or .htm.
     """
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{output}: the report is an HTML page; use the suffix .html")
@@ -88,11 +88,11 @@ def report_file(output: Path, folder: Path, force: bool) -> bool:
 
 
 def stored_view(folder: Path, page: Path, data: Data | None = None, media: Manifest | None = None) -> RunView:
-    """Return what the page shows about the finished run in a folder, from the files of `distill` and `evaluate`.
+    """Return the content of the report page for a finished run, read from the files in its run folder.
 
     Args:
         folder: the run folder.
-        page: path of the page, from which it links to related results.
+        page: path of the report page. Links to related results are relative to it.
         data: the data; None loads them from the recorded location.
         media: manifest of the original items.
 

@@ -1,4 +1,4 @@
-"""Input files: this module opens all files that the program did not write itself, or checks them for a library.
+"""Input files: open the files that the program did not write itself, or check them before a library opens them.
 
 Only regular files are opened: a FIFO would block the program, and reading a device may never end. The nesting of values
 is limited, because parsers, validators and printers process nested values recursively.
@@ -148,7 +148,7 @@ def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
 
     Args:
         path: the file.
-        num_bytes: memory that the content takes according to the file, in bytes.
+        num_bytes: memory in bytes that the content would take.
         remedy: what the user can do if the content takes too much memory, for the error message.
 
     Raises:
@@ -158,7 +158,7 @@ def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
 
 
 def check_memory(where: str, size: int, num_bytes: int, remedy: str) -> None:
-    """Check what the content of a file takes in memory, as `check_expansion` does, for a file that is already open.
+    """Check that a file that is already open does not take a lot of memory; see `check_expansion`.
 
     Args:
         where: name of the file, for the error message.

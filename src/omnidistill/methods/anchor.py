@@ -10,8 +10,8 @@ problem is
 The gradient is exact, because it is propagated through the linear solve of the recipe. The method needs no experts and
 trains no students. With c = 0, it does not use the initial heads.
 
-The rows start as X_m = (V_m^+)^T, with all rows scaled to the same length. V_m are ridge CCA heads in their canonical
-basis, and V_m^+ is the pseudo-inverse.
+Let V_m be ridge CCA heads in their canonical basis, and V_m^+ their pseudo-inverses. The rows start as
+X_m = (V_m^+)^T, with all rows scaled to the same length.
 
 Validation chooses the ridge of CCA, the initial ridges lambda, and the iteration whose set is returned. It may also
 choose a cutoff: outputs beyond this number then count less (see `training.closed_form.anchor_map`). If rows are
@@ -120,8 +120,8 @@ class AnchorMethod(Method):
         """Initialise the rows in closed form, learn them, and return the set with the best validation score.
 
         Raises:
-            InputError: the size is below 2 or above the number of training rows, or the storage derives several
-                training rows (views) from each stored row.
+            InputError: the size is below 2 or above the number of training rows of the data, or the storage has more
+                than one view per stored row.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         check_size(self.kind, self.num_stored, self.num_rows, train)
@@ -170,8 +170,8 @@ class AnchorMethod(Method):
     def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
-        Rows of the full size without a cutoff are compared with smaller sets, and with cutoffs beyond which head
-        outputs count less. These alternatives are chosen only if they score clearly better.
+        By default, the set has the full size, and no cutoff beyond which head outputs count less. A smaller set or a
+        cutoff is chosen only if it scores clearly better.
 
         Args:
             moments: moments of the training rows.
@@ -195,7 +195,7 @@ class AnchorMethod(Method):
         return *(other if other[0] > best[0] + _CLEARLY else best), num_evaluated
 
     def _fewer_rows(self) -> list[tuple[int, Storage]]:
-        """Return (size, storage) of sets with fewer rows and more bits per number, in at most as many bytes.
+        """Return (size, storage) of sets that have fewer rows and more bits per number, but take no more bytes.
 
         Fewer rows are better if the modalities share fewer canonical directions than there are rows.
         """

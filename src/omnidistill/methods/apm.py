@@ -5,9 +5,9 @@ n. Heads W_m that minimise a least-squares loss satisfy, up to scale,
 
     W_m^T W_n = A_mn,   A_mn = S_m^-1 C_mn S_n^-1
 
-The A_mn are called analytic parameters. APM computes N synthetic rows that have about the same ones, up to scale. Let
-B_m (p_m x (N - 1)) be factors whose products B_m B_n^T approximate A_mn, and B_m^+ their pseudo-inverses. Let the
-N x (N - 1) matrix Q have orthonormal columns. With a scale s and the vector of ones 1, the rows are
+The A_mn are called analytic parameters. APM computes N synthetic rows with about the same analytic parameters, up to
+scale. Let B_m be matrices with N - 1 columns whose products B_m B_n^T approximate A_mn, and B_m^+ the pseudo-inverses.
+Let the N x (N - 1) matrix Q have orthonormal columns. With a scale s and the vector of ones 1, the rows are
 
     X_m = 1 mu_m^T + s Q B_m^+
 

@@ -92,7 +92,7 @@ def learn_with_validation(
     """Take all learning steps, and validate the learned tensors at regular intervals.
 
     Args:
-        learning: object that takes the steps, before its first step.
+        learning: object that takes the steps. It must not have taken a step yet.
         first: validation score of the initial tensors, and these tensors.
         choose: True to return the tensors with the best validation score, False to return the last ones.
         iterations: number of steps.

@@ -114,7 +114,7 @@ class MixtureMethod(Method):
 
         Raises:
             InputError: the size is below 2 or above the number of training rows, the storage derives several training
-                rows (views) from each stored row, or a matrix instead of groups defines which rows match.
+                rows (views) from each stored row, or matching rows are defined by a matrix instead of groups.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         check_size(self.kind, self.num_stored, self.num_rows, train)
@@ -148,10 +148,7 @@ class MixtureMethod(Method):
         return Distillation(replace(distilled, provenance=provenance), seconds, records)
 
     def _initial(self, moments: Moments, task: Task) -> list[MixtureRows]:
-        """Return the candidates for the initial mixing matrix, which contains the weights of the items in each row.
-
-        There is one candidate for each combination of a ridge of CCA and a ridge of the regression.
-        """
+        """Return initial mixtures to choose from, one for each pair of a CCA ridge and a regression ridge."""
         items = None if self.items_per_row is None else (self.items_per_row, self.candidates * self.items_per_row)
         storages = RowStorage(bits=self.weight_bits), self.storage
         train = task.development.train

@@ -65,8 +65,8 @@ class Task:
 
         Args:
             settings: determines how the rows are stored and how students train on them.
-            tensors: the learned (latent) tensors from which rows are computed, "rows/NAME" for modality NAME, and the
-                tensors of the target similarity, "similarity/...".
+            tensors: the learned (latent) tensors. The rows of modality NAME are computed from "rows/NAME", and the
+                target similarity from "similarity/...".
             ids: ids of the real rows, if the rows are a selection of real rows.
         """
         train = self.development.train

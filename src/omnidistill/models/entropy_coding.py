@@ -5,15 +5,14 @@ The integers form N rows of width p. They are stored in two tensors:
     code     the compressed integers as uint8, padded with zeros to a fixed size
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
-The size of the code depends only on N p, the number of integers, and on `bits`, the average number of bits per integer
-that the caller allows. The counts sum to N p, so N and the table determine p.
+The size of the code depends only on the number of integers (N p) and on the average number of bits per integer that the
+caller allows (`bits`). The counts sum to N p, so N and the table determine p.
 
 A nonzero integer k has the same probability as -k, half of the relative frequency of |k|. The counts are integers, so
 every machine computes the same probabilities. The range coder is from the package `constriction` (Bamler, 2022, arXiv
 2201.01741).
 
-Decoding checks lengths, counts and the CRC-32. It rejects a table whose counts sum to more than 2^24 + 64 times the
-size of the code in bytes.
+Decoding checks lengths, counts and the CRC-32. For a code of B bytes, the counts must not sum to more than 2^24 + 64 B.
 """
 
 from __future__ import annotations

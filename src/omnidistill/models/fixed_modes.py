@@ -41,10 +41,10 @@ class FixedModes(Spectrum):
 
 
 def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return fixed modes instead of an SVD of the embeddings of each instance: one mode per modality.
+    """Return one fixed mode per modality, in place of the SVD of the embeddings of each instance.
 
-    The identity matrix replaces the left singular vectors. In place of the k-th right singular vector, mode k has the
-    embedding of modality k.
+    The identity matrix replaces the left singular vectors. The embedding of modality k replaces the k-th right singular
+    vector.
 
     Args:
         gram: inner products between the embeddings of each instance (M x M for M modalities).
@@ -55,10 +55,10 @@ def identity_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
 
 
 def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
-    """Return fixed modes instead of an SVD of the embeddings of each instance: the mean direction, and M - 1 others.
+    """Return the mean direction and M - 1 other fixed modes, in place of the SVD of the embeddings of each instance.
 
     A fixed orthonormal basis replaces the left singular vectors. Its first vector is (1, ..., 1) / sqrt M. All modes
-    after the first have equal squared singular values, and the sum of all squared singular values is exact.
+    after the first have equal squared singular values. Their sum over all modes is the same as for the SVD.
 
     Args:
         gram: inner products between the embeddings of each instance (M x M for M modalities).

@@ -1,8 +1,7 @@
-"""Linear projection heads: a dict of matrices W_m in R^{d x p_m}, and pure functions that use them.
+"""Linear projection heads: one matrix W_m (d x p_m) per modality, and pure functions that use them.
 
 An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. Heads
-that were trained on centred features need the bias -W mu on features that are not centred (see
-`Preprocessing.head_bias`).
+that were trained on centred features x - mu need the bias -W mu on features x (see `Preprocessing.head_bias`).
 
 Heads are stored as an artifact of kind "heads" with one tensor per modality. A plain safetensors file whose tensors are
 named after the modalities can be read as well.
@@ -55,7 +54,7 @@ def stack(per_modality: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "M 
 
 
 def random_heads(widths: Mapping[str, int], width: int, generator: torch.Generator) -> Heads:
-    """Return random heads on the CPU. For feature width p, the entries are normal numbers of variance 1/p.
+    """Return random heads (width x p) on the CPU, with Gaussian entries of variance 1/p for feature width p.
 
     Outputs on standardised features therefore have unit variance.
     """
@@ -101,9 +100,9 @@ def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, 
 
 
 def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: str) -> None:
-    """Raise InputError unless every modality has a head: a finite matrix d x p_m with the same d for all modalities.
+    """Raise InputError unless every modality has a head, all heads are finite, and their output widths are equal.
 
-    p_m is the feature width of modality m.
+    Each head must be a matrix (output width x feature width).
     """
     for name, p in widths.items():
         if name not in heads:

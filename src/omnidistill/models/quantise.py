@@ -1,9 +1,9 @@
 """Quantisation of rows to densely packed b-bit integers, with one float32 step per row.
 
-    x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
+A row x is stored as integers q in [-L, L] and a step s. A factor f <= 1 is chosen from a fixed list to minimise the
+squared error. With f < 1, large numbers are clipped and the step is finer.
 
-Here x is a row, q are its integers in [-L, L], and s is its step. The factor f <= 1 is chosen from a fixed list to
-minimise the squared error. With f < 1, large numbers are clipped and the step is finer.
+    x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
 An integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each other without gaps,
 lowest bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros at the end are

@@ -35,11 +35,10 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the weights with which each instance's embeddings are summed to the k-th right singular vector.
+        """Return the weights a of the embeddings z_m in the right singular vector v_k = sum_m a_m z_m, for k = `mode`.
 
-        Let Z be the matrix with the embeddings z_m as rows. u_k and v_k are its k-th singular vectors, and sigma_k is
-        its k-th singular value. Then v_k = sum_m a_m z_m with the weights a = u_k / sigma_k. `mode` is k, counted from
-        0.
+        The embeddings of an instance are the rows of Z. The weights are a = u_k / sigma_k, where u_k is the k-th left
+        singular vector of Z and sigma_k its k-th singular value, counted from 0.
         """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
@@ -95,8 +94,8 @@ class _Eigh(torch.autograd.Function):
     functions in this module: they do not depend on the choice of eigenvectors, so the incoming gradient is zero at
     (j, k).
 
-    Often, gap / (gap^2 + eps^2) replaces 1 / gap, where gap = lambda_k - lambda_j. This is not used here. On the
-    diagonal of F, where the gap is 0, its slope 1 / eps^2 would dominate the second derivative.
+    With gap = lambda_k - lambda_j, a common replacement for 1 / gap is gap / (gap^2 + eps^2). It is not used here: its
+    slope at gap = 0 is 1 / eps^2, which would dominate the second derivative through the diagonal of F.
     """
 
     @staticmethod

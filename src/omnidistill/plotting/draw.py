@@ -1,4 +1,4 @@
-"""Draw a figure, of the kind that the user names or that fits the sources."""
+"""Draw a figure from tables or runs. If the user names no kind of figure, the first that fits is drawn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw(
         width: width in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: which of the tables that `paper` computed to draw, such as 5 or "figure-2"; None draws all.
+        table: number of one table in the results of `paper`, such as 5 or "figure-2"; None draws all tables.
 
     Raises:
         InputError: matplotlib is not installed, an option is unknown, or the figure cannot be drawn from the sources.

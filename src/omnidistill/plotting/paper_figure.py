@@ -102,7 +102,7 @@ class PaperFigure(Figure):
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Context manager that applies the style to what is drawn or saved in it, and nothing else."""
+    """Context manager that applies the style only to figures that are drawn or saved inside it."""
     with matplotlib.style.context(["default", STYLE]):
         yield
 
@@ -136,7 +136,7 @@ class SeriesStyle:
 
 
 def use_log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
-    """Give the axis "x" or "y" a logarithmic scale, with labels at round numbers even within a decade."""
+    """Give the axis "x" or "y" a logarithmic scale. A narrow range also gets labels between powers of ten."""
     axes.set(**{f"{name}scale": "log"})
     low, high = getattr(axes, f"get_{name}lim")()
     ticks = [(value, text) for value, text in log_axis(low, high, 0.0, 1.0).ticks if low <= value <= high]
@@ -147,7 +147,7 @@ def use_log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
 
 
 def text_width(text: str) -> float:
-    """Return an estimate of the width of a text in inches; few texts are wider."""
+    """Return an estimate of the width of a text in inches. It is rarely too small."""
     return _CHARACTER * len(text)
 
 

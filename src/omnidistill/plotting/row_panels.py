@@ -1,4 +1,4 @@
-"""A figure with one panel per table, whose rows are listed from top to bottom and can be marked with dots."""
+"""A figure with one panel per table. A panel lists the rows of its table, next to space for dots."""
 
 from __future__ import annotations
 

@@ -61,13 +61,13 @@ def log_axis(low: float, high: float, start: float, stop: float) -> Axis:
 
 
 def log_axis_helps(values: Iterable[float]) -> bool:
-    """Return whether a logarithmic axis shows the values better: they are positive, and a few are much larger."""
+    """Return whether all finite values are positive and the largest is much larger than the median."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) >= _SKEW * median(finite)
 
 
 def _nice_step(rough: float) -> float:
-    """Return the smallest number of at least `rough` that is 1, 2 or 5 times a power of ten."""
+    """Round `rough` up to the next number that is 1, 2 or 5 times a power of ten."""
     magnitude = 10.0 ** math.floor(math.log10(rough))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough * (1 - 1e-9))
 

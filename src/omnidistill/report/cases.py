@@ -2,10 +2,10 @@
 
 At most one item per group is shown, because the items of a group are variants of each other.
 
-The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. For each retrieval
-direction, two queries are selected: one whose rank improves most, and one whose rank worsens most, by the ratio of the
-ranks. All selected queries belong to different groups. Only the first student of each row of the score table is used.
-Cases are computed together with the scores and stored next to them. They are not used to choose settings or sets.
+The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. The change of a rank
+is the ratio of the ranks before and after. For each retrieval direction, the query that improves most and the query
+that worsens most are selected. All selected queries belong to different groups. Each row of the score table is
+represented by its first student. Cases are stored with the scores. They are not used to choose settings or sets.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Cases:
 
 
 def find_cases(rows: Mapping[str, TrainedHeads], test: FeatureSet, gallery: Gallery = "distinct") -> Cases:
-    """Select the cases of a run, which are retrieval examples: test queries with the items that they retrieve.
+    """Select the retrieval examples (cases) of a run: test queries with the items that they retrieve.
 
     The result is deterministic.
 
@@ -199,7 +199,7 @@ def _retrieved(
 
 
 def _first_of_groups(items: Iterable[tuple[str, Retrieved]]) -> tuple[Retrieved, ...]:
-    """Return the first item of each group, from pairs (group, item), for at most `NUM_RETRIEVED` groups."""
+    """Return the first item of each group. `items` are pairs (group, item); stop after `NUM_RETRIEVED` groups."""
     first: dict[str, Retrieved] = {}
     for group, item in items:
         first.setdefault(group, item)

@@ -88,7 +88,7 @@ class ComparisonCells:
         With budgets in bytes, the label of a method contains the number of rows of its set.
 
         Args:
-            build: function that returns the cells after the label of a row.
+            build: function that returns the cells of a row, without its label.
         """
 
         def label(row: ComparisonRow) -> str:

@@ -115,10 +115,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return how columns of a table are merged so that it fits into a terminal: (line labels, merged columns).
+    """Return (line labels, merged columns), which describe how to make a table narrow enough for a terminal.
 
-    A merged column is (heading, indices of the original columns). Each of its cells shows the cells of these columns,
-    one per line. The line labels name these lines; they are empty if the headings already name them.
+    A merged column is (heading, indices of the original columns). Each of its cells shows one line per original column.
+    The line labels name these lines. The list of line labels is empty if the headings already name the lines.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -64,7 +64,7 @@ class CrossedCell(JsonContent):
 
 
 class CrossedReference(JsonContent):
-    """Recall of one model without distilled sets, with which the cells of this model are compared.
+    """Recall of one model before training and after training on all rows. Its cells are compared with these values.
 
     Attributes:
         model: name of the model.

@@ -1,6 +1,6 @@
-"""The names of curves in a chart: at the right ends of the curves, or in a list above the chart if they are long.
+"""Draw the names of curves at their right ends or, if the names are long, in a list above the chart.
 
-A name is never shortened. A list breaks a name that is wider than the chart into several lines.
+A name is never shortened. The list breaks a name that is wider than the chart into several lines.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ class GainRow:
 
     Attributes:
         label: label of the row.
-        is_method: whether the row is a synthetic set and not a baseline.
-        gain: gain retained, with its confidence interval. In a transfer table: the improvement in recall over random
-            rows, divided by the improvement of a set that is distilled with the new encoder. None if undefined.
+        is_method: True for a synthetic set, False for a baseline.
+        gain: gain retained or, in a transfer table, the share (see `direct_shares`), with its confidence interval. None
+            if undefined.
     """
 
     label: str
@@ -33,7 +33,7 @@ class GainRow:
 def comparison_gains(comparison: Comparison, level: str) -> list[tuple[str, list[GainRow]]]:
     """Return (heading, gains) for each size or budget of a comparison, in the order of its table.
 
-    The gains are those of all rows of the table, relative to the gain of heads trained on all data.
+    The gain of a row is its gain retained, relative to heads trained on all data.
 
     Args:
         comparison: the comparison.
@@ -71,10 +71,10 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of every row of a transfer table. The row of random training rows has no share and is omitted.
+    """Return the share of direct distillation of every row of a transfer table, except random training rows.
 
-    The improvement of a row is its recall minus the recall of random training rows. The share divides it by the
-    improvement of a set that was distilled with the new encoder.
+    The improvement of a row is its recall minus the recall of random training rows. The share of the row is its
+    improvement, divided by the improvement of a set that was distilled with the new encoder.
 
     Args:
         target: the table of one new encoder.

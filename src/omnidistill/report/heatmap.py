@@ -1,7 +1,7 @@
 """Heat maps of matrices: positive entries are blue, negative entries orange, and entries near 0 transparent.
 
 Transparency makes the picture work on light and dark pages. A large matrix is divided into blocks, and each pixel shows
-the entry of one block that has the largest magnitude. Large entries therefore stay visible.
+the entry of largest magnitude in one block. Large entries therefore stay visible.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 nearest     the training items with the highest cosine similarity to the synthetic row, at most one per group; the
             cosine is computed between preprocessed features
-move        cos(x0, x) and ||x - x0|| / ||x0||, where x is the synthetic row and x0 the real row that initialised x
+move        for a synthetic row x and the real row x0 that initialised it: cos(x0, x) and ||x - x0|| / ||x0||
 """
 
 from __future__ import annotations

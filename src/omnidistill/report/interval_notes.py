@@ -60,9 +60,9 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return as text which variation the intervals of table rows include: the most common case, then the exceptions.
+    """Return the variation that intervals of table rows include, as text: the most common case, then the exceptions.
 
-    Each exception names the labels of its rows. `unit` is the name of what is averaged, "set" or "run".
+    Each exception starts with the labels of its rows. `unit` is the name of what is averaged, "set" or "run".
     """
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])

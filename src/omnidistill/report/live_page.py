@@ -23,7 +23,7 @@ class CellRow:
     Attributes:
         name: name of the set or baseline.
         recall: mean recall over all directions as {K: fraction}; empty if the result is not complete.
-        seconds: time that it took; None if the result is not complete.
+        seconds: time to compute the result; None if it is not complete.
     """
 
     name: str

@@ -29,10 +29,10 @@ class EmbeddedMedia:
         self._by_uri: dict[str, int] = {}
 
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
-        """Return the index of a medium in the attribute `uris`, the list of embedded media; None if it is not embedded.
+        """Return the index in `uris` of the medium with this key; None if the medium is not embedded.
 
-        If `key` is new, `factory` creates the medium. The medium is not embedded if `factory` is None or cannot read
-        its file. It is not embedded either if the total size of all media would become too large, and then no further
+        If `key` is new, `factory` creates the medium. A medium is not embedded if `factory` is None or cannot read its
+        file, or if the medium does not fit into the budget. After the first medium that does not fit, no further
         medium is created.
         """
         if key not in self._by_key:

@@ -31,7 +31,7 @@ class MigrationRow(JsonContent):
         seconds: time to compute the maps.
         recall: {direction: {search task: recall on the test pairs}}. The direction "forward" is from old to new. The
             direction "reverse" is missing for a row without a map from new to old.
-        validation: mean recall on the validation pairs, by which settings were chosen.
+        validation: mean recall on the validation pairs; the settings were chosen by this value.
     """
 
     name: str
@@ -49,8 +49,8 @@ class MigrationContent(JsonContent):
         old, new: names of the old and the new embeddings.
         widths: widths of the old and the new embeddings.
         pairs: number of pairs that were used, by split.
-        split_by: how pairs were assigned to splits: at random by "row" or by "group", or "set" for the splits of the
-            packed dataset.
+        split_by: how pairs were assigned to splits: "row" or "group" if rows or groups were assigned at random, "set"
+            if the splits are those of the packed dataset.
         storage: how the migration kit (see the module docstring) stores its rows.
         ridges: ridges of the forward and the reverse map of the kit.
         training_bytes: size in bytes of all training pairs in float32.

@@ -90,13 +90,12 @@ class Media:
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
     """Return [number, initial item, agrees, traces] for each instance (the description of a synthetic row).
 
-        initial item    the item from which the row was initialised; -1 if there is none
-        agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
-        traces          one list per modality: [modality, move, item, cosine, item, cosine, ...]
-
-    `move` is [cosine similarity, distance] between the row and its initial row, or None if there is no initial row.
-    After it come the nearest items with their cosine similarities to the row. An item is given by its number on the
-    page.
+    number          number of the synthetic row
+    initial item    number, on the page, of the item from which the row was initialised; -1 if unknown
+    agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
+    traces          one list per modality: [modality, move, item, cosine, item, cosine, ...]
+    move            [cosine similarity, distance] between the row and its initial row; None if unknown
+    item, cosine    number, on the page, of a nearest item, and its cosine similarity to the row
     """
     return [
         [

@@ -1,4 +1,4 @@
-"""The content of the tables of the HoPA paper: recall, gain retained and costs, ours and as printed.
+"""The content of the tables of the HoPA paper: our recall, gain retained and costs, and those that the paper prints.
 
 All recalls and gains are fractions. A value that the paper does not print, or that is not known, is missing.
 """

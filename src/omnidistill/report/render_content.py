@@ -1,4 +1,4 @@
-"""The content of render.json: the media rendered from a distilled set, and how close their features are to its rows."""
+"""The content of render.json: media rendered from the rows of a set, and how similar their features are to the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RenderedMedium(JsonContent):
     Attributes:
         content: path of the file relative to the output folder; for text, the caption itself.
         cosine: cosine similarity between the row and the features that the encoder computes from the file.
-        optimised: this cosine similarity before the medium was written to the file; None for text.
+        optimised: cosine similarity at the end of the optimisation, before the file was written; None for text.
         nearest: the real items nearest to the row, at most one per group.
         pictures: paths of two pictures, one of this medium and one of the nearest real item; empty for text.
     """

@@ -121,7 +121,7 @@ def curves(metrics: Sequence[MetricsRecord], key: str) -> dict[str, list[Point]]
 def kept_iteration(part: Distillation) -> int | None:
     """Return the outer iteration at which the run obtained its set; None if it is unknown.
 
-    If the set does not record it, this is the first iteration with the validation score of the set.
+    If the set does not record the iteration, return the first one whose validation score equals that of the set.
     """
     provenance = part.distilled.provenance
     if provenance.iteration is not None or provenance.validation is None:

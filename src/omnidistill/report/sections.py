@@ -45,7 +45,7 @@ class ShownRanking:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A query, its retrieval direction, and the items it retrieves with the heads of each table row in `COMPARED`."""
+    """A query, its retrieval direction, and a ranking of items for each table row in `COMPARED`."""
 
     query: ShownItem
     query_modality: str
@@ -77,7 +77,7 @@ class ShownSimilarity:
     Attributes:
         sentence: description of the matrix.
         picture: heat map as PNG in base64; None if there is none.
-        scale: smallest magnitude that the heat map shows without transparency, as text.
+        scale: entries with at least this magnitude are opaque in the heat map.
         pairs: the largest entries, each as (value, row i, column j, caption of row i, caption of row j).
     """
 

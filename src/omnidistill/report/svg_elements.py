@@ -1,7 +1,7 @@
 """Elements of SVG charts: lines, texts, colours, and the `<svg>` element with its title and description.
 
-Charts work on light and dark pages. Colours are the CSS variables `--series-1` to `--series-6` if the page defines
-them, and `currentColor`. `standalone` converts a chart to an SVG file that follows the reader's colour scheme.
+Charts work on light and dark pages. Colours are `currentColor` and the CSS variables `--series-1` to `--series-6`.
+These have defaults. `standalone` converts a chart to an SVG file that follows the reader's colour scheme.
 Coordinates are in SVG units (pixels at the natural size). The same input gives the same bytes.
 """
 
@@ -59,12 +59,12 @@ def text_width(text: str) -> float:
 
 
 def wrapped(text: str, width: float) -> list[str]:
-    """Break a text into lines of at most this estimated width. Words that are longer than a line are broken too."""
+    """Break a text into lines with an estimated width of at most `width`. Words longer than a line are broken too."""
     return textwrap.wrap(text, max(1, int(width / CHARACTER_WIDTH))) or [""]
 
 
 def series_colour(number: int) -> str:
-    """Return the colour of the curve with this number, which starts at 0. There are six colours."""
+    """Return the colour of a curve, given its number. Numbers start at 0, and the six colours repeat."""
     index = number % len(COLOURS)
     return f"var(--series-{index + 1}, {COLOURS[index]})"
 

@@ -1,4 +1,4 @@
-"""The content of a transfer table, which compares ways to use a distilled set with new encoders by recall.
+"""The content of a transfer table: the recall of several ways to use a distilled set with a new encoder.
 
 For a row of the table with recall r,
 
@@ -51,7 +51,7 @@ class TransferTarget(JsonContent):
     """The table of one new encoder.
 
     Attributes:
-        name: name of the data that the new encoder computed.
+        name: name of the features that the new encoder computed.
         widths: feature width of each modality.
         split_rows: number of rows in each split.
         levels: names of the recall metrics.

@@ -16,8 +16,8 @@ def check_similarity(similarity: Similarity, *, num_rows: int = 12) -> None:
     """Check the contract of similarities for a set of `num_rows` rows.
 
     - `init` returns tensors that represent the identity. Its only source of randomness is the generator.
-    - `targets` returns the submatrix S[I, I] of the similarity matrix S, in floating point, for a batch of row numbers
-      I. The batch can have any leading dimensions.
+    - For a batch of row numbers I, `targets` returns the submatrix S[I, I] of the similarity matrix S, in floating
+      point. The batch can have any leading dimensions.
     - `targets` is differentiable with respect to every floating-point tensor, because these tensors are learned. Other
       tensors, such as group codes, are fixed.
 

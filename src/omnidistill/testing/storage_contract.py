@@ -1,4 +1,4 @@
-"""Check that a storage satisfies its contract. Use it to test your own storages.
+"""The contract of storages: latent tensors expand to rows, and stored tensors load to exactly these rows.
 
 Shapes: N stored rows, p_m feature width.
 """
@@ -23,8 +23,8 @@ def check_storage(storage: RowForm) -> None:
     - `init` returns float32 tensors (the latent tensors), which do not share memory with the rows.
     - `expand` returns float32 rows that are differentiable with respect to every latent tensor. For N initial rows, it
       returns a multiple of N rows, the same number for all modalities.
-    - `store` returns tensors with data types that artifacts support. `load` restores from them bitwise the same rows
-      that `expand` returns.
+    - `store` returns tensors with data types that artifacts support. From these tensors, `load` restores the rows that
+      `expand` returns, bitwise.
     - All four methods depend only on their arguments, and do not modify them.
     - Results are finite, also for rows of zeros, constant rows, and rows with very large or very small values.
 

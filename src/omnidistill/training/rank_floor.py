@@ -25,8 +25,7 @@ def singular_values(difference: Float[Tensor, "d p"]) -> Float[Tensor, " k"]:
     """Return the singular values of the update of a head, in descending order, in float64.
 
     The values are computed from the eigenvalues of the smaller Gram matrix. Values below about 5e-7 times the largest
-    value are set to zero, because they are rounding errors. This changes a rank floor, the lower bound on the matching
-    loss that is computed from the values, by less than 1e-9.
+    value are set to zero, because they are rounding errors. This changes the rank floor by less than 1e-9.
 
     Raises:
         NotFiniteError: the update contains NaN or Inf.

@@ -3,8 +3,7 @@
     (task, units) --run--> Done, Done, ...             one `Done` object per finished unit
 
 Units are independent, except that a unit may have to wait for earlier units. A task writes its output to a folder and
-returns only a small value. It must be safe to process a unit twice. A task therefore writes atomically, or it resumes
-from partial output.
+returns only a small value. A unit may be processed twice, so a task writes atomically or resumes from partial output.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class RayEngine:
         after: Mapping[int, Sequence[int]] | None = None,
         helpers: int = 0,
     ) -> Generator[Done[Result], None, None]:
-        """Yield units of work as they finish; see `Engine.run`.
+        """Yield a `Done` object whenever a unit of work is finished; see `Engine.run`.
 
         `Done.result` raises WorkerDiedError if `retries` + 1 workers died while processing the unit. If a unit fails,
         the units that wait for it raise the same exception.
@@ -158,7 +158,7 @@ class RayEngine:
     def _cpus(self, ray: Any, helpers: int) -> int:
         """Return the number of CPUs to reserve per unit of work.
 
-        This is one per thread or helper process, but no more than the largest machine has.
+        Each thread and each helper process needs one CPU. The result never exceeds the CPUs of the largest machine.
         """
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):

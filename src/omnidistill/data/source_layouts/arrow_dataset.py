@@ -45,7 +45,7 @@ class ArrowDataset(Layout):
 
     @classmethod
     def matches(cls, source: Source) -> bool:
-        """Return whether the source is a saved dataset, Parquet or Arrow files, a `datasets` object or a hub: name."""
+        """Return whether the source is a saved dataset, Parquet or Arrow files, a `datasets` object or "hub:..."."""
         if isinstance(source, Path) and source.is_dir():
             return only_suffixes(source, _DATA, _BESIDE)
         if isinstance(source, Path):
@@ -149,7 +149,7 @@ class ArrowDataset(Layout):
     def _embeddings(self, schema: pyarrow.Schema, selected: dict[str, str]) -> dict[str, str]:
         """Return the selected columns of floats. If there are none, return all selected columns.
 
-        A column of whole numbers usually contains boxes or tokens, for example, and not features.
+        Columns of whole numbers usually contain boxes or tokens rather than features.
 
         Args:
             schema: names and types of the columns.
@@ -183,9 +183,9 @@ class ArrowDataset(Layout):
         return parts
 
     def _saved(self, folder: PurePosixPath) -> tuple[set[str] | None, str | None]:
-        """Return the names of the data files and the split, if `save_to_disk` wrote the folder; else None and None.
+        """Return (names of the data files, split or None) for a `save_to_disk` folder; (None, None) for other folders.
 
-        Other .arrow files in such a folder are caches of `Dataset.map`.
+        Other .arrow files in a `save_to_disk` folder are caches of `Dataset.map`.
         """
         path = self.source / folder / "state.json"
         if not path.is_file():
@@ -206,7 +206,7 @@ class ArrowDataset(Layout):
 
 
 def _inner(kind: Any) -> Any:
-    """Return the type of the elements if a type is a list of lists; otherwise the type itself."""
+    """Return the element type of a list type whose elements are not numbers. Return any other type unchanged."""
     from pyarrow import types
 
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)

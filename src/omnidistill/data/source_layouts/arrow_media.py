@@ -44,8 +44,8 @@ class TextColumns:
 
     Attributes:
         all: names of all these columns.
-        default: the column to use if the user chooses none: the first with a usual name, such as "caption", or the only
-            column. None if there is no such column.
+        default: the column to use if the user selects no columns. This is the first column with a usual name, such as
+            "caption", or else the only column. None if there is neither.
     """
 
     all: tuple[str, ...]
@@ -70,7 +70,7 @@ class TextColumns:
 
 
 def text_columns(schema: pyarrow.Schema, labels: Sequence[str]) -> TextColumns:
-    """Return the columns of texts. `labels` are columns with ids, groups and splits, which are no texts."""
+    """Return the columns of texts, except `labels`: the columns with ids, groups and splits."""
     names = tuple(field.name for field in schema if field.name not in labels and _is_text(field.type))
     usual = next((name for name in _TEXT_NAMES if name in names), None)
     return TextColumns(names, usual or (names[0] if len(names) == 1 else None))

@@ -49,7 +49,7 @@ def _field(data: memoryview, table: int, number: int) -> int | None:
 
 
 def _follow(data: memoryview, position: int) -> int:
-    """Return the position of the flatbuffer table to which the offset stored at `position` refers."""
+    """Return the position of the flatbuffer table that the offset at `position` points to."""
     return position + _number("I", data, position)
 
 

@@ -81,7 +81,7 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Open the memory-mapped .arrow file. Errors in the `with` block raise InputError: the file is damaged."""
+        """Memory-map the .arrow file and open it. If reading fails, also in the `with` block, raise InputError."""
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:
@@ -136,7 +136,7 @@ ArrowPart = FilePart | ObjectPart
 
 
 def _readable(schema: pyarrow.Schema) -> pyarrow.Schema:
-    """Return the schema. Raise UnicodeDecodeError if a name in it is not UTF-8, which pyarrow finds only on access."""
+    """Return the schema. Raise UnicodeDecodeError if a name is not UTF-8; pyarrow decodes names only on access."""
     for field in schema:
         for each in (field, *field.flatten()):
             str(each.name)

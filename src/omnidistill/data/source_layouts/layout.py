@@ -102,7 +102,7 @@ class Choice:
         return dict(self.modalities) if self.modalities else {name: name for name in available}
 
     def check_columns(self, where: str, present: Iterable[str]) -> None:
-        """Raise InputError if a column for ids, groups or splits that the user named is not `present`."""
+        """Raise InputError if the user named a column for ids, groups or splits that is not `present`."""
         names = list(present)
         for name, default in zip((self.id, self.group, self.split), ("id", "group", "split"), strict=True):
             if name != default and name not in names and self.with_table:
@@ -119,7 +119,7 @@ class StoredFeatures:
     Attributes:
         where: place of the table, for error messages.
         rows: {modality: feature rows}. There is one row per item, unless `counts` contains the modality.
-        table: the columns with ids, groups and splits that exist, with one value per item.
+        table: those columns with ids, groups and splits that the source has. They have one value per item.
         files: {name: path} of the files that were read.
         counts: {modality: number of rows of each item}, only for modalities with several rows per item, such as several
             captions.
@@ -135,8 +135,8 @@ class StoredFeatures:
         """Return features with one row per item: an item with several captions becomes several items.
 
         Raises:
-            InputError: an item has no rows in a modality, or the table does not have one row per item. The error is
-                also raised if two modalities both have several rows for an item, but in different numbers.
+            InputError: an item has no rows in a modality, the table does not have one row per item, or two modalities
+                in `counts` have different numbers of rows for the same item.
         """
         if not self.counts:
             return self

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def only_suffixes(folder: Path, required: Collection[str], allowed: Collection[str]) -> bool:
-    """Return whether a folder and its subfolders contain a file with a `required` suffix.
+    """Return whether all files in a folder and its subfolders have a `required` or an `allowed` suffix.
 
-    If a file has a suffix that is neither `required` nor `allowed`, the result is False.
+    At least one file must have a `required` suffix.
     """
     found = False
     for path in files_below(folder):
@@ -37,7 +37,7 @@ def split_in_path(path: PurePosixPath) -> str | None:
 
 
 def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema, names: Sequence[str]) -> None:
-    """Raise InputError if a part of a dataset does not have the columns of the first part, with the same types."""
+    """Raise InputError if a part lacks one of the columns `names`, or its type differs from that in the first part."""
     for name in names:
         if name not in schema.names:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Shards of webdataset and img2dataset: .tar files in which members with one key form an item.
+"""Shards of webdataset and img2dataset: .tar files in which the members of an item share a key.
 
     00000.tar: 000000012.jpg, 000000012.txt, 000000012.json    a picture, its caption, and further fields
     00000.tar: a.img.npy, a.text.npy                           features: one row, or one row per caption of the item
@@ -39,11 +39,11 @@ _TEXT_FIELDS = ("caption", "captions", "text")
 
 @layouts.register("shards")
 class TarShards(Layout):
-    """Shards of webdataset and img2dataset: .tar files whose members with one key form an item."""
+    """Shards of webdataset and img2dataset: .tar files in which the members of an item share a key."""
 
     @classmethod
     def matches(cls, source: Source) -> bool:
-        """Return whether the source is a .tar file, or a folder of .tar files and no media."""
+        """Return whether the source is a .tar file, or a folder that contains .tar files but no media."""
         if not isinstance(source, Path):
             return False
         if source.is_dir():
@@ -51,7 +51,7 @@ class TarShards(Layout):
         return source.suffix.lower() == ".tar"
 
     def features(self, choice: Choice) -> StoredFeatures:
-        """Return the arrays of the .npy members. An item has one row per array, or several, such as one per caption.
+        """Return the arrays of the .npy members. Each contains one row, or several rows, such as one per caption.
 
         Raises:
             InputError: a shard is damaged, or an item lacks an array that the first item has.
@@ -150,7 +150,7 @@ class _Sample:
     """The members of one item.
 
     Attributes:
-        name: the beginning of the members' names, up to the first dot, which all members share.
+        name: the part before the first dot of the members' names. It is the same for all members.
         key: name of the shard and `name`, which together identify the item.
         split: the split that the shard is named after.
         media: {modality: file or text}.
@@ -229,7 +229,7 @@ def _rows(where: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, 
 
 
 def _check_complete(path: Path, keys: set[str]) -> None:
-    """Check that a shard contains every item that the Parquet file of img2dataset next to it lists as downloaded."""
+    """Check that a shard contains all downloaded items. The Parquet file of img2dataset next to it lists them."""
     listing = path.with_suffix(".parquet")
     if not listing.is_file():
         return

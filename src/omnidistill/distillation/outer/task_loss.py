@@ -1,7 +1,7 @@
 """The task loss as an outer objective: the contrastive loss of the trained student on real rows.
 
-After T steps on the synthetic rows X (N x p), a head of the student is W_T = W_0 + A_T^T X. Here W_0 is the initial
-head, and the matrix A_T (N x d) is a differentiable function of X that results from all T steps (see
+Let X (N x p) be the synthetic rows of a modality, and W_0 (d x p) its initial head. After T training steps, the head is
+W_T = W_0 + A_T^T X. The matrix A_T (N x d) sums up all T steps and is a differentiable function of X (see
 `training.rollout`). The outputs of the head on real rows X~ are Y = X~ W_0^T + (X~ X^T) A_T. For the outputs
 Y_1 .. Y_M of all M modalities on a batch of training rows, the loss is
 
@@ -90,10 +90,10 @@ class WithTask:
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the inputs of an iteration: initial heads, the target of `self.other`, and indices of real rows.
+        """Return the inputs of an iteration.
 
-        `self.other` is the outer objective to which the task loss is added. The task loss is computed on these real
-        rows.
+        They are the initial heads, the target of the objective to which the task loss is added, and the indices of the
+        real rows for the task loss.
         """
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))

@@ -21,7 +21,7 @@ from omnidistill.encoding.encoders.pretrained import Pretrained
 class AudioTower(Pretrained):
     """Audio tower: CLAP's tower reads a log-mel spectrogram of 10 s, and PE-AV's tower reads a waveform at 48 kHz.
 
-    If a sound is longer than 10 s, CLAP reads the middle 10 s, because its own preprocessing would crop at random.
+    If a sound is longer than 10 s, CLAP reads its middle 10 s. CLAP's own preprocessing would crop at random instead.
     """
 
     kind: ClassVar[Kind] = "audio"

@@ -117,7 +117,7 @@ class BindTower(Lazy):
     def features(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
         """Return the features of `encode`, with gradients.
 
-        If all views of an item are identical, the batch may contain only one of them.
+        If the views of each item are identical, one view per item is enough. The result then has one view, too.
         """
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().view(*batch.shape[:2], -1)
@@ -125,8 +125,8 @@ class BindTower(Lazy):
     def canvas(self, seconds: float) -> Canvas | None:
         """Return a `Canvas`, which describes the values that are optimised when the encoder is inverted.
 
-        These are the pixels of a picture, the pixels of a video with square frames, or the log energies of a sound in
-        one clip. Return None for texts, because text encoders cannot be inverted.
+        The values are the pixels of a picture, the pixels of a video with square frames, or the log energies of a sound
+        that fits in one clip. Return None for texts, because text encoders cannot be inverted.
         """
         how = _PREPARATION[self.model]
         match self.kind:

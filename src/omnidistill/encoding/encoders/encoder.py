@@ -98,7 +98,7 @@ class Encoder(Protocol):
         ...
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """Return the model's own projection of its features, or None if this projection is not a single matrix."""
+        """Return the matrix of the model's own projection; None if it has no projection that is a single matrix."""
         ...
 
     def fingerprint(self) -> dict[str, str]:

@@ -80,7 +80,7 @@ class EncoderFactory:
     Use the decorator `encoder_factory` to create one.
 
     Attributes:
-        source: whether the encoder needs the part SOURCE of NAME:SOURCE: "required", "none" or "optional".
+        source: "required", "none" or "optional"; states whether :SOURCE must, must not or may follow the name.
         licence: licence of the weights, as one line of text; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
         aliases: other names of the model, in lower case with hyphens. If the encoder name in a feature file starts with
@@ -143,7 +143,7 @@ def open_encoder(reference: str, device: str = "cpu") -> Encoder:
 
     Raises:
         InputError: the name is unknown (the message suggests the most similar name); the source is missing or cannot
-            be used; a source is given, but the encoder has none; or an encoder from another package cannot be loaded.
+            be used; a source is given, but the encoder takes none; or an encoder from another package cannot be loaded.
     """
     from omnidistill.encoding.encoders.encoder import Encoder
 

@@ -123,7 +123,7 @@ class Pretrained(Lazy):
         return model.eval().requires_grad_(False).to(self.device)
 
     def head(self) -> Tensor | None:
-        """Return the matrix of the model's projection head for CLIP; None for other families."""
+        """Return the matrix of CLIP's projection head, or None for other families."""
         if self.family != "clip":
             return None
         projection = self.model.visual_projection if self.kind == "image" else self.model.text_projection

@@ -28,7 +28,7 @@ _STRIDE = 2  # spectrogram columns per position of the output
 
 @dataclass(frozen=True)
 class SpeechTower(Pretrained):
-    """Encoder of a Whisper model, for speech and other sound. Of clips longer than 30 s, it uses the middle 30 s."""
+    """Encoder of a Whisper model, for speech and other sound. It uses only the middle 30 s of a longer clip."""
 
     kind: ClassVar[Kind] = "audio"
     settings: ClassVar[str] = "16 kHz, channels averaged, mean over the clip"

@@ -98,7 +98,7 @@ class FrameEncoder:
         return self.image_encoder.encode(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 
     def features(self, batch: Float[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the features of `encode`, with gradients. The image encoder must offer gradients as well."""
+        """Return the features of `encode`, with gradients. The image encoder must be `Invertible`."""
         assert isinstance(self.image_encoder, Invertible)
         return self.image_encoder.features(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 

@@ -216,7 +216,7 @@ def _short(value: object) -> str:
 
 
 def _finish(out: Path, count: int) -> Encoded:
-    """Delete shards that are no longer in the manifest, write `encoded.json`, and return its content."""
+    """Delete all shards after the first `count`, write `encoded.json`, and return its content."""
     numbers = sorted(int(folder.name) for folder in (out / "shards").iterdir() if folder.name.isdigit())
     for number in numbers:
         if number >= count:

@@ -94,7 +94,7 @@ def digest_of(manifest: Manifest, rows: Sequence[Row], modalities: Iterable[str]
 def _size(manifest: Manifest, row: Row, modality: str) -> int | None:
     """Return the size in bytes of the file for one modality of a row, or None if there is no file.
 
-    The digest of a shard includes this size, so it changes if a file is added or gets another size.
+    The size is part of the shard's digest. The digest thus changes if a file is added or gets another size.
     """
     with suppress(OSError, ValueError):
         if isinstance(content := manifest.content(row, modality), Path):

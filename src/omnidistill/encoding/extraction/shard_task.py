@@ -1,8 +1,8 @@
 """Encode one shard: prepare its items, encode them, and write the features.
 
 `ShardEncoder` is the task that an engine runs. Each process has one `ShardEncoder`, so it loads the weights and starts
-its workers only once. All items of a batch belong to the same shard, so the features do not depend on which process
-encodes a shard.
+its workers only once. A batch contains items of one shard only. The features of a shard therefore do not depend on
+the process that encodes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One shard of features on disk: an artifact of kind "encoded shard", without the rows that could not be encoded.
+"""Store a shard of features as an artifact of kind "encoded shard". Rows that could not be encoded are left out.
 
 OUT/shards/00000    tensors {modality: rows x width}, or rows x views x width if every view of an item is stored
                     meta: digest of the input rows; ids, groups and splits of the encoded rows; items that could not
@@ -39,7 +39,7 @@ class Shard:
         groups: groups of the encoded rows.
         splits: splits of the encoded rows.
         bad: the items that could not be encoded. Their rows are dropped.
-        cut: {modality: number of encoded rows with a truncated item}, without modalities for which the number is 0.
+        cut: {modality: number of encoded rows with a truncated item}. Modalities without such rows are left out.
     """
 
     features: dict[str, Float[Tensor, "rows ..."]]

@@ -1,4 +1,4 @@
-"""Inversion of encoders: gradient steps on the encoder's input give media whose features have a given direction."""
+"""Invert encoders: find media whose features have given directions, by gradient steps on the encoder's input."""
 
 from omnidistill.encoding.inversion.canvas import Canvas, Invertible, PixelCanvas, canvas_of
 from omnidistill.encoding.inversion.invert import InversionSettings, Inverted, batches, invert

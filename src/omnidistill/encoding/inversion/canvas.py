@@ -61,7 +61,7 @@ class Canvas(Protocol):
         ...
 
     def to_input(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-        """Return the encoder's input for n media, with gradients."""
+        """Return the encoder's input for n media, as a differentiable function of `values`."""
         ...
 
     def save(self, values: Float[Tensor, ...], path: Path) -> None:

@@ -9,9 +9,9 @@ random cyclic translation. The values v are optimised to minimise
 TV is the mean squared difference of neighbouring values in the plane of the last two axes. The setting `smoothness` is
 its weight.
 
-The optimiser is Adam. With the parametrisation "fourier", it does not change v but the Fourier coefficients of v,
-scaled such that low frequencies change faster than high ones. The targets are independent of each other; batches only
-save time.
+The optimiser is Adam. With the parametrisation "fourier", it changes the Fourier coefficients of v instead of v.
+They are scaled such that low frequencies change faster than high ones. The targets are independent of each other;
+batches only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.
@@ -66,8 +66,7 @@ class Inverted:
     """The result of `invert`, on the CPU.
 
     Attributes:
-        values: the values of n media. They are the optimised ones, or the initial ones where these are closer to the
-            target.
+        values: the optimised values of each medium, or its initial values if they are closer to the target.
         initial_cosines: cosine similarity between the features of each initial medium and its target.
         cosines: cosine similarity between the features of each medium in `values` and its target.
     """

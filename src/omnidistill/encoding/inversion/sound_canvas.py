@@ -1,6 +1,6 @@
-"""The canvas for encoders of log-mel spectrograms: the spectrogram that is optimised when the encoder is inverted.
+"""Canvas for encoders that take log-mel spectrograms.
 
-Griffin-Lim computes a sound from the spectrogram.
+The values that are optimised are those of a spectrogram. Griffin-Lim computes a sound from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SEED = 0  # of the initial phases: the same spectrogram always gives the same s
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How an encoder computes log energies of mel bands from a sound, and the constants to compute a sound from them.
+    """How an encoder converts a sound to log energies of mel bands, and the constants to convert these back to a sound.
 
     Attributes:
         rate: samples per second.
@@ -89,7 +89,7 @@ class SoundCanvas:
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Return the log energies, with a lower limit relative to the largest one if the encoder has such a limit."""
+        """Return the log energies, clamped from below at their maximum minus `spectrogram.range` (None: unchanged)."""
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)
@@ -99,7 +99,7 @@ class SoundCanvas:
         return self.arrange(values)
 
     def sound(self, values: Float[Tensor, "bands columns"]) -> Float[Tensor, " samples"]:
-        """Return a sound whose spectrogram is close to the given one, with samples in [-1, 1]."""
+        """Return a sound with samples in [-1, 1] whose spectrogram is close to the given one."""
         how = self.spectrogram
         powers = band_powers(how.energies(values.detach().cpu().double()).T.float(), how.filters)
         powers = powers / how.gain.clamp_min(1e-3) * (how.gain > 0)

@@ -1,4 +1,4 @@
-"""Build a manifest from a folder: files with the same name except for the suffix form one item.
+"""Build a manifest from a folder. Files whose names differ only in the suffix belong to one item.
 
     FOLDER/clip7.mp4, FOLDER/clip7.txt                 a video and its caption
     FOLDER/videos/clip7.mp4, FOLDER/sounds/clip7.wav   one folder per modality; its name is not part of the id
@@ -72,7 +72,7 @@ class _Item:
     """The media files of one item.
 
     Attributes:
-        split: the split that a folder in the item's path names, such as "train"; empty if no folder names one.
+        split: split given by a folder in the item's path, such as "train"; empty if there is no such folder.
         files: {kind of media: path relative to the root}.
     """
 

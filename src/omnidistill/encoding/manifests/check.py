@@ -1,4 +1,4 @@
-"""Check the files of a manifest (a table of media items): open them, decode their ends, find duplicates across splits.
+"""Check that the files of a manifest are readable and complete, and find duplicates across splits.
 
 If a modality of an item is missing or its file cannot be used, the item is dropped and counted, or the check fails.
 Duplicates across splits only cause a warning, because the user must decide which of them to drop.
@@ -30,7 +30,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """A modality of an item that cannot be used, and the reason.
+    """The reason why a modality of an item cannot be used.
 
     Attributes:
         id: id of the item.
@@ -61,7 +61,7 @@ class Checked:
     Attributes:
         manifest: manifest of the usable items.
         total: number of checked items.
-        problems: one entry per item and modality if the item lacks this modality or its file cannot be used.
+        problems: one entry for each modality that an item lacks, or for which its file cannot be used.
         duplicates: pairs of usable items in different splits that are identical in one modality.
         notes: facts about how the manifest was created, one per element.
     """

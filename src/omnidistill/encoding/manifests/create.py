@@ -1,4 +1,4 @@
-"""Create a manifest from what is at a path: a folder of media files, another manifest, or a layout of another tool."""
+"""Create a manifest from a folder of media files, another manifest, or data in the layout of another tool."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def create_manifest(
         source: folder of media files; manifest to check (.csv, .jsonl, .tsv, .parquet); folder or file of .tar shards;
             folder that `save_to_disk` wrote or that contains Parquet files; `datasets.Dataset` or `DatasetDict`; or the
             name "hub:OWNER/NAME" of a dataset on the Hugging Face Hub.
-        out: file to write (.csv, .jsonl or .parquet). None writes nothing and only checks a folder of media files or a
-            manifest. All other sources need a file NAME.csv: their media are extracted to the new folder NAME-media
+        out: file to write (.csv, .jsonl or .parquet). With None, a folder of media files or a manifest is only checked.
+            Other sources need a file, such as NAME.csv, because their media are extracted to a new folder NAME-media
             next to it.
         modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
             {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
             of text, such as the captions.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item. A folder
             of media files and a manifest do not use them.
-        seed: seed for random splits, if the source defines none. A manifest without validation or test items gets them
-            from 10 % of its training groups if `out` is given.
+        seed: seed for random splits, if the source defines none. If `out` is given and a manifest has no validation or
+            no test split, 10 % of its training groups become that split.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.

@@ -2,8 +2,8 @@
 
     00000.tar, 00001.tar, ... --> FOLDER/00000/000000000.jpg, FOLDER/00000/000000001.jpg, ... and the manifest
 
-Items are read and written one after the other. Files are numbered, so names in the source do not matter. Each of
-several texts of an item becomes a row of the manifest; these rows share the files and the group.
+Items are read and written one after the other. Files are numbered, so names in the source do not matter. If an
+item has several texts, each becomes a row of the manifest; these rows share the files and the group.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _write(folder: Path, number: int, modality: str, media: Media) -> str:
 
 
 def _suffix(data: bytes) -> str:
-    """Return the suffix of the most common formats, by the first bytes of a file; otherwise an empty string."""
+    """Return the file suffix for data in one of the most common formats, and an empty string for other data."""
     if data[:4] == b"RIFF":
         return {b"WEBP": ".webp", b"WAVE": ".wav"}.get(data[8:12], "")
     return next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), "")

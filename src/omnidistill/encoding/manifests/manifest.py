@@ -246,7 +246,7 @@ def _modality(column: str) -> tuple[str, Kind]:
 
 
 def _cells(table: Table, column: str, parse: Callable[[object], Any]) -> list[Any]:
-    """Parse the cells of a column, and return the values: None for an empty cell, or if the column is missing."""
+    """Return the parsed cells of a column. Empty cells, and all cells of a missing column, give None."""
     parsed = []
     for number, value in enumerate(table.get(column, [None] * len(table["id"]))):
         try:

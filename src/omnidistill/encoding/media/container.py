@@ -94,13 +94,13 @@ def check_file(path: Path) -> int:
 
 
 def check_cost(source: Source, size: int, num_bytes: int, remedy: str) -> None:
-    """Check that decoding a file does not take too much memory, compared with the size of the file.
+    """Check that a small file does not take a lot of memory when it is decoded.
 
     Args:
         source: the file.
         size: size of the file in bytes; 0 if it is not known.
         num_bytes: memory that the decoded content takes, in bytes.
-        remedy: what the user can do if the content takes too much memory, for the error message.
+        remedy: advice for the error message, such as "reduce the number of pixels".
 
     Raises:
         MediaError: decoding takes too much memory; see `io.input_files.check_expansion` for the limit.
@@ -124,7 +124,7 @@ def is_address(text: str) -> bool:
 def track(container: Any, kind: str, source: Source) -> Any:
     """Return the first stream of the given kind, "video" or "audio". Cover pictures do not count as video.
 
-    Frames with more pixels than a file of this size may have are not decoded.
+    The size of the file limits the pixels per frame. Larger frames are not decoded.
 
     Raises:
         MediaError: the container has no stream of this kind, or states too many pixels per frame.
@@ -166,7 +166,7 @@ def track_length(container: Any, stream: Any) -> float | None:
 
 
 def stated_length(container: Any, stream: Any) -> float | None:
-    """Return the duration in the metadata of the track or, if missing, of the container, in seconds; None if absent."""
+    """Return the stated duration of the track, or else of the container, in seconds; None if neither is stated."""
     stated = track_length(container, stream)
     return length(container) if stated is None else stated
 

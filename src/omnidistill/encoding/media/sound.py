@@ -46,9 +46,9 @@ def read_sound(
             None means the end of the track, including the padding that the codec adds (up to 0.1 s).
 
     Raises:
-        MediaError: the file cannot be decoded, has no audio track, is truncated, ends before `start`, or is much
-            smaller than the samples in memory (see `io.input_files.check_expansion`); or `rate`, `start` or `end` is
-            invalid.
+        MediaError: `rate`, `start` or `end` is invalid; or the file cannot be decoded, has no audio track, is
+            truncated, ends before `start`, or takes too much memory for its size (see
+            `io.input_files.check_expansion`).
     """
     if rate < 1 or not 0 <= start < (float("inf") if end is None else end):
         raise MediaError(
@@ -78,7 +78,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 def _decoded(source: Source, start: float, end: float | None, to: int) -> tuple[Float[Tensor, "channels n"], int]:
     """Decode the audio from `start` to at least `end`. Return the samples and the sampling rate of the file.
 
-    The samples must be affordable, together with the samples after resampling to a rate of `to` Hz.
+    Raise MediaError if these samples and the samples resampled to `to` Hz take too much memory.
     """
     with open_container(source) as container:
         stream = track(container, "audio", source)
@@ -115,9 +115,9 @@ def _decoded(source: Source, start: float, end: float | None, to: int) -> tuple[
 
 
 def _check_memory(container: Any, source: Source, count: int, form: tuple[int, int], to: int) -> None:
-    """Check what `count` samples take in memory, together with the samples after resampling to a rate of `to` Hz.
+    """Check that `count` samples and the samples resampled to `to` Hz do not take too much memory.
 
-    `form` is the number of channels and the sampling rate of the file.
+    `form` contains the number of channels and the sampling rate of the file.
     """
     channels, rate = form
     num_bytes = _BYTES_PER_SAMPLE * channels * (count + count * to // rate)

@@ -46,8 +46,8 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
         times: seconds from the start of the file, in any order.
 
     Raises:
-        MediaError: a time is negative or not finite; or the file cannot be decoded, has no video track, ends before one
-            of the times, or is much smaller than the frames in memory (see `io.input_files.check_expansion`).
+        MediaError: `times` is empty, or a time is negative or not finite; or the file cannot be decoded, has no video
+            track, is truncated, or takes too much memory for its size (see `io.input_files.check_expansion`).
     """
     if not times or not all(0 <= time < float("inf") for time in times):
         raise MediaError(f"{source}: invalid frame times {list(times)}; pass at least one, all in seconds >= 0")
@@ -127,7 +127,7 @@ def _seek_before(
 
 
 def _affordable(frames: Iterator[Any], container: Any, count: int, source: Source) -> Iterator[Any]:
-    """Yield the frames, after checking what `count` RGB images of the size of the first frame take in memory."""
+    """Check the memory for `count` RGB images as large as the first frame, then yield the frames."""
     first = next(frames)
     remedy = "reduce the size of its frames, or select fewer frames"
     check_cost(source, file_size(container), 3 * count * first.width * first.height, remedy)

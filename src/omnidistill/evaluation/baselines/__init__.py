@@ -1,4 +1,4 @@
-"""Baselines for comparison with distilled sets, one per file. The registry `baselines` contains them by name."""
+"""Baselines for comparison with distilled sets. The registry `baselines` contains them by name."""
 
 from collections.abc import Iterable
 

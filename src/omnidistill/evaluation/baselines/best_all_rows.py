@@ -28,12 +28,12 @@ _TITLES = {
 
 @baselines.register("best")
 class BestAllRows(Baseline):
-    """Heads trained on all rows by InfoNCE, by ridge CCA or by both, whichever is best on validation."""
+    """The best of four kinds of heads trained on all rows by InfoNCE or ridge CCA, chosen on validation."""
 
     needs: ClassVar[tuple[str, ...]] = tuple(_TITLES)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the heads of the baseline in `needs` with the highest validation score, a mean over its runs."""
+        """Return the heads of the candidate in `needs` with the highest mean validation score over its runs."""
         started_at, fitted = time.monotonic(), setting.fitted
         scores = {name: _score(fitted[name], setting) for name in _TITLES}
         choice = max(scores, key=lambda name: scores[name])

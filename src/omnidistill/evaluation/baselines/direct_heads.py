@@ -1,9 +1,9 @@
 """Baseline for the method "anchor": learn the heads themselves, in as many bytes as the synthetic set.
 
-V_m (r x p_m) is the learned head of modality m, stored with a few bits per number as round(V_m). Its rank r is the
-largest that fits in the bytes of the set. The heads should be good alone, and also stacked on the initial heads: J_m
-concatenates the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. The setting
-c in [0, 1] is the share of the stacked heads J_m in the loss:
+V_m (r x p_m) is the learned head of modality m, which is stored as round(V_m). Its rank r is the largest that fits in
+the bytes of the set. The heads should be good alone, and also stacked on the initial heads. The stacked head J_m
+concatenates the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. With
+a loss L and a setting c in [0, 1], which is the weight of the stacked heads, learning solves
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
 
@@ -102,7 +102,7 @@ class DirectMatrices(LearnableHeads):
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:
-        """Return a copy of the tensors, detached from the autograd graph."""
+        """Return a copy whose learned tensors are detached from the autograd graph."""
         latent = {name: x.detach().clone() for name, x in self.latent.items()}
         return replace(self, latent=latent, logit=self.logit.detach().clone())
 

@@ -43,9 +43,9 @@ class RidgeCca(Baseline):
     """Candidate ridges of CCA, relative to the mean eigenvalue of each covariance; chosen on validation."""
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Compute CCA heads for every candidate setting, and return those with the best validation score.
+        """Compute CCA heads for every candidate ridge and row pairing; return those with the best validation score.
 
-        A setting is a ridge, and a way to pair the rows of two modalities (by row number or by group).
+        Rows of two modalities are paired by row number or by group.
         """
         started_at, train = time.monotonic(), setting.data.train
         widths = {name: matrix.shape[1] for name, matrix in setting.start.items()}

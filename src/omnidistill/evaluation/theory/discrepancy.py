@@ -102,18 +102,18 @@ class Batch:
 class Discrepancy:
     """The discrepancy between the gradients of a real and a synthetic batch, and the terms of the bounds on it.
 
-    The gradient of an instance is a sum over its modes (singular directions of its embeddings) and a remainder. Each
-    term is the mean effect of one difference between the real and the synthetic instances. The module docstring has the
-    formulas.
+    The gradient of an instance consists of a part in each mode (singular direction of its embeddings) and a remainder.
+    Each term is the mean effect of one difference between paired real and synthetic instances. The module docstring has
+    the formulas.
 
     Attributes:
         delta: the discrepancy, the distance between the two gradients with respect to the heads.
         jacobian_norm: constant by which all terms except `jacobian` are multiplied in the bounds.
-        by_mode: effect of different modes, weighted by the gradients of the synthetic instances; one value per mode.
+        by_mode: effect of the difference in each mode, weighted by the gradients of the synthetic instances.
         by_mode_real: the same, weighted by the gradients of the real instances.
-        coefficients: effect of different coefficients of the modes.
-        rest: effect of different remainders.
-        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
+        coefficients: effect of the difference in the coefficients of the modes.
+        rest: effect of the difference in the remainder.
+        jacobian: effect of the difference in the Jacobian of the embeddings with respect to the heads.
     """
 
     delta: float

@@ -18,9 +18,9 @@ Subtract the two updates, and add and subtract B g^real(theta^syn). This gives
     e_T <= eta sum_{t < T} (1 + eta L)^{T-1-t} Delta_t                                       Lemma 1, eq. 4
 
 Theorem 1 replaces Delta_t by its bound in eq. 10 (see `discrepancy`). Mode k of an instance is the k-th pair of
-singular vectors of its embeddings. Let omega_k,t be the size of the gradient in mode k at step t, and eps_k,t the
-distance between the k-th modes of a real and a synthetic instance; their products are averaged over the instances. Let
-C_J bound the Jacobian of the embeddings with respect to the heads. Then
+singular vectors of its embeddings. At step t, omega_k,t is the size of the gradient in mode k, and eps_k,t is the
+distance between the k-th modes of a real and a synthetic instance. The products omega_k,t eps_k,t are averaged over the
+instances. C_J is a bound on the Jacobian of the embeddings with respect to the heads. Then
 
     e_T <= eta C_J sum_{t < T} (1 + eta L)^{T-1-t} sum_k omega_k,t eps_k,t                   Theorem 1, eq. 12
 

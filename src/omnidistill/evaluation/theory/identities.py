@@ -31,7 +31,7 @@ def lemma_2_residual(embeddings: Float[Tensor, "b M d"], by_svd: Modes) -> Float
     """Return, for each instance, the absolute difference between the two sides of Lemma 2 of HoPA.
 
     Lemma 2 is the theorem of Eckart and Young for the Gram matrix G of the embeddings: the distance between G and the
-    nearest rank-1 matrix is the root of the sum of squares of all eigenvalues of G but the first.
+    nearest rank-1 matrix is the Euclidean norm of the eigenvalues of G without the largest one.
 
     Args:
         embeddings: unit embeddings, from which G and the distance are computed.

@@ -1,9 +1,9 @@
 """Train two students, one on synthetic and one on real rows, and compare them with the theory of the HoPA paper.
 
 The paper (high-order proxy alignment, arXiv 2604.10666) bounds the distance between these students. The modes of a row
-are the singular values and vectors of the matrix of its embeddings, with one embedding per modality. The result
-contains one record per step, the distance between the students and its bounds, and the modes of all rows. It also
-contains the size of the gradient in each mode, for several objectives.
+are the singular values and vectors of the matrix of its embeddings, with one embedding per modality. The result has
+four parts: a record of each step; the distance between the students, with its bounds; the modes of all rows; and the
+size of the gradient in each mode, for several objectives.
 """
 
 from __future__ import annotations

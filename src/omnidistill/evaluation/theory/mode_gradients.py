@@ -2,7 +2,7 @@
 
 Let L be the objective on b instances, and Z_i (M x d) the embeddings of instance i with the singular value
 decomposition Z_i = sum_k sigma_k u_k v_k^T. Mode k is the matrix A_k = u_k v_k^T (see `modes`). The gradient for the
-instance is G_i = b dL/dZ_i. It consists of its modes and a rest R that is orthogonal to all A_k:
+instance is G_i = b dL/dZ_i. It is a weighted sum of the modes, plus a rest R that is orthogonal to all A_k:
 
     G_i = sum_k c_k A_k + R,   c_k = u_k^T G_i v_k
     omega_k = |c_k|                                       eq. 11
@@ -96,10 +96,9 @@ def mode_gradients(
 
 
 def predicted_coefficients(objective: Objective, decomposed: Modes) -> Float[Tensor, "b K"] | None:
-    """Return the coefficients c_k that eq. 14 of HoPA predicts if the objective is HoPA; None for other objectives.
+    """Return the coefficient of each mode in the gradient, as predicted by eq. 14; None if the objective is not HoPA.
 
-    c_k is the coefficient of mode k in the gradient of the objective. The modes of an instance are the singular vectors
-    of its embeddings.
+    The modes of an instance are the singular vectors of its embeddings.
     """
     if not isinstance(objective, Hopa):
         return None

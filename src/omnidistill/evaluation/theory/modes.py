@@ -45,10 +45,10 @@ class Modes:
         return torch.softmax(self.sigma / tau, dim=-1)
 
     def coefficients(self, gradient: Float[Tensor, "b M d"]) -> Float[Tensor, "b K"]:
-        """Return the coefficient c_k = u_k^T gradient v_k of the gradient in each mode k.
+        """Return the coefficient of the gradient in each mode.
 
-        u_k and v_k are the k-th singular vectors of an instance's embeddings. With the mode A_k = u_k v_k^T, c_k is the
-        Frobenius inner product of the gradient and A_k.
+        Let u_k and v_k be the k-th singular vectors of an instance's embeddings, and G its gradient. The coefficient of
+        mode k is u_k^T G v_k, which is the Frobenius inner product of G and A_k = u_k v_k^T.
         """
         return ((self.left.mT @ gradient) * self.right).sum(-1)
 

@@ -31,12 +31,12 @@ class Terms(JsonContent):
     contains the formulas. All terms except `jacobian` include the factor C_J, the largest Jacobian norm.
 
     Attributes:
-        modes: effect of different modes, for every mode k; weighted by the synthetic gradient's size omega_k in the
-            mode.
-        modes_real: the same, weighted by the real gradient's size in the mode; not part of the complete bound.
-        coefficients: effect of different coefficients of the gradients in the modes.
-        rest: effect of different gradients outside the modes.
-        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
+        modes: for each mode k, the distance between the modes of paired instances, weighted by omega_k, the size of
+            the synthetic gradient in the mode.
+        modes_real: the same, weighted by the size of the real gradient; not part of the complete bound.
+        coefficients: the difference in the coefficients of the gradients in the modes.
+        rest: the difference in the parts of the gradients outside the modes.
+        jacobian: the difference in the Jacobians of the embeddings with respect to the heads.
     """
 
     modes: Sequence[float]
@@ -47,10 +47,10 @@ class Terms(JsonContent):
 
     @property
     def eq_10(self) -> float:
-        """The right side of eq. 10 of HoPA, an upper bound on the distance between two gradients.
+        """The right side of eq. 10 of HoPA, which the paper states as an upper bound on Delta.
 
-        The bound contains omega_k, the size of the gradient in mode k. The paper does not say whether the gradient is
-        that on the synthetic or that on the real instances. Both values are computed, and the larger one is returned.
+        It contains omega_k, the size of a gradient in mode k. The paper does not say whether this is the synthetic or
+        the real gradient, so the larger of the two results is returned.
         """
         return max(sum(self.modes), sum(self.modes_real))
 
@@ -58,8 +58,8 @@ class Terms(JsonContent):
     def total(self) -> float:
         """The complete upper bound on Delta, the distance between the gradients on real and on synthetic rows.
 
-        The bound is the sum of all attributes except `modes_real`. It always holds. The bound in eq. 10 of HoPA does
-        not: it is only the sum of `modes` or of `modes_real`.
+        It is the sum of all attributes except `modes_real`, and always holds. Eq. 10 of HoPA (see `eq_10`) omits
+        `coefficients`, `rest` and `jacobian`, so Delta can exceed it.
         """
         return sum(self.modes) + self.coefficients + self.rest + self.jacobian
 
@@ -77,7 +77,7 @@ class TheoryStep(JsonContent):
         distance: distance between the heads of the students, which Lemma 1 and Theorem 1 bound.
         discrepancy: distance between the gradients on real and on synthetic rows, at the heads of the synthetic
             student.
-        lipschitz: largest spectral norm of the Hessian on real rows, between the heads of the two students.
+        lipschitz: largest spectral norm of the Hessian on real rows, at the heads of both students and halfway between.
         secant: distance between the gradients on real rows at the heads of the two students, divided by `distance`.
             Lemma 1 requires that it is at most `lipschitz`. None if `distance` is 0.
         jacobian_norm: largest norm of the Jacobian of the embeddings with respect to the heads, over both batches.

@@ -96,8 +96,8 @@ def compare(
             to those of the preset or TOML file.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
-        benchmark: dataset of the HoPA paper whose published settings are used: "msrvtt" (default), "vggsound" or
-            "didemo". Only for presets that compute a table of the paper for any of these datasets.
+        benchmark: use the settings that the HoPA paper gives for this dataset: "msrvtt" (default), "vggsound" or
+            "didemo". Only for presets that have settings for all three.
         config: a complete comparison, or the Path of a TOML file, instead of a preset.
         heads: initial heads of every student; None pre-trains them on the split `heads`.
         name: name of the comparison and its files; None uses the name of the preset or TOML file.

@@ -46,7 +46,7 @@ class Compared(Plottable):
 
     @property
     def plot_source(self) -> Comparison:
-        """The measurements, from which `plot` draws gain retained against bytes, intervals or a heat map."""
+        """The measurements from which `plot` draws intervals, a heat map, or gain retained against bytes."""
         return self.content
 
     def file(self, suffix: str) -> Path | None:

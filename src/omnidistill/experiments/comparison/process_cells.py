@@ -28,7 +28,7 @@ def run_locally(
     engine: Engine,
     progress: Progress,
 ) -> dict[AnyCell, str]:
-    """Compute in this process, one after the other, all cells that are not in `stored`.
+    """Compute all cells that are not in `stored`, one after the other, in this process.
 
     A cell is a method with one size and one seed, or a baseline. Return the error message of each failed cell.
     """

@@ -18,7 +18,7 @@ class RemainingTime:
     finished cells.
 
     Args:
-        kinds: for every cell to process, its kind: the name of its method or baseline.
+        kinds: the kind of every cell to process, which is the name of its method or baseline.
         known: (kind, seconds) of the cells that were finished before this comparison resumed.
     """
 

@@ -112,7 +112,7 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits in each direction. An entry belongs to a set (mean over its students) or to a run of a baseline."""
+        """Hits in each direction, with one entry per set (averaged over its students) or per run of a baseline."""
         results = [self.scoring.hits(result.rankings) for result in self.results]
         units = [mean_unit(hits) for hits in results] if self.is_method else results
         return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]

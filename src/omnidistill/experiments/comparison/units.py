@@ -91,7 +91,7 @@ def plan_units(
 ) -> tuple[list[AnyUnit], dict[int, list[int]]]:
     """Return the units of work for these cells and, for each unit, the units that must finish before it starts.
 
-    A cell is one method with one size and one seed, or a baseline. Units are identified by their position in the list.
+    The `cells` may include baselines. Units are identified by their position in the list.
     """
     shared: dict[Key, SharedExperts] = {}
     experts_of: dict[AnyCell, list[Key]] = {}
@@ -115,9 +115,9 @@ Key = tuple[tuple[str, ...], ExpertsConfig]
 
 
 def _runs(context: ComparisonContext, cell: AnyCell) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
-    """Yield (modalities, settings) for each run of a cell that needs experts.
+    """Yield (modalities, settings) for each run of a cell, or nothing if the cell does not need experts.
 
-    A cell (one method, size and seed) has one run for all modalities together, or one run per pair of modalities.
+    A cell has one run for all modalities together, or one run per pair of modalities. Baselines do not need experts.
     """
     if not isinstance(cell, Cell) or not cell.config.distill.uses_experts:
         return

@@ -57,8 +57,8 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
-        preprocessing: the preprocessing of the data. Each set includes its means. None assumes centred features, with
-            means of 8 bits per value.
+        preprocessing: the preprocessing of the data, whose means are stored in each set. None assumes centred features
+            and means of 8 bits per value.
     """
     steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)

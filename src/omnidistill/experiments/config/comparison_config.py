@@ -215,7 +215,7 @@ def _source(source: object, preset: str | None) -> tuple[str, str, dict[str, Any
 
 
 def _listed(key: str, value: Any) -> Any:
-    """Return the value of a setting. If the setting is a list, a single value becomes a list of one element."""
+    """Return `value`, or `[value]` if the setting `key` takes a list and `value` is a single element."""
     several = key in ("methods", "sizes", "bytes", "seeds", "baselines")
     if key == "methods" and isinstance(value, int):
         raise InputError(f"methods: found {value}; pass a list of preset names or MethodEntry objects")
@@ -273,9 +273,9 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 
 
 def _chooses(config: RunConfig, setting: str) -> bool:
-    """Return whether a "key=value" string selects one of several implementations, such as a storage of rows.
+    """Return whether a "key=value" string selects a component, such as a storage of rows.
 
-    The key is the name of a component, for example "distill.storage", with or without ".kind".
+    It does if its key is, for example, "distill.storage" or "distill.storage.kind".
     """
     place: Any = config
     for part in _key(setting).split("."):

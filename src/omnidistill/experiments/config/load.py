@@ -165,7 +165,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 def as_texts(overrides: object) -> tuple[str, ...]:
     """Return overrides as "key=value" strings.
 
-    A value can have settings of its own, such as the storage of rows. Such a value gives one string per setting.
+    If a value, such as a storage of rows, has settings of its own, it gives one string for each of them.
 
     Raises:
         InputError: `overrides` is neither a dict nor "key=value" strings.

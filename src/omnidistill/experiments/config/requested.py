@@ -70,7 +70,7 @@ def _require_one(
 def _size_of_file(config: RunConfig | Path | None) -> list[str]:
     """Return ["distill.size in FILE"] if the TOML file itself sets the size, otherwise an empty list.
 
-    If only the preset that the file extends sets a size, the list is empty, because that size is only a default.
+    A size from the preset that the file extends does not count, because it is only a default.
     """
     section = read_file(config).get("distill") if isinstance(config, Path) else None
     return [f"distill.size in {config}"] if isinstance(section, dict) and "size" in section else []

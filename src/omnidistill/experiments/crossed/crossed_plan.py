@@ -35,11 +35,11 @@ class Work:
     """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: what the model is trained on: the name of a set or of a teacher, or `ALL_ROWS`; `INITIAL` for no
-            training. A teacher consists of heads that networks learn to reproduce.
+        source: what the model is trained on: a set (by name), a teacher (by name; heads that networks learn to
+            reproduce) or `ALL_ROWS`. `INITIAL` means no training.
         recipe: how the model is trained, such as "own", "infonce" or "start" (no training); "set" to distil the set.
         model: the linear heads or networks to train.
-        variant: name of a change to the recipe that is stored with the set, from `ROBUSTNESS`; "" for no change.
+        variant: change to the recipe "own" (stored with the set), a value of `ROBUSTNESS`; "" for no change.
         share: share of the training groups whose pairs are mismatched on purpose.
     """
 
@@ -62,7 +62,7 @@ class Work:
 
     @property
     def set_work(self) -> Work:
-        """The work item (result to compute) that must finish first: it distils the set on which `model` is trained."""
+        """The work item that distils the set `source`. It must finish before a model is trained on this set."""
         return Work(self.source, "set", OWN, share=self.share)
 
 
@@ -168,10 +168,10 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work item (result to compute) that trains on random rows instead of a distilled set.
+    """Return the work item that trains on random rows instead of a distilled set.
 
-    Random rows use the same recipe as the set, with one exception. If the recipe is "own" (stored with the set) and the
-    set stores "anchor", random rows use "anchor" (for networks, "map") with a ridge chosen on validation.
+    Both use the same recipe, with one exception. The recipe "own" is the one stored with the set. If that is "anchor",
+    random rows use "anchor" (for networks, "map") with a ridge chosen on validation.
 
     Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """

@@ -152,10 +152,9 @@ class CrossedSettings(Settings):
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the set of random real rows with which a set or a teacher of the crossed table is compared.
+        """Return the set of random real rows that has the same size as a set or teacher, and is compared with it.
 
-        Both have the same size. A teacher consists of heads from which networks learn. Return None if the table has no
-        set of random rows with this size, or if `entry` is this set.
+        Return None if the table has no such set, or if `entry` is this set.
 
         Args:
             entry: the settings of the set or teacher.
@@ -193,8 +192,8 @@ def load_crossed(
 
     Args:
         source: complete settings, or a TOML file; None uses the preset of the package.
-        sets: names of sets, or of their presets; None includes all sets. A set of random rows is also included if
-            another included set has its size.
+        sets: names of sets, or of their presets; None includes all sets. For each chosen set, the set of random rows
+            with the same size is also included.
         recipes, models: names of the recipes and models; None uses those of `source`.
         parts: parts of the table: "table" (all combinations), "robustness" (changed recipes) and "mismatch"
             (mismatched training pairs); None uses those of `source`.

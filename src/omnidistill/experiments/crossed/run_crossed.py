@@ -57,10 +57,10 @@ def crossed(
     progress: Progress | bool = True,
     command: str = "",
 ) -> CrossedTable:
-    """Train every model on every set with every recipe. Compare with training on random rows and on all rows.
+    """Train every model on every set with every recipe, and for comparison on random rows and on all rows.
 
-    If the training of a model or the distillation of a set fails, its error is listed in `failures` of the result, and
-    the others continue. If `folder` is given, the next call retries those that failed.
+    If distilling a set or training a model fails, the error is listed in `failures` of the result, and the computation
+    continues. A later call with the same `folder` and `resume=True` retries what failed.
 
     Args:
         data: a FeatureSet, the name of a registered dataset, or the Path of a packed dataset.

@@ -145,10 +145,10 @@ def by_anchors(
 
 
 def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, settings: CrossedSettings) -> Trained:
-    """Return stacked heads: the outputs of heads from the recipe "anchor" and of the initial heads are concatenated.
+    """Return the initial heads combined with heads from the recipe "anchor".
 
-    The stacked heads are then reduced to the width of the initial heads. The ridge of "anchor" and the weight of its
-    heads are chosen on validation.
+    The outputs of both are weighted, concatenated, and reduced to the width of the initial heads. The ridge of "anchor"
+    and the weight of its outputs are chosen on validation.
     """
     width = len(next(iter(start.values())))
     recipe, _ = _best_anchor(distilled, start, None, validation, settings)
@@ -172,7 +172,7 @@ def by_map(
 
 
 def by_teacher(heads: Heads, start: Networks, settings: CrossedSettings) -> Outputs:
-    """Train copies of the networks to reproduce the outputs of given heads (k x p_m) for random noise as input."""
+    """Train copies of the networks to reproduce the outputs of heads of any width. The inputs are random noise."""
     networks, recipe = copy.deepcopy(start), _map_recipe((1.0,), settings)  # without rows, the ridge has no effect
     recipe.train_towards(networks, heads, seed=settings.seed)
     return outputs_of_modules(networks)

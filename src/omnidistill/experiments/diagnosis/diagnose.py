@@ -69,7 +69,7 @@ def diagnose(
         The diagnosis, which is also saved if there is an output folder.
 
     Raises:
-        InputError: the run is not finished or in use by another process, has one set per pair of modalities, or its
+        InputError: the run is unfinished, is in use by another process, or has one set per pair of modalities; its
             recipe is not plain SGD; the data are missing; real rows cannot be assigned; or the folder contains an
             earlier diagnosis and `force` is False.
         NotFiniteError: the heads of a student became NaN or Inf.

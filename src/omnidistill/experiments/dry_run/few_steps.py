@@ -2,8 +2,8 @@
 
 `Recorder` records the times of all steps. `searched` runs a search for the best epoch, but stops it after several
 seconds. `with_few_steps` reduces the settings of a stage in two ways: a loop gets few iterations, and only one of
-several candidate step sizes is tried. It is a rather small one, such as the second of six, because small step sizes
-need more epochs than large ones and usually win.
+several candidate step sizes is tried. This step size is rather small, such as the second of six, because small step
+sizes need more epochs than large ones and usually win.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         most: largest limit.
 
     Returns:
-        The result of the last search, its duration in seconds, and a factor. The factor is the duration of the complete
-        search relative to that of the last search. It is 1 if the last search was complete. Otherwise, the complete
-        search is assumed to take 1.5 times as many epochs as the last limit, but at least 30 and at most `most`.
+        The result of the last search, its duration in seconds, and the factor by which a complete search takes longer.
+        The factor is 1 if the last search was complete. Otherwise, a complete search is assumed to need 1.5 times the
+        last limit, but at least 30 and at most `most` epochs.
     """
     limit = min(least, most)
     while True:

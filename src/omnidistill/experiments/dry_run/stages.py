@@ -52,7 +52,7 @@ class DryRunStore(MemoryStore):
         shown: display that shows the progress to the user.
         stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
             choice is a stage of its own.
-        spent: seconds that the dry run itself spent, one number for each time that it trained a few experts.
+        spent: seconds that each training of a few experts took in the dry run.
     """
 
     shown: Progress = field(default_factory=SilentProgress)

@@ -1,6 +1,6 @@
 """Collect facts about files that other tools can read too: manifests of media items, tables of rows, exported sets.
 
-An export is recognised by its metadata; a table without this metadata is read as a manifest, or else as `pack` does.
+An export is recognised by its metadata. Any other table is read as a manifest or, if that fails, as input of `pack`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def table(path: Path) -> Finding:
 
 
 def _table_without_media(path: Path, not_manifest: InputError) -> Finding:
-    """Describe a table that is not a manifest, for the reason `not_manifest`, as a table for `pack`."""
+    """Describe a table for `pack`. `not_manifest` is the error from reading the table as a manifest."""
     try:
         return pack_table(path)
     except InputError as error:

@@ -17,7 +17,7 @@ from omnidistill.experiments.inspection.findings import Facts, Finding
 
 
 def pack_table(path: Path) -> Finding:
-    """Describe a table as `pack` reads it: a Parquet file with features, or a table of the rows of other files.
+    """Describe a table for `pack`: a Parquet file with features, or a table with the ids of rows, but no features.
 
     Raises:
         InputError: `pack` does not accept the table.
@@ -71,7 +71,7 @@ def _kinds(columns: Table) -> dict[str, str]:
 
 
 def _kind(values: Sequence[Any]) -> str:
-    """Return the type of the values of a column, and how many different ones there are."""
+    """Return the type of a column, with the number of different values and of empty ones, as text."""
     present = [value for value in values if value is not None and value != ""]
     if not present:
         return "empty"

@@ -1,6 +1,6 @@
 """What the page shows about a comparison that has not finished: the results that are stored so far.
 
-FOLDER/baselines/*, FOLDER/cells/*    results of `compare`; those of `paper` are in one such folder per dataset
+FOLDER/baselines/*, FOLDER/cells/*    results of `compare`; with `paper`, these are in FOLDER/<dataset>/ instead
 FOLDER/crossed/results/*.json         results of a crossed table
 """
 

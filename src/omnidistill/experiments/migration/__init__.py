@@ -1,4 +1,4 @@
-"""Migration of a search index to a new encoder, by a small file set (the kit) that maps old embeddings to new ones."""
+"""Migration of a search index to a new encoder: a kit of two small files maps old embeddings to new ones."""
 
 from omnidistill.experiments.migration.apply_map import AppliedFile
 from omnidistill.experiments.migration.kit import Kit

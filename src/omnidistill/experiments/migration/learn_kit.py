@@ -59,7 +59,7 @@ def size_for(
     num_train: int,
     whole: int,
 ) -> int:
-    """Return the number of paired rows in a migration kit. Maps between old and new embeddings are computed from them.
+    """Return the number of paired rows in a migration kit.
 
     This is `size` if it is given, otherwise the largest number for which the files of the kit fit into `bytes`.
 

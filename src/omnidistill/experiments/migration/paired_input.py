@@ -47,7 +47,7 @@ class PairedInput:
 
     Attributes:
         old, new: the embeddings; row i of both belongs to the same item.
-        rows: {split: numbers of its rows}, in increasing order.
+        rows: {split: indices of its rows}. The indices increase.
         by: how the splits were made: "row" (at random, row by row), "group" (at random, group by group) or "set" (the
             splits of a packed dataset).
     """
@@ -165,7 +165,7 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
 
 
 def _drawn(num_rows: int, labels: list[str] | None, seed: int) -> tuple[dict[str, Int[Tensor, " _"]], str]:
-    """Return the rows of each split, and the unit of the random assignment to splits: "row" or "group"."""
+    """Return the rows of each split, and what was assigned to splits at random: "row" or "group"."""
     if labels is None:
         codes, count = torch.arange(num_rows, device="cpu"), num_rows
     else:

@@ -1,4 +1,4 @@
-"""The tables of the HoPA paper on given features, next to the numbers that the paper prints."""
+"""Compute the tables of the HoPA paper on given features, and show our numbers next to those that the paper prints."""
 
 from omnidistill.experiments.paper.paper_result import PaperTables
 from omnidistill.experiments.paper.run_paper import paper

@@ -16,7 +16,7 @@ NAME = "paper"
 
 @dataclass(frozen=True, repr=False)
 class PaperTables(SavedTables[PaperContent], Plottable):
-    """The tables of the HoPA paper on given features.
+    """The tables of the HoPA paper, computed on given features.
 
     Attributes:
         content: all numbers; the content of paper.json.

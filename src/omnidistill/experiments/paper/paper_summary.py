@@ -94,7 +94,7 @@ def _row(planned: PlannedTable, row: ComparisonRow, label: str, iterations: int 
 
 
 def _main_table(benchmark: str) -> str:
-    """Return the number of the table in the HoPA paper that compares methods on this dataset."""
+    """Return the number of the table that compares methods on this dataset in the HoPA paper."""
     return next(table.number for table in TABLES.values() if table.benchmark == benchmark)
 
 

@@ -1,4 +1,4 @@
-"""The tables of the HoPA paper: their comparisons, and which of them can run on which datasets."""
+"""The tables of the HoPA paper: which comparison computes each table, and on which datasets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PaperTable:
 
     @property
     def preset(self) -> str:
-        """Name of the preset with the comparison, such as "paper-table-5"."""
+        """Name of the comparison preset for this table, such as "paper-table-5"."""
         return f"paper-{self.number}" if self.number.startswith("figure") else f"paper-table-{self.number}"
 
     @property

@@ -1,10 +1,10 @@
-"""The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain that follows from them.
+"""The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain retained that follows.
 
     gain retained = (recall - zero) / (full - zero)
 
-All terms are printed recalls on the same dataset. `recall` is that of a method, and `full` that of training on all
-rows. `zero` is that of the initial heads. The paper prints it only for VGGSound-S (table 4). For the other datasets,
-`zero` is the recall after training on 100 random rows.
+All terms are printed recalls on the same dataset: `recall` is the recall of a method, `full` is the recall after
+training on all rows, and `zero` is the recall of the initial heads. The paper prints the recall of the initial heads
+only for VGGSound-S (table 4). For the other datasets, `zero` is the recall after training on 100 random rows.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
         benchmark: name of the dataset.
 
     Returns:
-        The gain as a fraction. Levels are omitted if the paper does not print both reference values for them (`zero`
-        and `full` in the module docstring).
+        The gain as a fraction. A level is omitted if the paper does not print its `zero` or `full`, which the module
+        docstring defines.
     """
     zero, full = printed_references(benchmark)
     levels = [level for level in recall if level in zero and level in full]
@@ -89,10 +89,9 @@ def printed_references(benchmark: str) -> tuple[Percentages, Percentages]:
 
 
 def reference_note(benchmark: str) -> str:
-    """Return a sentence about the two recalls in the HoPA paper that define its gain retained on a dataset.
+    """Return a sentence that states the recalls `zero` and `full` of the HoPA paper on a dataset.
 
-    One is the recall of the initial heads or, if the paper does not print it, of training on random rows. The other is
-    the recall of training on all rows.
+    The module docstring defines both.
     """
     title = BENCHMARKS[benchmark].title
     rows = {each.row: each for each in printed_numbers() if each.benchmark == benchmark}

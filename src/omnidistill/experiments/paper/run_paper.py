@@ -83,15 +83,15 @@ def paper(
     continue, and the `failures` of the result contain its error.
 
     Args:
-        msrvtt, vggsound, didemo: features of each dataset: a FeatureSet, or the Path of a packed dataset. It needs the
-            modalities video, audio and text and the splits train, validation and test.
+        msrvtt, vggsound, didemo: a FeatureSet for each dataset, or the Path of a packed dataset. Each must have the
+            modalities video, audio and text, and the splits train, validation and test.
         tables: tables to compute: any of 1, 2, 3, 5, 6, 7, 10 and "figure-2". None computes all tables of the given
             datasets. Tables 1, 2 and 3 are about MSR-VTT, VGGSound-S and DiDeMo, respectively. All other tables are
             computed for every given dataset.
         sizes: numbers of synthetic rows: any of 100, 200 and 500 (default: all).
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
-        settings: settings to change, in the format that `distill` accepts. Each applies to every method that has it.
+        settings: settings to change, in the format that `distill` accepts. Methods that lack a setting ignore it.
         heads: initial heads of every student; None pre-trains heads on the split `heads`.
         folder: output folder, in which the tables share heads, experts and sets. The next call reuses finished sets.
             None stores nothing, and every table computes its own heads, experts and sets.
@@ -174,8 +174,8 @@ def _jobs(
     """Yield every table to compute, with its settings and data.
 
     Raises:
-        InputError: a setting is invalid, or a table cannot be computed from the data. If none of the methods has a
-            setting, this error is raised only after the last table.
+        InputError: a setting is invalid, or a table cannot be computed from the data. A setting that no method has is
+            reported only after the last table.
     """
     used: set[str] = set()
     known: set[str] = set()

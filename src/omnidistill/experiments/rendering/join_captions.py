@@ -5,8 +5,8 @@ feature of the current text. The next caption should add what f lacks of the dir
 
     r = t / |t| - (f . t) f / (|t| |f|^2)
 
-The encoder reads the text followed by each of the captions whose features have the largest cosine similarities to r.
-The best of these texts replaces the current one if its feature is closer to t. Otherwise, the search ends.
+The candidates are the captions most similar to r (cosine). The encoder reads the text with each candidate appended. The
+best of these texts replaces the current one if its feature is closer to t. Otherwise, the search ends.
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ def config_of(earlier: DistilledSet) -> RunConfig | None:
 
 
 def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, int]) -> None:
-    """Check, before a run starts, that its set can be merged with `earlier`, the set to which the run adds data.
+    """Check that a run with this config can add data to the set `earlier`.
 
     Raises:
-        InputError: the run distils one set per pair of modalities, or its recipe or objective differs from that of
-            `earlier`.
+        InputError: the run would distil one set per pair of modalities, or its set would differ from `earlier` in
+            recipe or objective.
     """
     where = argument("add_to")
     if not config.joint:
@@ -53,7 +53,7 @@ def check_can_add(earlier: DistilledSet, config: RunConfig, widths: dict[str, in
 
 
 def with_earlier(result: Distillation, earlier: DistilledSet) -> Distillation:
-    """Return the result of a run, with its set merged with `earlier`, the set to which the run added data.
+    """Return the result of a run after merging its set with `earlier`.
 
     The merged set has the provenance of the run, and the licences of both sets.
     """
@@ -80,9 +80,9 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
-    """Return the data, centred as in the run whose folder is given.
+    """Return the data, centred like the data of the run in `folder`.
 
-    If the run added data to an existing set, the data are centred by the means of that set. Otherwise, they are
+    If that run added data to an earlier set, the data are centred by the means of the earlier set. Otherwise, they are
     returned unchanged.
     """
     place = folder / EARLIER

@@ -77,13 +77,12 @@ def distill(
         expert_source: function that returns the experts, so that several runs can share them.
         initial_set: set to continue from: a set, a result, or the Path of a set or run. Its modalities, widths and size
             must be those of this run.
-        add_to: set to which the data are added: the data are distilled, and the result is merged with this set, whose
-            own data are not needed. The sizes of both sets add up. Without `preset` and `config`, the settings are
-            those of this set.
+        add_to: earlier set, with which the rows distilled from `data` are merged. Its own data are not needed. The
+            sizes of both sets add up. Without `preset` and `config`, the settings of the earlier set are used.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
-        trackers: names of experiment trackers, such as "wandb". They receive the metrics in addition to the log in the
-            run folder, so they need a folder.
+        trackers: names of experiment trackers, such as "wandb", to which the metrics are also logged. They need a
+            folder.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the run.

@@ -145,10 +145,10 @@ def train_experts(
 
 
 def _track(buffer: ExpertBuffer, trackers: Sequence[str], folder: Path, config: RunConfig, progress: Progress) -> None:
-    """Log, for every modality and epoch t, the distance ||W_t - W_0||_F of the experts from their initial heads.
+    """Log the distance of the experts from their initial heads, for every modality and epoch.
 
-    W_t is a head of an expert after epoch t. The distance is averaged over the experts that start from the run's own
-    initial heads.
+    The distance after epoch t is ||W_t - W_0||_F, where W_t is the head of an expert after epoch t. It is averaged over
+    the experts that start from the initial heads of the run.
     """
     own = buffer.own_experts
     lengths = buffer.squared_distances[list(own), :, 0, : buffer.last_epochs[own[0]] + 1].sqrt().mean(0)

@@ -37,9 +37,9 @@ def load_or_create_starts(
 ) -> list[Start]:
     """Return the starts of experts: initial heads, each with a step size and a number of epochs.
 
-    The first start contains the initial heads of the run. All others contain heads of the same width: random heads in
-    the last `experts.random_starts` of them, and heads pre-trained with other seeds in the rest. These other heads are
-    loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
+    The first start contains the initial heads of the run. All others contain other heads of the same width. The last
+    `experts.random_starts` starts have random heads; those before have heads pre-trained with other seeds. The other
+    heads are loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
     If the settings do not fix the step size or the number of epochs, validation chooses it separately for each start.
     The candidates are those of the baseline `full` (`evaluate.learning_rates` and `evaluate.max_epochs`).
@@ -72,9 +72,9 @@ class _Chosen(JsonContent):
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the initial heads of an expert, together with its step size and number of epochs.
+    """Return the start with the given heads: these heads, a step size and a number of epochs.
 
-    The step size and the number of epochs are chosen on validation if the settings do not fix them.
+    If the settings do not fix the step size or the number of epochs, it is chosen on validation.
     """
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:

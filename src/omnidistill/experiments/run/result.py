@@ -82,7 +82,7 @@ class DistillResult(Plottable):
 
     @property
     def bytes(self) -> int:
-        """Total size in bytes of the files that a receiver needs to train on the sets, without the initial heads."""
+        """Total size in bytes of the files that are needed to train on the sets. Initial heads are not included."""
         return sum(distilled.bytes for distilled in self.sets)
 
     @property

@@ -3,7 +3,7 @@
     RUN/run.json          settings, location and fingerprint of the data, versions, command
     RUN/heads/            initial heads of students
     RUN/experts/          expert trajectories, if they were trained in this run
-    RUN/earlier/          the set to which the run added data, if it did
+    RUN/earlier/          copy of an existing set, if the run adds new data to that set
     RUN/distilled/        the set; its manifest is written last, so a run with a manifest is finished
     RUN/timings.json      seconds per stage
     RUN/metrics.jsonl     one record per iteration of the outer loop
@@ -295,5 +295,5 @@ def open_or_create_run(
 
 
 def _tensor_bytes(folder: Path) -> int:
-    """Return the size of the tensor files. A manifest varies in size, because it records how long training took."""
+    """Return the size in bytes of the tensor files in a folder. The manifest, whose size varies, is not counted."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -127,16 +127,15 @@ def load_or_create_heads(
     given: InitialHeads | None = None,
     progress: Progress | None = None,
 ) -> InitialHeads:
-    """Return initial heads: load them from `folder` if it contains heads, otherwise create and store them.
+    """Return the initial heads in `folder`. If it contains none, return `given` or new heads, and store them there.
 
-    New heads are `given`, or they are pre-trained on the `heads` split. If the data have no `heads` split, they are
-    random.
+    New heads are pre-trained on the `heads` split. If the data have no such split, they are random.
 
     Args:
         data: the data.
         config: the settings of the run.
         folder: folder of the heads; None stores nothing.
-        given: heads to use; None creates heads.
+        given: heads to use if `folder` contains none; None creates new heads.
         progress: shows the progress; None shows nothing.
 
     Raises:

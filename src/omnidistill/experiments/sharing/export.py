@@ -1,12 +1,12 @@
 """Export the rows of a distilled set for other tools: as Parquet, as npz, or as a folder for the `datasets` library.
 
     id           synthetic/0000 ...
-    MODALITY     p_m float32 numbers per row: the features of this modality, as used in training
-    similarity   N float32 numbers per row: the target similarities of this row to all N rows
+    MODALITY     the features of this modality, as used in training: one float32 vector per row
+    similarity   the target similarities of this row to all rows: one float32 vector per row
     metadata     JSON: modalities, recipe, preprocessing, settings, provenance, ids of the initial real rows
 
-Parquet stores the metadata in its schema under the key "omnidistill", npz as an array that contains one string, and
-`datasets` as the description. The exported numbers are exactly those of the set.
+The metadata are in the schema of a Parquet file under the key "omnidistill", in a one-string array in an npz file, or
+in the description of a `datasets` folder. The exported numbers are exactly those of the set.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def export(distilled: DistilledSet, out: Path, *, force: bool = False) -> Path:
         force: whether to replace an existing file, or the files of an earlier export in a folder.
 
     Raises:
-        InputError: the suffix is unknown, a required package is missing, the output exists and `force` is False, or a
-            folder contains something else than an export.
+        InputError: the suffix is unknown, a required package is missing, the output exists and `force` is False, or
+            the folder contains files that are not an export.
     """
     match out.suffix.lower():
         case ".parquet":

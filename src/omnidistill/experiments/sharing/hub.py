@@ -80,10 +80,10 @@ class Pulled:
 def push(
     source: Path, name: str, *, licence: str | None = None, private: bool = False, dry_run: bool = False
 ) -> Pushed:
-    """Upload a distilled set to the dataset repository OWNER/NAME, in one commit; from a run, also heads and scores.
+    """Upload a distilled set to the dataset repository OWNER/NAME, in one commit.
 
     Args:
-        source: folder of a run or of a distilled set.
+        source: folder of a distilled set or of a run. From a run, the initial heads and any scores are uploaded too.
         name: OWNER/NAME; the repository is created if it does not exist.
         licence: SPDX identifier of the licence to use for sources whose licence is not recorded.
         private: whether to create a private repository.
@@ -129,13 +129,13 @@ def pull(reference: str, out: Path, *, force: bool = False) -> Pulled:
 
     Args:
         reference: OWNER/NAME or OWNER/NAME@REVISION.
-        out: a folder that does not exist or is empty, or with `force` a folder that contains a set.
-        force: whether to replace the set in the folder. Files that do not belong to the set stay.
+        out: the output folder. It must be new or empty unless `force` is True.
+        force: whether to replace a set that is already in `out`. Files that do not belong to the set stay.
 
     Raises:
         InputError: the set or the revision does not exist; a file is damaged or has the wrong kind; the path of a file
-            in the repository leads outside `out`, such as "../file"; `out` is not empty and `force` is False; or, with
-            `force`, `out` contains no set. In each of these cases, `out` stays unchanged.
+            in the repository leads outside `out`, such as "../file"; `out` is not empty and `force` is False; or `out`
+            contains files but no set. In each of these cases, `out` stays unchanged.
     """
     name, _, revision = reference.partition("@")
     _check_name(name)

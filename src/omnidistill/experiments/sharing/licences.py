@@ -68,10 +68,9 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" is one licence or a list of licences of the
-            data, or a dict {name: licence}. Names that also occur in the field "encoders" stand for the weights of
-            encoders, and all other names for parts of the data. An encoder can also have its licence in the field
-            "encoders".
+        provenance: provenance of the set, as JSON. Its field "licences" is a licence of the data, a list of them, or a
+            dict {source: licence}. A source that the field "encoders" also names is an encoder; any other source is a
+            part of the data. The field "encoders" can also contain licences.
         said: SPDX identifier from the user. It applies to all sources whose licence is not known.
 
     Raises:

@@ -34,10 +34,10 @@ class Transfer(SavedTables[TransferContent], Plottable):
 
     @property
     def plot_source(self) -> TransferContent:
-        """The measurements, from which `plot` draws a share with its interval for each row of the table.
+        """The measurements from which `plot` draws the share of each table row, with its interval.
 
-        The improvement of a row is its recall minus the recall of random training rows. The share divides it by the
-        improvement of a set that was distilled with the new encoder.
+        The improvement of a row is its recall minus the recall of random training rows. Its share is this improvement
+        divided by the improvement of a set that was distilled with the new encoder.
         """
         return self.content
 

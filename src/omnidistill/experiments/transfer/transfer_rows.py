@@ -127,9 +127,9 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row of the table with heads for every run, trained on the best candidate set of this run.
+        """Return a row of the table, with heads trained on the best candidate set of each run.
 
-        `options` has one element per run. All elements belong to the same row of the table.
+        `options` contains the same option once per run.
         """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()

@@ -1,8 +1,8 @@
 """Atomic replacement of one file: temporary file -> write -> flush -> fsync -> os.replace -> fsync of the folder.
 
 A process that is killed at any point leaves either the complete old file or the complete new file, and at worst a
-temporary file in the same folder. A writer holds the lock `TEMP.lock` next to its temporary file TEMP, so `clear_temps`
-deletes only temporary files whose writers have died.
+temporary file in the same folder. While a writer uses a temporary file TEMP, it holds the lock `TEMP.lock` in the same
+folder. `clear_temps` therefore deletes only temporary files whose writers have died.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], named_by_content: 
 
 
 def clear_temps(folder: Path, subfolders: bool = True) -> None:
-    """Delete the temporary files and folders that killed writers left in `folder`, and in its subfolders."""
+    """Delete temporary files and folders of killed writers in `folder`, and below it if `subfolders` is True."""
     found = (folder.rglob if subfolders else folder.glob)(f"{_TEMP}*")
     for temp in {each.with_suffix("") for each in found}:
         with suppress(*CANNOT_LOCK), _lock(temp, timeout=0.0):  # filelock's Timeout is an OSError
@@ -106,9 +106,9 @@ def is_temp(path: Path) -> bool:
 
 @contextmanager
 def temp_folder(target: Path) -> Iterator[Path]:
-    """Yield a new path for a temporary folder next to `target`. At the end, delete what is there.
+    """Yield a new path, next to `target`, where the caller creates a temporary folder. At the end, delete the folder.
 
-    At the start, delete the temporary folders that killed processes left next to `target`.
+    At the start, delete the temporary files and folders that killed processes left next to `target`.
     """
     clear_temps(target.parent, subfolders=False)
     temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")
@@ -121,7 +121,7 @@ def temp_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Create `folder` and its parents before the `with` block. If the block fails, remove the new folders if empty."""
+    """Create `folder` and its parents before the `with` block. If the block fails, remove the empty new folders."""
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         try:

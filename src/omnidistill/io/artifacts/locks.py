@@ -54,7 +54,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def unchanged(folder: Path) -> Iterator[None]:
-    """Lock a folder like `exclusive` while the `with` block reads it. A folder on a read-only disk needs no lock.
+    """Lock a folder, as `exclusive` does, while the `with` block reads it. A read-only folder is not locked.
 
     Raises:
         InputError: another process or this process already holds the lock, or the folder cannot be locked.
@@ -64,7 +64,7 @@ def unchanged(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Return whether a process holds the lock of a folder (`exclusive`). The folder is not changed."""
+    """Return whether a process has locked a folder with `exclusive`. The folder is not changed."""
     import fcntl
 
     try:

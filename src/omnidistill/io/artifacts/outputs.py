@@ -38,7 +38,7 @@ def require_new(path: Path, force: bool) -> None:
 
 
 def require_new_folder(folder: Path, force: bool) -> None:
-    """Check that an output folder is empty or does not exist. With `force`, the command may replace its own files.
+    """Check that an output folder is empty or does not exist. With `force`, it may contain files.
 
     Raises:
         InputError: the folder is not empty and `force` is False, or the path is a file.

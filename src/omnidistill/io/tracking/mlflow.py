@@ -5,10 +5,10 @@ To view a file store, install the complete package `mlflow` (not only `mlflow-sk
     MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri FOLDER/mlruns
 
 The MLflow experiment is named "omnidistill" unless MLFLOW_EXPERIMENT_NAME is set. The MLflow run is named after FOLDER.
-If the distillation is resumed, the same MLflow run continues. In FOLDER/mlruns, its metrics are then deleted and
-written again from the metrics log. In any other store, only the steps after the last stored step are added.
+If the distillation is resumed, the same MLflow run continues. Its metrics in FOLDER/mlruns are then rewritten from the
+metrics log. In any other store, only the steps after the last stored step are added.
 
-MLflow reports its use to its developers. The tracker turns this off unless MLFLOW_DISABLE_TELEMETRY is set.
+MLflow sends usage data to its developers. To prevent it, the tracker sets MLFLOW_DISABLE_TELEMETRY if it is not set.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MlflowTracker:
         self._sent_at = time.monotonic()
 
     def _experiment(self, name: str) -> str:
-        """Return the id of the experiment with this name, which is created if it does not exist."""
+        """Return the id of the experiment with this name. Create the experiment if it does not exist."""
         known = self._client.get_experiment_by_name(name)
         return str(self._client.create_experiment(name) if known is None else known.experiment_id)
 
@@ -104,7 +104,7 @@ def _flat(settings: Mapping[str, Json], prefix: str = "") -> list[tuple[str, str
 
 
 def _allowed(name: str) -> str:
-    """Return the name with a dot in place of characters that MLflow does not accept, and in place of slashes.
+    """Return the name with a dot in place of every slash and every character that MLflow does not accept.
 
     MLflow accepts slashes, but its file store cannot contain both "loss" and "loss/image".
     """

@@ -40,5 +40,5 @@ class TensorBoardTracker:
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write the values that are still buffered, because the writer flushes only every two minutes."""
+        """Write the values that are still buffered. The writer itself flushes only every two minutes."""
         self._writer.close()

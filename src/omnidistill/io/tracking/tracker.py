@@ -74,8 +74,7 @@ def check_trackers(names: Iterable[str]) -> None:
     """Import the trackers with these names, so that a missing tracker is reported before a run starts.
 
     Raises:
-        InputError: no tracker has one of these names (the message suggests the closest name), or a package is not
-            installed.
+        InputError: one of the names is unknown (the message suggests the closest name), or a package is not installed.
     """
     for name in names:
         extra = getattr(trackers.get(name), "extra", None)

@@ -1,8 +1,8 @@
 """Agreement: rows whose embeddings are most similar across modalities, as in the CLIP score.
 
-    a_i = mean over pairs (m, k) of <z_im, z_ik> = ( ||sum_m z_im||^2 - sum_m ||z_im||^2 ) / ( M (M - 1) )
+Let z_im be the unit embedding of row i in modality m, and M the number of modalities. The agreement of row i is
 
-a_i is the agreement of row i, z_im is its unit embedding in modality m, and M is the number of modalities.
+    a_i = mean over pairs (m, k) of <z_im, z_ik> = ( ||sum_m z_im||^2 - sum_m ||z_im||^2 ) / ( M (M - 1) )
 
 The rows with the highest agreement are easy and similar to each other, so they form a poor set. The score is useful for
 excluding the worst rows before another selector is applied (the filter of PDS, arXiv 2602.19756).

@@ -1,8 +1,8 @@
-"""Greedy maximisation of coverage, F(S) = sum_i max_{j in S} s(i, j), by lazy evaluation (Minoux 1978).
+"""Greedy maximisation of coverage by lazy evaluation (Minoux 1978).
 
-S is the set of selected rows, i runs over all n rows, and s(i, j) is the similarity of rows i and j. Let s_0 be a lower
-bound on all similarities (`floor`). The function F(S) - n s_0 is monotone and submodular. The greedy algorithm
-therefore reaches at least 1 - 1/e times the maximum of this function (Nemhauser et al. 1978).
+Let s(i, j) >= s_0 (`floor`) be the similarity of rows i and j. A set S of selected rows has the coverage
+F(S) = sum_i max_{j in S} s(i, j), where i runs over all n rows. F(S) - n s_0 is monotone and submodular, so the greedy
+algorithm reaches at least 1 - 1/e times the maximum of F(S) - n s_0 (Nemhauser et al. 1978).
 
 The gain of a row never increases during the selection, so its previous gain is an upper bound on the current gain. Only
 rows whose bound exceeds the best known gain are evaluated again.

@@ -1,9 +1,9 @@
 """Facility location: select rows such that every row is similar to a selected row.
 
-    max_S sum_i max_{j in S} (k(i, j) + 1)
+Let k(i, j) in [-1, 1] be the cosine similarity of rows i and j, averaged over modalities. The set S of selected rows
+is extended greedily, row by row, to maximise the following sum over all rows i:
 
-S is the set of selected rows, and i runs over all rows. The similarity k(i, j) in [-1, 1] is the cosine similarity of
-rows i and j, averaged over modalities.
+    sum_i max_{j in S} (k(i, j) + 1)
 """
 
 from __future__ import annotations

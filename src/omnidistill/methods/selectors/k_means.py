@@ -41,9 +41,9 @@ def cluster_means(points: Float[Tensor, "n p"], labels: Int[Tensor, " n"], num_c
 def _seeds(points: Tensor, num_clusters: int, generator: torch.Generator) -> Int[Tensor, " k"]:
     """Select distinct points as seeds.
 
-    Each new seed is the best of a few random candidates. The probability of a point is proportional to its squared
-    distance to the nearest previous seed. The best candidate minimises the sum, over all points, of the squared
-    distance to the nearest seed.
+    For each new seed, draw a few candidates. A point is drawn with a probability proportional to its squared distance
+    to the nearest previous seed. Keep the candidate that minimises the sum, over all points, of the squared distance to
+    the nearest seed.
     """
     seeds = torch.randint(len(points), (1,), generator=generator, device="cpu").tolist()
     distances = squared_distances(points, points[seeds])[:, 0]

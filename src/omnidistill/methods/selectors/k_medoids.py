@@ -29,9 +29,9 @@ def k_medoids(
 ) -> Int[Tensor, " N"]:
     """Divide the rows into `size` clusters, and select the row nearest to the mean of each cluster.
 
-    The rows are spread evenly over the groups: only rows from the groups with the fewest selected rows so far are
-    allowed. The largest cluster comes first. If a cluster has no allowed row, the nearest allowed row of another
-    cluster is selected.
+    The largest cluster comes first. To spread the rows evenly over the groups, each row must come from a group with the
+    fewest selected rows so far. If a cluster has no such row, the one nearest to its mean is taken from another
+    cluster.
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -44,8 +44,8 @@ def nearest_members(
 ) -> Int[Tensor, " k"]:
     """Return one row per cluster: the row nearest to the mean of the cluster.
 
-    The largest cluster chooses first. Only rows from the groups with the fewest chosen rows so far may be chosen. If a
-    cluster has no such row, it gets the nearest one from another cluster. No cluster may be empty.
+    The largest cluster chooses first. Each row must come from a group with the fewest chosen rows so far. If a cluster
+    has no such row, the one nearest to its mean is taken from another cluster. No cluster may be empty.
     """
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []

@@ -41,7 +41,7 @@ def early_heads(start: Heads, trajectory: Sequence[Heads] | None) -> Heads:
 
 
 def softmax_errors(embeddings: Float[Tensor, "n M d"], codes: Int[Tensor, " n"]) -> Iterator[Errors]:
-    """Yield the prediction errors (softmax minus target) for every pair m < n of modalities, in chunks of rows."""
+    """Yield the prediction errors (softmax minus target) once for every pair of modalities, in chunks of rows."""
     num_rows, num_modalities, _ = embeddings.shape
     group_sizes = codes.bincount()[codes]
     for m, n in combinations(range(num_modalities), 2):

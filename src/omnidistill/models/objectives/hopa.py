@@ -2,7 +2,7 @@
 
 The unit embeddings of an instance are the rows of its matrix Z (M x d), with singular values sigma. Instance i has the
 consensus direction v_i, the first right singular vector of its Z (see `models.spectrum`). S (b x b) contains the target
-similarities, and wBCE is weighted binary cross-entropy. The loss of b instances is
+similarities, and wBCE is weighted binary cross-entropy. With the settings tau_mod, tau_ins and lambda_ins, the loss is
 
     L = L_mod + lambda_ins L_ins
     L_mod = -mean over instances of log softmax(sigma / tau_mod)_1     one dominant direction per instance
@@ -15,16 +15,16 @@ The gradient has a closed form. For one instance i, let
 
 Then, with the elementwise product o,
 
-    dL/dZ = B Z + a g^T,   B = C + y a^T + a y^T
-    C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
-    y = U (gamma o U^T h)
     gamma_1 = -1 / (2 lambda_1),   gamma_k = 1 / (lambda_1 - lambda_k) for k >= 2          see `Spectrum.weight_rates`
+    y = U (gamma o U^T h)
+    C = U diag((p - e_1) / (b tau_mod sigma)) U^T                   eq. 14
+    dL/dZ = B Z + a g^T,   B = C + y a^T + a y^T
 
 The head outputs Y are normalised: Z = N^-1 Y, where N is the diagonal matrix of their norms. Therefore
 
     dL/dY = N^-1 (B - diag(B G + a h^T)) N^-1 Y + N^-1 a g^T
 
-The paper also tests variants with only one of the two terms, and these:
+The paper also tests L_mod alone, L_ins alone, and the following variants:
 
     single mode       L_mod = -mean sigma_1
     rank-2 proxy      s_ij also contains the inner product of the second right singular vectors (our interpretation)
@@ -185,7 +185,7 @@ class Hopa(Objective):
         return share * torch.stack([inner_products(v, v) for v in directions]).sum(0)
 
     def _proxy_modes(self, num_modalities: int) -> tuple[int, float]:
-        """Return how many right singular vectors the similarity s_ij of two instances uses, and the weight of each."""
+        """Return the number of modes from which the similarity s_ij is computed, and the weight of each."""
         return (num_modalities, 1 / num_modalities) if self.modes == "identity" else (self.proxy_rank, 1.0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:

@@ -48,7 +48,7 @@ class Objective(Component):
         return self.value(embeddings, targets)
 
     def bind(self, modalities: Sequence[str]) -> Objective:
-        """Return the objective for outputs whose modalities are in this order: names of modalities become indices.
+        """Return the objective with every modality name in its settings replaced by its index in `modalities`.
 
         Raises:
             InputError: a setting names a modality that is not in `modalities`.

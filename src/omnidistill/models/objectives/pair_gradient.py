@@ -14,9 +14,9 @@ The gradient is
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           (chain rule of `sphere.pull_back`)
 
-**Backward pass.** Suppose that a later loss depends on dL/dY, and let U be its gradient with respect to dL/dY. A prime
-marks the gradient of this later loss with respect to a quantity. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and
-rho_ij = (D_ii + D_jj) / 2. For each pair, D_mn and rho_mn are blocks of D and rho, and S are the targets. Then
+**Backward pass.** Let a later loss depend on dL/dY. A prime marks the gradient of this later loss with respect to
+a quantity, and U = (dL/dY)'. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. For each pair,
+D_mn and rho_mn are blocks of D and rho, and S are the targets. Then
 
     e' = D_mn - rho_mn o c               S' = (de/dS)^T e', summed over pairs
     c' = (de/dc)^T e' - rho_mn o e       E' is built from c' in the same way as E from e
@@ -53,7 +53,7 @@ def pair_gradient(
     The result can be differentiated once with respect to `outputs` and `targets`.
 
     Args:
-        errors: function that takes the cosine similarities c of all pairs and the targets, and returns dL/dc.
+        errors: function (c, targets) -> dL/dc, where c contains the cosine similarities of all pairs.
         outputs: outputs Y of the heads; they need not be normalised.
         targets: target similarities.
         left, right: indices of the first and the second modality of each pair.
@@ -124,10 +124,10 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 
 
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Overwrite E (`errors`) with H = N^-1 (E - diag(E C)) N^-1, and return H.
+    """Overwrite `errors` with H = N^-1 (E - diag(E C)) N^-1, in the notation of the module docstring, and return H.
 
-    E contains loss derivatives, C (`cosines`) contains cosine similarities, and N is the diagonal matrix of output
-    norms. `shrink` is the diagonal of N^-1. If `lengths` is given, it is added to diag(E C).
+    `errors` is E, `cosines` is C, and `shrink` is the diagonal of N^-1. If `lengths` is given, it is added to
+    diag(E C).
     """
     radial = (errors * cosines).sum(-1)
     if lengths is not None:

@@ -7,7 +7,7 @@ columns. With x = s / tau,
     L = 1/2 [ CE(rows of x, T_row) + CE(columns of x, T_col) ]
     dL/ds = ( rowsoftmax(x) - T_row + colsoftmax(x) - T_col ) / (2 b tau)
 
-Sums of T below 0.1 are replaced by 0.1, because a learned T can have sums close to zero.
+A row or column sum below 0.1 is replaced by 0.1, because a learned T can have sums close to zero.
 """
 
 from __future__ import annotations

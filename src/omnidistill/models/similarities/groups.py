@@ -1,8 +1,7 @@
-"""Similarity by groups: S_ij = 1 if rows i and j are in the same group, else 0. Nothing is learned.
+"""Similarity by groups: S_ij = 1 if rows i and j are in the same group and the same view, else 0. Nothing is learned.
 
-A set can have views, which are copies of its N stored rows. In each copy, a fixed pattern changes the signs of some
-entries. Students train on the rows of all views. Training row v N + i is view v of stored row i. Two training rows
-match if they have the same group and the same view.
+A view is a copy of the N stored rows of a set, in which a fixed pattern changes the signs of some entries. A row has
+the same group in all views. Students train on the rows of all views: training row v N + i is stored row i in view v.
 """
 
 from __future__ import annotations
@@ -35,8 +34,5 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, because all views of a stored row have the same group number.
-
-        Views are the training rows that are derived from one stored row.
-        """
+        """Return the number of stored rows, because a stored row has the same group number in all views."""
         return num_stored

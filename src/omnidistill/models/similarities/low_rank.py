@@ -22,7 +22,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 class LowRank(Similarity):
     """Target similarities S = diag(a) + (alpha / rank) L R^T, where alpha is a fixed scale.
 
-    The vector a (N) and the matrices L and R (N x rank) are learned, for N rows.
+    For N rows, the vector a (N) and the matrices L and R (N x rank) are learned.
     """
 
     cites: ClassVar[tuple[str, ...]] = ("lors",)
@@ -45,10 +45,7 @@ class LowRank(Similarity):
         }
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of each mini-batch, S[I, I], where I contains its row indices.
-
-        The module docstring defines the matrix S. Only these entries of S are computed.
-        """
+        """Return the target similarities S[I, I] of each mini-batch with row indices I, without computing all of S."""
         left, right = tensors["left"][batches], tensors["right"][batches]
         return torch.diag_embed(tensors["diagonal"][batches]) + (self.alpha / self.rank) * (left @ right.mT)
 

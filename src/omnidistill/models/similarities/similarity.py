@@ -40,11 +40,11 @@ class Similarity(Component):
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the size n of the learned n x n similarity matrix. The default implementation returns `num_rows`.
+        """Return the number of rows whose similarities are stored. The default implementation returns `num_rows`.
 
         Args:
-            num_stored: number of rows in the file of the set.
-            num_rows: number of rows that training uses; they are the rows in the file, and copies derived from them.
+            num_stored: number of stored rows of the set.
+            num_rows: number of training rows, which are the stored rows and copies derived from them.
         """
         return num_rows
 

@@ -8,7 +8,7 @@ The factor c is the same for all rows of a modality. It is the smallest power of
 most `bits` bits per number on average. The code is padded to a fixed length, so the size of a set depends only on its
 shape and settings. If a number in a row would exceed 31 steps, the step of this row is increased.
 
-A magnitude is rounded up only from the fraction 0.5 + 0.15 / bits of a step on, because larger integers take more bits
+Larger integers take more bits, so |x| / s is rounded up only if its fractional part is at least 0.5 + 0.15 / bits
 (dead zone: Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random variables").
 
 For Gaussian numbers, this storage takes 0.26 to 0.29 bits per number more than the rate-distortion bound. Uniform steps
@@ -138,8 +138,8 @@ def _quantised(rows: Tensor, exponent: int, threshold: float) -> tuple[Tensor, T
 def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, "N p"]:
     """Return the number of bits that the entropy code needs for each number, interpolated linearly between integers.
 
-    The probabilities of the integers are treated as constants. So is the quantisation step of each row, relative to the
-    root mean square of the row. The result therefore does not change if a row is multiplied by a number.
+    Gradients treat two quantities as constants: the probabilities of the integers, and the ratio of each step to the
+    root mean square of its row. The derivative with respect to the scale of a row is therefore 0.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
     lengths = (counts.sum() / counts).log2()

@@ -11,7 +11,7 @@ The derivative of rounding is zero almost everywhere. `expand` therefore uses th
     Plain      float32
     Half       float16
     Bits       integers of 2 to 8 bits, and one quantisation step per row
-    Views      rows in another form; fixed sign patterns derive several training rows from each stored row
+    Views      rows in one of the other forms; each stored row gives several training rows with flipped signs
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ class Bits(Plain):
 
 @dataclass(frozen=True)
 class Views:
-    """V training rows (views) per stored row: the stored row times each of V fixed sign patterns.
+    """Each stored row gives V training rows (views): its products with V fixed patterns of +1 and -1.
 
-    With N stored rows, training row v N + i is stored row i times pattern v. Pattern 0 is all ones. The patterns are
-    not stored. They are generated from the seed and the name of the modality.
+    View v of stored row i is training row v * N + i, where N is the number of stored rows. Pattern 0 is all ones. The
+    patterns are not stored. They are generated from the seed and the name of the modality.
     """
 
     inner: RowForm

@@ -1,7 +1,7 @@
 """Mean recall of every row in the tables of the HoPA paper: our value as a filled dot, the printed one as a diamond.
 
 Each panel is one table on one dataset, and has an axis of its own. A grey line joins the two values of a row. Methods
-are blue, and baselines are dark grey. A row without our value, or without a printed one, has only the other.
+are blue, and baselines are dark grey. If one of the values is missing, only the other is drawn.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _label(row: PaperRow) -> str:
 
 
 def _draw_row(axes: Axes, row: PaperRow, place: float, level: str) -> None:
-    """Draw the values of a row that are known, and the line between them."""
+    """Draw the known values of a row. If both are known, join them with a line."""
     colour = COLOURS[0] if row.is_method else _BASELINE
     ours, printed = ([100 * each.recall[level]] if level in each.recall else [] for each in (row.ours, row.printed))
     if ours and printed:

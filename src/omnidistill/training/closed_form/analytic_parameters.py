@@ -7,9 +7,9 @@ m and n (see `moments`). The analytic parameters are
 
 If a least-squares loss replaces InfoNCE, the optimal heads W_m satisfy W_m^T W_n = A_mn, up to scale.
 
-**Synthetic rows.** APM chooses N rows whose analytic parameters match those of the data up to scale. Let mu_m be the
-mean of the data, B_m (p_m x (N - 1)) a factor, s a scale, and Q any N x (N - 1) matrix with orthonormal columns that
-sum to zero (see `rows_of_factors`). The rows
+**Synthetic rows.** APM chooses N rows whose analytic parameters match those of the data up to scale. Let modality m
+have mean mu_m, feature width p_m and factor B_m (p_m x (N - 1), see below). Let s be a scale, and Q any N x (N - 1)
+matrix with orthonormal columns that each sum to zero (see `rows_of_factors`). The rows
 
     X~_m = 1 mu_m^T + s Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T
 

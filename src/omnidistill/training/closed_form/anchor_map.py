@@ -10,13 +10,13 @@ It does not depend on any initial heads. In each modality, (1) is kernel ridge r
 KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
 **Cutoff.** If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the
-heads is proportional to w_i. Rows far beyond the cutoff therefore hardly change the inner products of outputs. They
-are still useful: they fit noise, which would otherwise be in the outputs before the cutoff.
+heads is proportional to w_i, so outputs far beyond the cutoff hardly change the inner products. Their rows are still
+useful: they fit noise, which would otherwise be in the outputs before the cutoff.
 
 **Canonical basis.** Without a cutoff, multiplying the rows of all modalities by the same orthogonal matrix only rotates
-the outputs. One such rotation sorts the outputs by their cross-covariance between modalities on real rows. The first d
-outputs then have the largest total cross-covariance of all d orthonormal combinations of the outputs. They are used as
-heads of width d.
+the outputs. `canonical_basis` is the rotation that sorts the outputs by their cross-covariance between modalities on
+real rows. After this rotation, the first d outputs have the largest total cross-covariance that d orthonormal
+combinations of the outputs can have. Heads of width d consist of these d outputs.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -76,8 +76,8 @@ def anchor_maps(
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
-        cutoff: position from which anchors are shortened. Anchor number `cutoff` has length 1/2, earlier anchors are
-            longer (up to 1), and later anchors are shorter. None: all anchors have length 1.
+        cutoff: the number of the anchor that has length 1/2. The lengths decrease with the number, from at most 1
+            towards 0. None: all anchors have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.

@@ -1,10 +1,10 @@
 """Ridge canonical correlation analysis (CCA) of M >= 2 modalities, which gives heads without training.
 
 Let S_m be the covariance of modality m with a ridge (see `ridge`), and C_mn the cross-covariance of the modalities m
-and n (see `moments`). Let B_m (p_m x d) be factors whose products B_m B_n^T are nearest to the whitened
-cross-covariances K_mn (see `factors`). The heads W_m (d x p_m) are computed by
+and n (see `moments`). Let K_mn = S_m^{-1/2} C_mn S_n^{-1/2} be the whitened cross-covariances, and B_m (p_m x d)
+factors whose products B_m B_n^T are nearest to K_mn (see `factors`). The heads (d x p_m) are
 
-    K_mn = S_m^{-1/2} C_mn S_n^{-1/2}        W_m = B_m^T S_m^{-1/2}
+    W_m = B_m^T S_m^{-1/2}
 
 For M = 2, the singular values of K_12 are the canonical correlations (with ridge). B_1 and B_2 are the d leading
 singular vectors, times the square roots of the singular values. The inner product of two outputs thus weights each
@@ -26,16 +26,16 @@ from omnidistill.training.closed_form.ridge import between, ridge_powers
 
 
 def canonical_factors(moments: Moments, rank: int, ridge: float) -> Factors:
-    """Return the transposes of the ridge CCA heads: a matrix S_m^{-1/2} B_m (p_m x rank) for every modality m.
+    """Return the transposes (p_m x rank) of the ridge CCA heads of all modalities.
 
-    S_m is the covariance of modality m, with a ridge. Each product B_m B_n^T approximates the whitened cross-covariance
-    of the modalities m and n. The attribute `residuals` of the result contains the squared errors of this
-    approximation.
+    They are S_m^{-1/2} B_m, where S_m is the covariance of modality m with a ridge, and each product B_m B_n^T
+    approximates the whitened cross-covariance of modalities m and n. The attribute `residuals` of the result contains
+    the squared errors of this approximation.
 
     Args:
         moments: moments of the data.
         rank: output width of the heads.
-        ridge: eps >= 0, as a multiple of the mean eigenvalue of each covariance.
+        ridge: ridge >= 0, as a multiple of the mean eigenvalue of each covariance.
 
     Raises:
         InputError: with this ridge, a covariance is singular.

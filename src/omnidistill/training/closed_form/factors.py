@@ -73,8 +73,8 @@ def factor(
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
         rank: number of factors k, at least 1.
-        tolerance: the residual is the sum of ||C_mn - B_m B_n^T||^2. Sweeps end when one reduces the residual by at
-            most `tolerance` times the new residual.
+        tolerance: stop after a sweep that reduces the residual, the sum of ||C_mn - B_m B_n^T||^2, by at most
+            `tolerance` times its new value.
         max_sweeps: maximum number of sweeps over the modalities.
 
     Raises:

@@ -157,9 +157,9 @@ def _chunks(
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Yield for each chunk the rows for the covariances, and the rows for the cross-covariances.
 
-    The first are the rows of the data minus `shift`. With pairing "rows", the second are the same rows. With "groups",
-    the second are the sums of these rows over each group, divided by the square root of the number of rows in the
-    group.
+    The rows for the covariances are the rows of the data minus `shift`. With pairing "rows", the cross-covariances use
+    the same rows. With "groups", they use one row per group: the sum of these rows over the group, divided by the
+    square root of the size of the group.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):

@@ -39,10 +39,10 @@ _CHUNK_ROWS = 1024  # their products are exact enough in float32; sums are in fl
 def solved_rows(
     source: Float[Tensor, "N p"], target: Float[Tensor, "N q"], ridge: float | Float[Tensor, ""]
 ) -> Float[Tensor, "N q"]:
-    """Return the coefficients of the ridge regression from rows R to rows Q, differentiable with respect to all inputs.
+    """Return the matrix A for which R^T A is the map of the ridge regression from rows R to rows Q.
 
-    They are (R R^T + lambda s I)^-1 Q, where lambda is the ridge and s is the mean of the diagonal of R R^T. R^T times
-    the coefficients is the matrix of the regression.
+    A is (R R^T + lambda s I)^-1 Q, where lambda is the ridge and s is the mean of the diagonal of R R^T. The result is
+    differentiable with respect to all inputs.
 
     Args:
         source: rows R, which must not all be zero.

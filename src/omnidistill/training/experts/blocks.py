@@ -110,7 +110,7 @@ class BlockTraining:
         return self.buffer / BLOCKS / f"{self.first_epoch}-{runs.start}"
 
     def __call__(self, runs: slice) -> None:
-        """Train the experts with the numbers `runs` together as one block, and store their snapshots.
+        """Train the block of experts with the numbers `runs`, and store their snapshots.
 
         Raises:
             NotFiniteError: the training diverged.

@@ -55,7 +55,7 @@ class ExpertBuffer:
 
     @property
     def num_epochs(self) -> int:
-        """Number of epochs of the longest expert, not counting epoch 0."""
+        """Largest number of epochs of any expert, not counting epoch 0."""
         return len(self.snapshots) - 1
 
     @property
@@ -185,12 +185,12 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
 def update_spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of the first expert's updates over `span` epochs, from every possible first epoch.
+    """Return the singular values of the first expert's updates. Row s is the update from epoch s to epoch s + span.
 
     Args:
         snapshots: the heads of all experts after each epoch.
         modalities: names of the modalities.
-        span: number of epochs over which an update is taken.
+        span: number of epochs in each update.
         last_epoch: last epoch of the first expert.
     """
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]

@@ -1,13 +1,13 @@
 """Training of heads on real rows by SGD: many runs at once, stacked into one tensor per modality.
 
 For modality m, let W_m be the head, V_m the velocity, X_m the rows of the mini-batch, and Delta_m the gradient of the
-loss with respect to the outputs, in closed form. With step size lr, momentum mu and weight decay wd, a step is
+loss with respect to the outputs, in closed form. A step with step size lr, momentum mu and weight decay wd is
 
     V_m <- mu V_m + Delta_m^T X_m + wd W_m
-    W_m <- W_m - lr V_m                           for experts, mu = wd = 0
+    W_m <- W_m - lr V_m
 
-Features are frozen, so a step needs no autograd: one matrix product gives the outputs, and one the gradient of the
-heads.
+Experts use mu = wd = 0. Features are frozen, so a step needs no autograd: one matrix product gives the outputs, and one
+the gradient of the heads.
 
 Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order depends only on the
 numbers of the run and the epoch, on the seed, and on a name for what is trained (`purpose`). Interrupted training can
@@ -71,7 +71,7 @@ def train_epochs(
         data: the training rows.
         learning_rates: step size of each run.
         batch_size: rows per step. If the data has fewer rows, every step uses all rows.
-        num_epochs: number of epochs after which training ends, including the first `first_epoch` epochs.
+        num_epochs: total number of epochs, including those that are already done (`first_epoch`).
         seed: seed for the order of the rows.
         purpose: what is trained, such as "experts". It names the random streams, and error messages start with it.
         last_epochs: for each run, the epoch after which its heads stay constant; None: `num_epochs`.
@@ -135,7 +135,7 @@ def run_blocks(heads: StackedHeads, batch_size: int) -> list[slice]:
 def epoch_orders(
     num_runs: int, num_rows: int, *, seed: int, purpose: str, epoch: int, first_run: int = 0
 ) -> Int[Tensor, "E n"]:
-    """Return a random order of the training rows for each run (each training of heads), for one epoch, on the CPU."""
+    """Return the random order of the training rows in one epoch for every run, on the CPU."""
     streams, runs = Streams(seed), range(first_run, first_run + num_runs)
     generators = [streams[f"{purpose}/{run}/{epoch}"] for run in runs]
     return torch.stack([torch.randperm(num_rows, generator=each, device="cpu") for each in generators])

@@ -1,21 +1,19 @@
 """Ridge regression to shared anchors: a closed form, so the trained heads do not depend on any initial heads.
 
-X_m (N x p_m) are the rows of modality m. In every modality, row i has the same target, its anchor: the i-th unit vector
-times the length of the anchor. The diagonal matrix D contains these lengths, which decrease beyond the cutoff of the
-recipe. The heads W_m minimise ||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2:
+Let X_m (N x p_m) be the rows of modality m, K_m = X_m X_m^T, s_m the mean of the diagonal of K_m, and lambda_m the
+ridge. Row i has the same target in every modality, its anchor: the i-th unit vector times a length. D is the diagonal
+matrix of these lengths, which decrease beyond the cutoff of the recipe. The heads W_m minimise
+||X_m W_m^T - D||^2 + lambda_m s_m ||W_m||^2 (see `training.closed_form.anchor_map`):
 
-    W_m = D (K_m + lambda_m s_m I)^{-1} X_m        K_m = X_m X_m^T
+    W_m = D (K_m + lambda_m s_m I)^{-1} X_m
 
-lambda_m is the ridge, and s_m is the mean of the diagonal of K_m (see `training.closed_form.anchor_map`).
-
-If there are given heads V_m (d x p_m), such as pretrained ones, they are not trained. Instead, the heads of the set are
-stacked on them:
+If the user has heads V_m (d x p_m), they are not trained. Instead, the heads of the set are stacked on them. Let a be
+the weight of the set's heads, and u_m and v_m the mean lengths of the outputs of W_m and V_m on the rows of the set:
 
     J_m = [ sqrt(a) W_m / u_m ; sqrt(1 - a) V_m / v_m ]        (N + d) x p_m
 
-u_m and v_m are the mean lengths of the outputs of W_m and V_m on the rows of the set. The similarity of two outputs of
-J is thus a weighted sum of the similarities by W and by V, with weights a and 1 - a. To obtain a smaller output width,
-`cut` reduces J to its leading canonical directions on the rows.
+The similarity of two outputs of J is thus a weighted sum of the similarities by W and by V, with weights a and 1 - a.
+To obtain a smaller output width, `cut` reduces J to its leading canonical directions on the rows.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -140,8 +138,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: position from which outputs are scaled down. Output number `cutoff` is multiplied by 1/2, earlier
-            outputs by more (up to 1), and later outputs by less. None scales no output.
+        cutoff: number of the output, counted from 1, that is multiplied by 1/2. Earlier outputs are multiplied by more
+            (up to 1), and later outputs by less. None scales no output.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -178,9 +176,9 @@ def stack_on(
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
     """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
-    The directions are computed from the outputs on the rows of the set. Row i is first divided by sqrt(i), so earlier
-    rows count more: they belong to the outputs that vary most on real data. Heads that are not wider than `width` are
-    returned unchanged.
+    The directions are computed from the outputs on the rows of the set. The outputs on row i are first divided by
+    sqrt(i), so that earlier rows count more. Earlier rows belong to the outputs that vary most on real data. Heads that
+    are not wider than `width` are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

@@ -92,7 +92,7 @@ class Recipe(Component):
         )
 
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Train heads on the set, and return heads whose outputs are those of trained and initial heads, concatenated.
+        """Train heads on the set, and return them stacked on the initial heads: the outputs of both are concatenated.
 
         Args:
             start: initial heads {modality: d x p_m}.
@@ -117,7 +117,7 @@ class Recipe(Component):
         """
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the indices of the rows that the first student with this seed uses in each step, on the CPU.
+        """Return the row numbers (T x b) that the first student uses in each step, on the CPU.
 
         Raises:
             InputError: the recipe uses all rows at once.

@@ -119,7 +119,7 @@ class DualEndpoint:
         """Return the squared distance ||W_T - W*||_F^2 between the trained and the target head of every modality.
 
         The trained head is W_T = c W_0 + A^T X, with the initial head W_0, the rows X and their coefficients A. Without
-        weight decay, c = 1. With D = c W_0 - W* and K = X X^T, the distance is ||D||^2 + 2 <A, X D^T> + <A, K A>.
+        weight decay, c = 1. With E = c W_0 - W* and K = X X^T, the result is ||E||^2 + 2 <A, X E^T> + <A, K A>.
         """
         squared_norms = target.squared_norms
         products = torch.stack([self.rows[name] @ target.difference[name].mT for name in self.start])

@@ -184,10 +184,10 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return <dL/dtheta_T, v_s> for every step s, where v_s is the velocity of SGD with momentum in this step.
+    """Return the derivative of the loss L with respect to every step size, with the opposite sign.
 
-    The velocity is a weighted sum of the gradients g_t of the steps t <= s. `aligned` contains <dL/dtheta_T, g_t> for
-    every step t. theta_T are the trained heads.
+    Let theta_T be the trained heads, g_t the gradient in step t, and v_s = sum_{t <= s} momentum^{s - t} g_t the
+    velocity in step s. `aligned` contains <dL/dtheta_T, g_t> for every step t; the result is <dL/dtheta_T, v_s>.
     """
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):

@@ -15,7 +15,7 @@ passes are
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
 The result equals that of autograd through `dual_steps`, but T copies of A need not be stored. Row i of A is zero until
-a step uses row i. Products with A therefore leave out all rows after the last one used so far.
+a step uses row i. Products with A therefore leave out all rows after the highest row number used so far.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -42,8 +42,8 @@ def plain_steps(
 ) -> Float[Tensor, "M N d"]:
     """Return the coefficients A_T (M x N x d) of one student after T steps of SGD on the rows X (N x p_m).
 
-    In each modality, its head is W_T = W_0 + A_T^T X, where W_0 is the initial head. The result can be differentiated
-    only once.
+    The student's head of a modality is W_T = W_0 + A_T^T X, where W_0 is the initial head. The result can be
+    differentiated only once.
 
     Args:
         objective: the loss of the student.

@@ -1,15 +1,15 @@
 """The six towers of ImageBind (https://arxiv.org/abs/2305.05665), with the sizes and weights of `imagebind_huge`.
 
+The stem turns patches of the input x into tokens, and `unit` scales a vector to length 1.
+
     tokens = [class token, stem(x)] + positions    text: one token per id, no class token
     in every block:
-        tokens = tokens + attention(norm_1(tokens))
+        tokens = tokens + attention(norm_1(tokens))    audio, depth, thermal, IMU: with one learned key-value pair
         tokens = tokens + mlp(norm_2(tokens))
     feature = norm(class token)                    text: norm(token at the end of the text)
     embedding = scale * unit(projection @ feature), averaged over the views of an item
 
-The stem turns patches of the input x into tokens, and `unit` scales a vector to length 1. The projection heads of
-omnidistill take the feature as input. The embedding is the output of the published model. In the towers for audio,
-depth, thermal and IMU, the tokens also attend to one learned key-value pair.
+The projection heads of omnidistill take the feature as input. The embedding is the output of the published model.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Patches(nn.Module):
             self.proj, self.norm = nn.Conv2d(1, width, 16, stride, bias=False), nn.LayerNorm(width)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n patches width"]:
-        """Return the embedded patches, in row-major order within each pair of frames."""
+        """Return the embedded patches in row-major order."""
         if isinstance(self.proj, nn.Conv3d) and x.ndim == 4:
             x = x.unsqueeze(2).expand(-1, -1, 2, -1, -1)  # a picture is a clip of two equal frames
         tokens: Tensor = self.norm(self.proj(x).flatten(2).transpose(1, 2))
@@ -237,7 +237,7 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
         """Apply attention. `mask` (queries x keys) is added to the attention scores.
 
-        It must be None if the module has a learned key-value pair (`extra_key`), because the mask has no column for it.
+        With `extra_key`, `mask` must be None, because it has no column for the learned key-value pair.
         """
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)

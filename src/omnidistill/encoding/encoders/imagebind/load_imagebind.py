@@ -64,7 +64,7 @@ def convert(
 
 
 def load(folder: Path, modality: Modality, verify: bool = True) -> Loaded:
-    """Load a tower that `convert` wrote, with memory-mapped weights on CPU.
+    """Load a tower that `convert` wrote. Its weights are memory-mapped and on CPU.
 
     Args:
         folder: folder that `convert` wrote.

@@ -73,7 +73,7 @@ def standard_log_energies(sound: Float[Tensor, " samples"]) -> Float[Tensor, "11
 def one_clip(log_energies: Float[Tensor, "n 112 columns"]) -> Float[Tensor, "n 1 3 112 1036"]:
     """Return the audio tower's input for n sounds of at most 10.38 s.
 
-    The input has three chunks of 10.38 s. All three are equal: the sound, repeated to this length.
+    The input consists of three equal chunks. Each contains the sound, repeated until it fills 10.38 s.
     """
     times = -(-_FRAMES // log_energies.shape[-1])
     return log_energies.repeat(1, 1, times)[:, None, None, :, :_FRAMES].expand(-1, 1, 3, -1, -1)

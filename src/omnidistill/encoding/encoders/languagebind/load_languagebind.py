@@ -59,7 +59,7 @@ def convert(source: Path, folder: Path, modality: Modality) -> None:
     Args:
         source: folder of the published model, with config.json and the weights.
         folder: output folder; each tower is written to a subfolder.
-        modality: the modality of the model other than text.
+        modality: modality of the tower that is not for text.
 
     Raises:
         InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the model

@@ -1,6 +1,6 @@
-"""Merge the low-rank adapters (LoRA) in a state dict into the weights: W becomes W + (alpha / r) B A.
+"""Merge the low-rank adapters (LoRA) in a state dict into the weights.
 
-W (d x p) is the weight of a layer. Its adapter consists of B (d x r), A (r x p) and the constant alpha.
+The adapter of a weight W (d x p) consists of B (d x r), A (r x p) and a constant alpha. W becomes W + (alpha / r) B A.
 
 Keys are as in the package peft. They contain `base_model.model.`. The weight of a layer with an adapter is below
 `.base_layer`, or directly below the name of the layer in older releases. The adapter is below `lora_A.default` and
