@@ -113,7 +113,7 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
 
 
 def add_separator(parser: argparse.ArgumentParser, table: str) -> None:
-    """Add `--separator` to a command that reads a table. The help uses the word `table` for it, such as "manifest"."""
+    """Add `--separator`. The argument `table` is the word for the table in the help, such as "manifest"."""
     parser.add_argument(
         "--separator",
         metavar="CHAR",

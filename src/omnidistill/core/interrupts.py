@@ -120,8 +120,8 @@ class _Handler:
 def signals_end_program() -> None:
     """Let any signal end the process immediately until `signals_raised` begins. The program calls this function first.
 
-    The handlers stay installed until all other exit functions have run. From then on, signals are ignored. Otherwise
-    Python would restore their default action, and a signal could change the exit code of a finished command.
+    At exit, signals are ignored once all other exit functions have run. Otherwise Python would restore their default
+    action, and a signal could change the exit code of a finished command.
     """
     handler = _Handler(of_command=True)
     handler.ends_process = True
@@ -134,8 +134,8 @@ def signals_raised(permanent: bool = False) -> Iterator[None]:
     """Raise `Interrupted` for the first signal within the block, and end the process at the next one.
 
     Args:
-        permanent: False restores the previous handlers after the block. True keeps the handlers of the block. A
-            later signal then ends the process immediately.
+        permanent: False restores the previous handlers after the block. True keeps the new handlers, and any signal
+            after the block ends the process immediately.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -26,7 +26,7 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows of the test or validation split that leak, because they also occur in another split.
+    """Rows of the test or validation split that also occur in other splits.
 
     Attributes:
         modality: the modality in which the rows are identical. None means that they are identical in every modality.

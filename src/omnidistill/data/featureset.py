@@ -136,7 +136,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """First row of each (group, features) pair, {modality: ascending row numbers on the CPU}."""
+        """Rows whose features are new in their group, {modality: ascending row numbers on the CPU}."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:

@@ -34,8 +34,8 @@ class PackReport:
         groups: number of groups.
         widths: {modality: feature width}.
         dtypes: {modality: dtype of the features before they were packed}.
-        duplicates: leaks that were not dropped. They are test rows that also occur in another split, and validation
-            rows that also occur in `heads` or `train`.
+        duplicates: test rows that also occur in another split, and validation rows that also occur in `heads` or
+            `train`, after `drop_leaks` was applied.
         dropped: rows that the option `drop_leaks` removed.
         merged: groups that the option `merge_duplicates` merged.
         notes: notes for the user, one fact each.

@@ -59,7 +59,7 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, level: int) -> Any:
-        """Return the next value, of type `kind`. `struct` itself reads the truth values among its fields."""
+        """Return the next value, which has type `kind`. `struct` calls this for all fields except truth values."""
         match kind:
             case 1 | 2 | 3:  # a truth value in a list, a byte
                 return self._byte()

@@ -4,10 +4,10 @@ standardise:  replace each row x by (x - mean(x)) / sqrt(var(x) + epsilon); mean
               values of the row (a LayerNorm without affine parameters)
 centre:       subtract mu, the mean of the standardised training rows of the modality
 
-Distilled sets include mu. To keep them small, mu is rounded to 8 bits per value before it is subtracted. For an integer
-c from -127 to 127 and a step u, which is one number per modality, a rounded value is sign(c) c^2 u. Small values are
-rounded more finely than large values. If the squared distance between mu and its rounded value would exceed 0.1 % of
-the variance of the rows, mu stays in float32.
+Distilled sets include mu. To keep them small, mu is rounded to 8 bits per value before it is subtracted. Each modality
+has one step u. A rounded value is sign(c) c^2 u for an integer c from -127 to 127, so small values are rounded more
+finely than large values. If the squared distance between mu and its rounded value would exceed 0.1 % of the variance of
+the rows, mu stays in float32.
 
 Centring closes the modality gap. It is equivalent to a bias in the head W: W (x - mu) = W x + b with b = -W mu.
 """

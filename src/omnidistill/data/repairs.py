@@ -59,8 +59,8 @@ class Repaired:
     """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, including the dropped rows. The groups of the remaining rows are merged. The
-            provenance records the repairs.
+        raw: all rows of the source, including the dropped rows. Each remaining row has its group after the merge.
+            The provenance records the repairs.
         rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.

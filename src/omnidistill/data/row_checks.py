@@ -24,7 +24,7 @@ def check_parts(
     pairing: Tensor | None,
     preprocessing: Preprocessing,
 ) -> None:
-    """Check that the arguments are valid as the attributes of a `FeatureSet` with the same names.
+    """Check that these attributes of a `FeatureSet` are valid.
 
     Raises:
         InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.

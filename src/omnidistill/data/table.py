@@ -1,8 +1,8 @@
 """The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
 Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The separator of .csv and
-.tsv files may be given. Otherwise, it is the comma, semicolon, tab or vertical bar: the one that gives the header the
-most columns.
+.tsv files may be given. Otherwise, it is whichever of comma, semicolon, tab and vertical bar gives the header the most
+columns.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. If given, missing validation and test rows are drawn at random from the training
-            groups. If also `name` is "split" and there is no such column, all rows first become training rows. If
-            None, nothing may be missing.
+        groups: group of each row. If given, a missing validation or test split is drawn at random from the training
+            groups. All rows first become training rows if `name` is "split" and the table lacks this column. If
+            `groups` is None, neither the column nor a split may be missing.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or the column or a split is missing.

@@ -27,8 +27,8 @@ class AnchorRows(LearnableHeads):
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
         logit: logit of the weight of the heads when they are combined with initial heads.
         storage: defines how the rows are rounded and stored.
-        cutoff: index of the head output that is multiplied by 1/2. Earlier outputs are multiplied by larger factors,
-            later ones by smaller factors. None scales no output. The cutoff is not learned.
+        cutoff: number of the head output, counted from 1, that is multiplied by 1/2. Earlier outputs get larger
+            factors, later outputs smaller ones. If None, outputs are not scaled. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]
@@ -78,10 +78,10 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, which scales down the later outputs of the heads; None returns `self`.
+        """Return a copy with this cutoff, which scales down the later outputs of the heads. None returns `self`.
 
-        `self` must have no cutoff. The copy has a smaller `weight`: otherwise, the scaled outputs would have more
-        influence when they are concatenated with those of initial heads, because their lengths vary more.
+        `self` must have no cutoff. A cutoff makes the lengths of the outputs vary more. This would increase their
+        influence when they are concatenated with those of initial heads, so the copy has a smaller `weight`.
         """
         if cutoff is None:
             return self

@@ -153,9 +153,9 @@ def heads_loss(
     objective: Objective,
     start_share: float,
 ) -> Float[Tensor, ""]:
-    """Return the weighted mean of the losses of learned and of stacked heads on real rows.
+    """Return the weighted mean of two losses on real rows: the loss of the learned heads, and that of stacked heads.
 
-    Stacked heads concatenate the outputs of learned and initial heads, with a weight for the learned heads.
+    Stacked heads concatenate the outputs of the learned and the initial heads, weighted by `learned.weight`.
 
     Args:
         learned: the tensors from which the learned heads are computed.
@@ -163,7 +163,7 @@ def heads_loss(
         features: real rows of a batch.
         targets: target similarities of the real rows (b x b).
         objective: the loss, bound to the order of the modalities (see `Objective.bind`).
-        start_share: weight c in [0, 1] of the loss of the stacked heads. That of the learned heads has weight 1 - c.
+        start_share: weight c in [0, 1] of the stacked heads' loss. The learned heads' loss has weight 1 - c.
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)

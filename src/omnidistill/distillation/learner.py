@@ -169,10 +169,10 @@ class Learner:
         return MetricsRecord(iteration + 1, {"loss": float(loss.detach()), **terms, **step_sizes, **learned})
 
     def restart_from(self, point: RestartPoint) -> None:
-        """Restart from a saved earlier set, with smaller step sizes and learning rates.
+        """Restart from an earlier set, with smaller step sizes and learning rates.
 
-        The step sizes of the saved set are halved once for each restart since it was saved, including this one. The
-        moving averages also restart, from the same tensors.
+        The learning rates are halved. The step sizes of the set are halved once for each restart since the set was
+        saved, including this one. The moving averages start again from the resulting tensors.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

@@ -1,15 +1,15 @@
 """Learn the mixing matrix A of a set whose rows are mixtures of items (see `item_mixture`), for use with any encoder.
 
-    X_m(A) = normalise(A F_m)          F_m: features of the items in modality m
+    X_m(A) = normalise(A F_m)          F_m: features of the items in modality m; `normalise` scales rows to equal length
 
 A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
 all modalities share) gives heads. A is learned by gradients through this regression, as in `head_learning`. Initially,
-A_ij is output i of ridge CCA heads for item j, summed over the modalities. The outputs are in their canonical basis.
+A_ij is output i of ridge CCA heads (in their canonical basis) for item j, summed over the modalities.
 
 The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder. It rescales the principal components of all features, of items and of real rows, and adds isotropic noise. A
-component with standard deviation s is multiplied by s^(a - 1). The exponent a is random, and the same for all
-components. A common factor then restores the variance of the features.
+encoder: it changes the features of the items and of the real rows. A principal component with standard deviation s is
+multiplied by s^(a - 1), with a random exponent a for each modality. A common factor then restores the variance of the
+features, and isotropic noise is added.
 
 A can be sparse: each synthetic row then mixes only k items. They are chosen from c candidates, the items with the
 largest absolute values in the same row of the initial A. In every iteration, the k largest candidates are used, and the

@@ -132,7 +132,7 @@ class PairRows(LearnableMaps):
 
     @property
     def ridges(self) -> Float[Tensor, " 2"]:
-        """Ridges of the directions "forward" and "reverse", raised to a lower limit if they are smaller.
+        """Ridges of the directions "forward" and "reverse". They never fall below a limit.
 
         The limit keeps linear solves in float32 accurate. It grows with the number of rows N, because the largest
         eigenvalue of the kernel matrix of the rows can be N times the mean of its diagonal.

@@ -147,9 +147,9 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return the JSON value with the longest text among those with the same structure and the same strings.
+    """Return a copy with every number, boolean and null replaced by the number with the longest text.
 
-    Every number, boolean and null is replaced by the number with the longest text.
+    No other JSON value with the same structure and the same strings has a longer text.
     """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}

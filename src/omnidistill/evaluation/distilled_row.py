@@ -48,10 +48,9 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 def train_without_start(
     sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
 ) -> TrainedHeads | None:
-    """Train students on each set by the variant of its recipe that ignores the initial heads `start`.
+    """Train students on each set by its recipe, changed so that it ignores the initial heads `start`.
 
-    Return None if a recipe has no such variant, because it requires the initial heads or already ignores them. Also
-    return None if `config.protocol` is "paper".
+    Return None if a recipe requires the initial heads or does not use them anyway, or if `config.protocol` is "paper".
     """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):

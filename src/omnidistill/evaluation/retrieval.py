@@ -179,8 +179,8 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
     """For each threshold, count the scores above it, and the scores at or above it.
 
-    A score is at or above a threshold if it exceeds the largest floating-point number less than the threshold. In each
-    row, these numbers and the thresholds are sorted together. One binary search per score then gives both counts.
+    Let t' be the largest floating-point number below a threshold t. Then score >= t is the same as score > t'. All t
+    and t' of a row are sorted together. One binary search per score then finds how many of them it exceeds.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)

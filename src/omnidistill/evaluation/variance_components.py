@@ -1,7 +1,7 @@
 """Variance of weighted sums of scores, from variance components.
 
 A score is the mean of hits, in [0, 1], over queries. All methods answer the same queries, which belong to G groups. A
-method m has U_m units. A unit is a training run, or a set with the mean score of its students. The model is
+method m has U_m units, each a training run or a set. The score of a set is the mean over its students. The model is
 
     y_ug = mean + group_g + unit_u + residual_ug
 
@@ -126,9 +126,9 @@ def variance_models(named: Mapping[str, Hits], groups: Groups) -> list[VarianceM
 
 
 def _shares(hits: Hits, codes: Sequence[Tensor], num_groups: int) -> Float64[Tensor, "G U K"]:
-    """Return the deviation from the mean score that each group of queries causes, for each set or run.
+    """Return by how much each group of queries raises or lowers the score of each set or run.
 
-    It is the sum of (hit - mean hit) over the queries of the group, divided by the number of all queries and averaged
+    This is the sum of (hit - mean hit) over the queries of the group, divided by the number of all queries and averaged
     over directions. Shapes: G groups, U sets or runs, K cut-offs.
     """
     shares = []

@@ -58,7 +58,7 @@ def mean_modes(gram: Float[Tensor, "*r b M M"]) -> FixedModes:
     """Return the mean direction and M - 1 other fixed modes, in place of the SVD of the embeddings of each instance.
 
     A fixed orthonormal basis replaces the left singular vectors. Its first vector is (1, ..., 1) / sqrt M. All modes
-    after the first have equal squared singular values. Their sum over all modes is the same as for the SVD.
+    after the first have the same sigma. The sum of sigma^2 over all modes is the same as for the SVD.
 
     Args:
         gram: inner products between the embeddings of each instance (M x M for M modalities).

@@ -1,13 +1,13 @@
 """Quantisation of rows to densely packed b-bit integers, with one float32 step per row.
 
-A row x is stored as integers q in [-L, L] and a step s. A factor f <= 1 is chosen from a fixed list to minimise the
-squared error. With f < 1, large numbers are clipped and the step is finer.
+A row x is stored as integers q in [-L, L] and a step s:
 
     x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
-An integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each other without gaps,
-lowest bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros at the end are
-recognised as unused. The number of values per row is therefore not stored.
+The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are clipped. An
+integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each other without gaps, lowest
+bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros at the end are recognised
+as unused. The number of values per row is therefore not stored.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ class Comparison(JsonContent):
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """Return {name of a method or baseline: label for all of its sizes}. Equal labels are followed by the name."""
+        """Return {name of a method or baseline: its label for all sizes}. Equal labels also include the name."""
         labels = {row.method: row.label for row in self.rows}
         labels |= {
             row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES

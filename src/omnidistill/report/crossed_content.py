@@ -64,7 +64,7 @@ class CrossedCell(JsonContent):
 
 
 class CrossedReference(JsonContent):
-    """Recall of one model before training and after training on all rows. Its cells are compared with these values.
+    """Recall of one model before training and after training on all rows, for comparison with the cells of this model.
 
     Attributes:
         model: name of the model.

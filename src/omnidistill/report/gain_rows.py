@@ -71,7 +71,7 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of direct distillation of every row of a transfer table, except random training rows.
+    """Return the share of each row of a transfer table, except the row of random training rows.
 
     The improvement of a row is its recall minus the recall of random training rows. The share of the row is its
     improvement, divided by the improvement of a set that was distilled with the new encoder.

@@ -60,7 +60,7 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return the variation that intervals of table rows include, as text: the most common case, then the exceptions.
+    """Return a text that states which variation the intervals include: the most common case, then the exceptions.
 
     Each exception starts with the labels of its rows. `unit` is the name of what is averaged, "set" or "run".
     """

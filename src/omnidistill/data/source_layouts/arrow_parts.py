@@ -81,7 +81,7 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Memory-map the .arrow file and open it. If reading fails, also in the `with` block, raise InputError."""
+        """Open the memory-mapped .arrow file. Read errors, also those in the `with` block, become InputErrors."""
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:

@@ -37,7 +37,7 @@ def split_in_path(path: PurePosixPath) -> str | None:
 
 
 def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema, names: Sequence[str]) -> None:
-    """Raise InputError if a part lacks one of the columns `names`, or its type differs from that in the first part."""
+    """Raise InputError if a part lacks a column in `names`, or if the column has another type in the first part."""
     for name in names:
         if name not in schema.names:
             raise InputError(

@@ -90,10 +90,9 @@ class WithTask:
         return (*self.other.terms, *self.task.terms)
 
     def episode(self, iteration: int, streams: Streams) -> Episode:
-        """Return the inputs of an iteration.
+        """Return the initial heads and the target of an iteration.
 
-        They are the initial heads, the target of the objective to which the task loss is added, and the indices of the
-        real rows for the task loss.
+        The target is a pair: the target of `self.other`, and the indices of the real rows for the task loss.
         """
         episode = self.other.episode(iteration, streams)
         return Episode(episode.start, (episode.target, self.task.batch(iteration, streams)))

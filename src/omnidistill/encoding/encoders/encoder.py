@@ -98,7 +98,7 @@ class Encoder(Protocol):
         ...
 
     def head(self) -> Float[Tensor, "d width"] | None:
-        """Return the matrix of the model's own projection; None if it has no projection that is a single matrix."""
+        """Return the model's own projection as a single matrix, or None if the model has no such matrix."""
         ...
 
     def fingerprint(self) -> dict[str, str]:

@@ -3,8 +3,8 @@
 1. Let E be the energies (columns x bands), and F the mel filters (bands x frequencies). Find powers P >= 0 (columns x
    frequencies) such that P F^T is close to E, by multiplicative updates: P <- P * (E F) / (P F^T F).
 2. Find phases. Every iteration turns the current spectrogram into a waveform, by overlap-add, and computes the
-   spectrogram of this waveform. This spectrogram, extrapolated from the previous iteration (momentum 0.99), gives the
-   new phases. The magnitudes stay sqrt(P).
+   spectrogram S of this waveform. Let S' be the S of the previous iteration. The new phases are those of
+   S + 0.99 (S - S'). The magnitudes stay sqrt(P).
 
 References: D. Lee and H. Seung (2000), algorithms for non-negative matrix factorisation; D. Griffin and J. Lim (1984);
 N. Perraudin et al. (2013), a fast Griffin-Lim algorithm.
@@ -25,7 +25,7 @@ _TINY = 1e-12
 def band_powers(
     energies: Float[Tensor, "columns bands"], filters: Float[Tensor, "bands frequencies"]
 ) -> Float[Tensor, "columns frequencies"]:
-    """Return non-negative powers of all frequencies whose energies in the mel bands are close to the given energies."""
+    """Return powers >= 0 of all frequencies, such that their energies in the mel bands are close to `energies`."""
     gram, target = filters.T @ filters, energies @ filters
     powers = target / target.amax().clamp_min(_TINY) * energies.amax() + _TINY
     for _ in range(_POWER_UPDATES):

@@ -89,7 +89,7 @@ class SoundCanvas:
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Return the log energies, clamped from below at their maximum minus `spectrogram.range` (None: unchanged)."""
+        """Return the log energies, clamped to at least each sound's maximum minus `spectrogram.range` (if not None)."""
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)

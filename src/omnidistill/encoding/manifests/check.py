@@ -61,9 +61,9 @@ class Checked:
     Attributes:
         manifest: manifest of the usable items.
         total: number of checked items.
-        problems: one entry for each modality that an item lacks, or for which its file cannot be used.
+        problems: one entry for each missing or unusable modality of an item.
         duplicates: pairs of usable items in different splits that are identical in one modality.
-        notes: facts about how the manifest was created, one per element.
+        notes: notes for the user about how the manifest was created.
     """
 
     manifest: Manifest

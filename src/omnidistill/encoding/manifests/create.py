@@ -44,13 +44,13 @@ def create_manifest(
         out: file to write (.csv, .jsonl or .parquet). With None, a folder of media files or a manifest is only checked.
             Other sources need a file, such as NAME.csv, because their media are extracted to a new folder NAME-media
             next to it.
-        modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For another source,
-            {modality: column or file suffix}, or a list of "NAME" or "MODALITY=NAME". None uses all media, and one kind
-            of text, such as the captions.
+        modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For shards and datasets,
+            {modality: column or file suffix}, or a list of strings "NAME" or "MODALITY=NAME". None uses all media, but
+            only one text column or field, such as the captions. A manifest does not accept this argument.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item. A folder
             of media files and a manifest do not use them.
-        seed: seed for random splits, if the source defines none. If `out` is given and a manifest has no validation or
-            no test split, 10 % of its training groups become that split.
+        seed: seed for random splits, which are drawn if the source defines none. If a manifest lacks a validation or
+            test split and `out` is given, 10 % of its training groups become that split.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.

@@ -33,7 +33,7 @@ class BestAllRows(Baseline):
     needs: ClassVar[tuple[str, ...]] = tuple(_TITLES)
 
     def fit(self, setting: Setting) -> TrainedHeads:
-        """Return the heads of the candidate in `needs` with the highest mean validation score over its runs."""
+        """Return the heads of the baseline in `needs` that has the highest validation score, averaged over its runs."""
         started_at, fitted = time.monotonic(), setting.fitted
         scores = {name: _score(fitted[name], setting) for name in _TITLES}
         choice = max(scores, key=lambda name: scores[name])

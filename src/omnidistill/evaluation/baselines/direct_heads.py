@@ -1,15 +1,15 @@
-"""Baseline for the method "anchor": learn the heads themselves, in as many bytes as the synthetic set.
+"""Baseline for the method "anchor": learn heads instead of synthetic rows, and store them in as many bytes.
 
-V_m (r x p_m) is the learned head of modality m, which is stored as round(V_m). Its rank r is the largest that fits in
-the bytes of the set. The heads should be good alone, and also stacked on the initial heads. The stacked head J_m
-concatenates the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. With
-a loss L and a setting c in [0, 1], which is the weight of the stacked heads, learning solves
+The method "anchor" computes heads from its synthetic rows by regression. Here, V_m (r x p_m) is the learned head of
+modality m with feature width p_m, and round(V_m) is stored. The rank r is the largest that fits in the bytes of the
+synthetic set. The stacked head J_m concatenates the outputs of round(V_m), with weight a, and those of the initial
+head, with weight 1 - a. Let L be a loss on batches of training rows x, and c in [0, 1] a setting. Learning solves
 
-    min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)        on batches of training rows x
+    min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)
 
-V_m starts as the ridge CCA head, scaled so that its entries have a root mean square of 1. The method "anchor" learns
-synthetic rows instead, and computes heads from them by regression. Both are trained in the same way
-(`distillation.head_learning`), but here, validation also chooses the learning rate.
+so the heads are good both alone and stacked. V_m starts as the ridge CCA head, scaled so that its entries have a root
+mean square of 1. The baseline is trained in the same way as the method (`distillation.head_learning`), except that
+validation also chooses the learning rate.
 
 The heads are learned without biases. If the features are not centred, the size in bytes nevertheless includes one bias
 vector per head, as for the baselines that store CCA heads.

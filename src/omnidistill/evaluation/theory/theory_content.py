@@ -88,7 +88,7 @@ class TheoryStep(JsonContent):
         predicted: `omega` as predicted by eq. 14; None if the objective is not HoPA.
         eps: for each mode, mean distance between the modes of paired rows.
         terms: terms of the complete bound on the discrepancy.
-        single_mode: the bound on the discrepancy in eq. 10, which assumes the loss -sigma_1.
+        single_mode: what the bound in eq. 10 would be if the loss were -sigma_1 (minus the first singular value).
         lemma_2, lemma_3, eq_14: largest error of the equations in Lemma 2, Lemma 3 and eq. 14, over both batches.
             `eq_14` is None if the objective is not HoPA.
     """

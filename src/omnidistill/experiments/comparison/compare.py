@@ -92,8 +92,8 @@ def compare(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         baselines: names of baselines, or `Baseline` objects. `zero-shot` and `full` are always included.
-        settings: settings in the format of `distill`. Each setting applies to every method that has it. They are added
-            to those of the preset or TOML file.
+        settings: settings in the format of `distill`, added to those of the preset or TOML file. Each setting applies
+            to every method that has it.
         layout: table layout: "retrieval", "variants", "cost", "directions" or "curve".
         preset: name of a comparison included in the package.
         benchmark: use the settings that the HoPA paper gives for this dataset: "msrvtt" (default), "vggsound" or

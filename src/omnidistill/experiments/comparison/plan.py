@@ -77,7 +77,7 @@ class BaselineCell:
         size: number of rows of the sets with which the baseline is compared; None if their budget is given instead.
         budget: budget in bytes of these sets; None if their size is given instead.
         allowance: largest numbers of rows and bytes that the baseline may use.
-        given: the baselines with non-default settings from which this baseline is computed, directly or indirectly.
+        given: baselines from which this one is computed, directly or indirectly, if they have non-default settings.
 
     `size`, `budget` and `allowance` are None for a baseline that does not depend on the size of the sets.
     """
@@ -109,7 +109,7 @@ class BaselineCell:
 
     @property
     def needs_start(self) -> bool:
-        """Whether a user of the baseline also needs the initial heads. The table row does not count their bytes."""
+        """Whether using the baseline also requires the initial heads. Its table row does not count their bytes."""
         return self.baseline.needs_start
 
     @property
@@ -227,7 +227,7 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    `others` are the baselines in the table. The entry records those with non-default settings that `baseline` needs.
+    `others` are the baselines in the table. If `baseline` needs one with non-default settings, the entry records it.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())

@@ -52,12 +52,12 @@ def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
 
 
 def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Preprocessing | None = None) -> int:
-    """Return the size in bytes of the files of a run's set, or of all its sets if there is one per pair of modalities.
+    """Return the file size in bytes of a run's set, or the total if there is one set per pair of modalities.
 
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
-        preprocessing: the preprocessing of the data, whose means are stored in each set. None assumes centred features
+        preprocessing: the preprocessing of the data. Its means are stored in each set. None assumes centred features,
             and means of 8 bits per value.
     """
     steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing

@@ -165,7 +165,7 @@ def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
 def as_texts(overrides: object) -> tuple[str, ...]:
     """Return overrides as "key=value" strings.
 
-    If a value, such as a storage of rows, has settings of its own, it gives one string for each of them.
+    A value that has settings of its own, such as a storage of rows, gives one string per setting.
 
     Raises:
         InputError: `overrides` is neither a dict nor "key=value" strings.

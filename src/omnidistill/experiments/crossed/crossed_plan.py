@@ -35,8 +35,8 @@ class Work:
     """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: what the model is trained on: a set (by name), a teacher (by name; heads that networks learn to
-            reproduce) or `ALL_ROWS`. `INITIAL` means no training.
+        source: what the model is trained on: the name of a set, the name of a teacher (heads that networks learn to
+            reproduce), or `ALL_ROWS`. `INITIAL` means no training.
         recipe: how the model is trained, such as "own", "infonce" or "start" (no training); "set" to distil the set.
         model: the linear heads or networks to train.
         variant: change to the recipe "own" (stored with the set), a value of `ROBUSTNESS`; "" for no change.
@@ -168,10 +168,10 @@ def _is_anchor(config: RunConfig) -> bool:
 def _control(
     settings: CrossedSettings, configs: dict[str, RunConfig], entry: SetEntry, recipe: str, model: Model
 ) -> Work | None:
-    """Return the work item that trains on random rows instead of a distilled set.
+    """Return the work item that trains on random rows, for comparison with training on the set `entry`.
 
-    Both use the same recipe, with one exception. The recipe "own" is the one stored with the set. If that is "anchor",
-    random rows use "anchor" (for networks, "map") with a ridge chosen on validation.
+    It uses the same recipe, unless `recipe` is "own" and the set stores the recipe "anchor". In that case, it uses
+    "anchor" (for networks, "map") with a ridge chosen on validation.
 
     Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """

@@ -1,6 +1,6 @@
-"""Assign a real training row to each synthetic row, with which the synthetic row is compared.
+"""Assign to each synthetic row the real training row with which it is compared.
 
-A row has one embedding per modality. The singular values and vectors of the matrix of these embeddings are its modes.
+A row has one embedding per modality. Its modes are the singular values and vectors of the matrix of these embeddings.
 
     initial   the real row from which the synthetic row was initialised
     nearest   the training row with the highest cosine similarity of features, averaged over modalities

@@ -1,9 +1,9 @@
-"""Measure the cost of a stage with few steps.
+"""Measure the cost of a stage by running only a few of its steps.
 
-`Recorder` records the times of all steps. `searched` runs a search for the best epoch, but stops it after several
-seconds. `with_few_steps` reduces the settings of a stage in two ways: a loop gets few iterations, and only one of
-several candidate step sizes is tried. This step size is rather small, such as the second of six, because small step
-sizes need more epochs than large ones and usually win.
+`Recorder` records the times of all steps. `searched` repeats a search for the best epoch with larger limits, until a
+search is complete or takes too long. `with_few_steps` gives a loop few iterations, and keeps only one of several
+candidate step sizes. It keeps a rather small one (of six, the second smallest), because small step sizes need more
+epochs than large ones and usually win.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _kinds(columns: Table) -> dict[str, str]:
 
 
 def _kind(values: Sequence[Any]) -> str:
-    """Return the type of a column, with the number of different values and of empty ones, as text."""
+    """Return the type of a column and how many values are different or empty: "text (9 different, 2 empty)"."""
     present = [value for value in values if value is not None and value != ""]
     if not present:
         return "empty"

@@ -94,7 +94,7 @@ def _row(planned: PlannedTable, row: ComparisonRow, label: str, iterations: int 
 
 
 def _main_table(benchmark: str) -> str:
-    """Return the number of the table that compares methods on this dataset in the HoPA paper."""
+    """Return the number of the HoPA paper's table that compares methods on this dataset."""
     return next(table.number for table in TABLES.values() if table.benchmark == benchmark)
 
 

@@ -1,4 +1,4 @@
-"""The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain retained that follows.
+"""The numbers that the HoPA paper prints, read from `printed/hopa.toml`, and the gain retained computed from them.
 
     gain retained = (recall - zero) / (full - zero)
 

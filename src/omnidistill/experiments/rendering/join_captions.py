@@ -1,7 +1,7 @@
-"""Join captions of real items to texts whose features are closer to given rows than those of any single caption.
+"""Join captions of real items into texts, so that a text is closer to a given row than any single caption is.
 
 A text has no gradients, so the search is greedy. For a row t, the text starts as the nearest caption. Let f be the
-feature of the current text. The next caption should add what f lacks of the direction of t:
+feature of the current text. The next caption should add r, the part of t / |t| that is orthogonal to f:
 
     r = t / |t| - (f . t) f / (|t| |f|^2)
 

@@ -37,9 +37,9 @@ def load_or_create_starts(
 ) -> list[Start]:
     """Return the starts of experts: initial heads, each with a step size and a number of epochs.
 
-    The first start contains the initial heads of the run. All others contain other heads of the same width. The last
-    `experts.random_starts` starts have random heads; those before have heads pre-trained with other seeds. The other
-    heads are loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
+    The first start has the initial heads of the run. The last `experts.random_starts` starts have random heads of the
+    same width. The starts in between have heads of this width, pre-trained with other seeds. All heads except the first
+    are loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
 
     If the settings do not fix the step size or the number of epochs, validation chooses it separately for each start.
     The candidates are those of the baseline `full` (`evaluate.learning_rates` and `evaluate.max_epochs`).

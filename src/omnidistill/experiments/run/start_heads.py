@@ -129,7 +129,7 @@ def load_or_create_heads(
 ) -> InitialHeads:
     """Return the initial heads in `folder`. If it contains none, return `given` or new heads, and store them there.
 
-    New heads are pre-trained on the `heads` split. If the data have no such split, they are random.
+    New heads are pre-trained on the `heads` split, or random if the data have no such split.
 
     Args:
         data: the data.

@@ -2,8 +2,8 @@
 
 Rendered media belong to the rows of a distilled set. The new encoder's features of these media replace the rows.
 
-A dataset contains features x that are centred by their own means mu. They are centred by the means mu' of the new
-encoder's data instead: x + mu - mu'. Features in .npy files are raw, and go through all preprocessing steps.
+In a dataset, features x have been centred by subtracting their own means mu. The means mu' of the new encoder's data
+are subtracted instead: x + mu - mu'. Features in .npy files are raw, and go through all preprocessing steps.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Transfer(SavedTables[TransferContent], Plottable):
 
     @property
     def plot_source(self) -> TransferContent:
-        """The measurements from which `plot` draws the share of each table row, with its interval.
+        """The measurements that `plot` draws: for each table row, a share and its interval.
 
         The improvement of a row is its recall minus the recall of random training rows. Its share is this improvement
         divided by the improvement of a set that was distilled with the new encoder.

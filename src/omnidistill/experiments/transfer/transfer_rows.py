@@ -127,7 +127,7 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row of the table, with heads trained on the best candidate set of each run.
+        """Train heads on the best candidate set of each run, and return them as one row of the table.
 
         `options` contains the same option once per run.
         """

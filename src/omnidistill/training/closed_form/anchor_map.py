@@ -76,8 +76,8 @@ def anchor_maps(
     Args:
         rows: the rows of each modality.
         ridges: ridge of each modality, in the order of `rows`.
-        cutoff: the number of the anchor that has length 1/2. The lengths decrease with the number, from at most 1
-            towards 0. None: all anchors have length 1.
+        cutoff: the index, counted from 1, at which an anchor has length 1/2. Earlier anchors are longer (at most 1),
+            and later anchors are shorter. None: all anchors have length 1.
 
     Raises:
         InputError: the regression of a modality has no unique solution.

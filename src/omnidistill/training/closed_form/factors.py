@@ -72,7 +72,7 @@ def factor(
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
-        rank: number of factors k, at least 1.
+        rank: number of columns k of every B_m, at least 1.
         tolerance: stop after a sweep that reduces the residual, the sum of ||C_mn - B_m B_n^T||^2, by at most
             `tolerance` times its new value.
         max_sweeps: maximum number of sweeps over the modalities.

@@ -6,8 +6,8 @@ loss with respect to the outputs, in closed form. A step with step size lr, mome
     V_m <- mu V_m + Delta_m^T X_m + wd W_m
     W_m <- W_m - lr V_m
 
-Experts use mu = wd = 0. Features are frozen, so a step needs no autograd: one matrix product gives the outputs, and one
-the gradient of the heads.
+Experts use mu = wd = 0. Features are frozen, so a step needs no autograd: it computes the outputs by one matrix product
+and the gradient of the heads by another.
 
 Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order depends only on the
 numbers of the run and the epoch, on the seed, and on a name for what is trained (`purpose`). Interrupted training can

@@ -80,8 +80,8 @@ def cheaper_form(
     """Return "dual" or "bptt", whichever needs fewer multiply-adds for one rollout with its gradients.
 
     The form "dual" multiplies the rows with the heads and with each other once. The form "bptt" multiplies every
-    mini-batch with the heads. Let p be the sum of all p_m, M the number of modalities, and n the smaller of N and T b
-    (symbols as in the arguments below). The numbers of multiply-adds are about
+    mini-batch with the heads. With N, T, b, p_m and d as in the arguments, let p be the sum of all p_m, M the number of
+    modalities, and n the smaller of N and T b. The numbers of multiply-adds are about
 
         dual    4 n p d + 2 n^2 p + 3 T b n d M
         bptt    T (6 b + 5) p d
