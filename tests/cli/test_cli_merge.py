@@ -82,7 +82,7 @@ def test_data_packed_like_a_set_can_be_merged_with_it(folder: Path, tmp_path: Pa
     assert (two.code, two.err.count("\n")) == (2, 1)
     assert two.err.startswith("omnidistill: --like: the features have a 12, b 14, but the other set has a 12, b 14, c")
     both = cli("pack", *files, "--no-centre", "--like", folder / "RUN", "-o", tmp_path / "M")
-    assert (both.code, "--like: the preprocessing is that of the other set" in both.err) == (2, True)
+    assert (both.code, "--like: uses the preprocessing of the other set, so" in both.err) == (2, True)
     assert not (tmp_path / "M").exists()
 
 
@@ -123,8 +123,8 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
         ("merge RUN GROWN --size 99 -o M", "--size 99: merging these sets gives at most "),
         ("merge RUN SECOND -o M", "SECOND"),
         ("merge RUN GROWN -o SECOND --force", "SECOND"),
-        ("distill -o M", "pass the dataset SET, or new data with --add NEW --from RUN"),
-        ("distill SECOND --add SECOND --from RUN -o M", "only one of them"),
+        ("distill -o M", "pass either the dataset SET, or --add NEW --from RUN"),
+        ("distill SECOND --add SECOND --from RUN -o M", "pass either the dataset SET, or --add"),
         (
             "distill --add SECOND -o M",
             "--add SECOND: --from is missing; use --from RUN",

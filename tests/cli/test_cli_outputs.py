@@ -82,7 +82,7 @@ def test_a_folder_that_is_no_export_is_not_filled(made: Path, tmp_path: Path) ->
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "mine").write_text("mine")
     outcome = write(made, tmp_path / "rows", "--force")
-    assert (outcome.code, "contains something else" in outcome.err) == (2, True)
+    assert (outcome.code, "contains files that are not an export" in outcome.err) == (2, True)
     assert list(contents(tmp_path)) == ["rows/mine"]
 
 

@@ -51,10 +51,10 @@ def test_a_separator_can_be_given(tmp_path):
 @pytest.mark.parametrize(
     ("name", "separator", "message"),
     [
-        ("t.csv", ";;", "separator=';;': found 2 characters"),
+        ("t.csv", ";;", "separator=';;': must be a single character, found 2 characters"),
         ("t.csv", "", "found 0 characters"),
         ("t.csv", '"', "quotes and line breaks cannot separate columns"),
-        ("t.jsonl", ";", "t.jsonl is not a .csv or .tsv file"),
+        ("t.jsonl", ";", "only .csv and .tsv files have a separator"),
     ],
 )
 def test_a_separator_that_cannot_be_used_is_rejected(tmp_path, name, separator, message):

@@ -186,7 +186,7 @@ def test_damaged_arrow_files_give_one_line(tmp_path: Path) -> None:
         refused(tmp_path, "data-00000-of-00001.arrow: |rows")
     path.unlink()
     (tmp_path / "other.arrow").touch()
-    refused(tmp_path, "the files that state.json lists are missing")
+    refused(tmp_path, "the files listed in state.json are missing")
     for state in ("[]", "{}", '{"_data_files": [1]}'):
         (tmp_path / "state.json").write_text(state)
         refused(tmp_path, "state.json: ")

@@ -69,7 +69,9 @@ def test_a_separate_table_replaces_the_metadata(tmp_path: Path) -> None:
 def test_parts_that_do_not_fit_together(tmp_path: Path) -> None:
     write_embeddings(tmp_path)
     np.save(tmp_path / "text_emb/text_emb_1.npy", np.ones((34, 4), np.float32))
-    with pytest.raises(InputError, match=r"img_emb_1\.npy has 35 rows but text_emb_1\.npy has 34; parts with the same"):
+    with pytest.raises(
+        InputError, match=r"img_emb_1\.npy has 35 rows but text_emb_1\.npy has 34; files of the same part"
+    ):
         pack(tmp_path)
     np.save(tmp_path / "text_emb/text_emb_1.npy", np.ones((35, 3), np.float32))
     with pytest.raises(InputError, match=r"'text': text_emb_1\.npy is 3 wide \(float32\), but text_emb_0\.npy is 4"):

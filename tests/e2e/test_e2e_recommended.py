@@ -137,8 +137,9 @@ def test_one_outer_objective_goes_on_from_the_other(made: tuple[Path, Outcome]) 
         (("--size", "7"), "has 10 rows, but the settings require 7; use --size 10"),
         (
             ("--preset", "random"),
-            "cannot continue from an existing synthetic set; choose a method that learns the set in outer iterations",
+            "has no outer iterations, so it cannot continue from an existing synthetic set",
         ),
+        (("--set", "joint=false"), "with 'joint = false', a run cannot continue from an existing synthetic set"),
         (("--bytes", "20%"), "use --size 10"),
     ],
 )

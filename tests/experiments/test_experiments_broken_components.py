@@ -120,7 +120,7 @@ def test_an_objective_that_keeps_the_contract_is_accepted(data: Path, tmp_path: 
     ("component", "message"),
     [
         (Nothing, "run() returned a NoneType, but must return a Distillation"),
-        (TooFew, "run() returned a synthetic set with 5 rows and the modalities a, b, expected 6 rows"),
+        (TooFew, "run() returned a synthetic set with 5 rows and the modalities a, b; it must have 6 rows"),
     ],
 )
 def test_a_method_must_return_the_set_that_was_asked_for(

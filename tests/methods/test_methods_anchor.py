@@ -201,9 +201,9 @@ def test_it_uses_the_pairing_matrix_of_the_data(tmp_path: Path) -> None:
     [
         (
             ("distill.size=65",),
-            r"distill\.size = 65: method 'anchor' needs at least 2 rows, and at most as many as .* rows \(64\)",
+            r"distill\.size = 65: with method 'anchor', the size must be between 2 and .* training rows \(64\)",
         ),
-        (("distill.size=1",), r"distill\.size = 1: method 'anchor' needs at least 2 rows"),
+        (("distill.size=1",), r"distill\.size = 1: with method 'anchor', the size must be between 2"),
         (("distill.storage.views=2",), r"distill\.storage\.views: .* supports only one view per stored row"),
     ],
 )

@@ -53,7 +53,7 @@ def test_the_seed_determines_the_set() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("distill.size=1",), "distill.size = 1: method 'mixture' needs at least 2 rows"),
+        (("distill.size=1",), "distill.size = 1: with method 'mixture', the size must be between 2"),
         (("distill.storage.views=2",), "distill.storage.views: method 'mixture' supports only one view per stored row"),
     ],
 )

@@ -236,7 +236,7 @@ def test_series_differ_without_colour() -> None:
         ([PlottedRun("run", ())], {}, "no figure can be drawn"),
         ([paper_tables()], {"table": "7"}, "table='7': not in the results; choose from 5, figure-2"),
         ([paper_tables().evolve(sections=())], {}, "no table of the paper is finished yet"),
-        ([enormous()], {}, "a figure of 3,000 rows would be 5\\d\\d inches tall, and at most 200 are possible"),
+        ([enormous()], {}, "a figure of 3,000 rows would be 5\\d\\d inches tall, but the limit is 200 inches"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(sources: list[Source], options: dict[str, Any], message: str) -> None:

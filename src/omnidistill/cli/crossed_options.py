@@ -25,15 +25,16 @@ def add_crossed_options(parser: Parser) -> None:
         type=names,
         metavar="A,B",
         help="with --preset crossed: comma-separated training recipes: own (the recipe stored in each set), sgd, "
-        "anchor (linear heads by ridge regression), stacked (heads of anchor combined with the pre-trained heads) or "
-        "map (networks that learn to reproduce the heads of anchor); default: all",
+        "anchor (linear heads by ridge regression), stacked (anchor's heads combined with the pre-trained heads) or "
+        "map (networks that learn to reproduce anchor's heads); default: all",
     )
     parser.add_argument(
         "--models",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated models to train: linear (linear heads of all kinds), mlp "
-        "(networks of all sizes), or single models such as seed-1, width-64 or mlp-2; default: all",
+        help="with --preset crossed: comma-separated models to train: linear (linear heads of several kinds), "
+        "mlp (networks with 2 and with 3 layers), or single models, such as seed-1 or width-64 (linear) or mlp-2; "
+        "default: all",
     )
     parser.add_argument(
         "--parts",

@@ -72,7 +72,7 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="run a few steps to estimate the number of steps, time, disk space and memory; save nothing",
+        help="run a few steps to estimate the total steps, time, disk space and memory; save nothing",
     )
 
 
@@ -146,13 +146,11 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
         row: the help's word for one element of the data, such as "row" or "item".
         column: the help's words for where the ids, groups and splits are, such as "table column".
     """
+    splits = f"train, validation or test, or 'heads' for {row}s that only pre-train projection heads"
     for name, content in (
         ("id", f"the unique id of every {row}"),
         ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),
-        (
-            "split",
-            f"the split of every {row}: train, validation or test, or 'heads' to only pre-train projection heads",
-        ),
+        ("split", f"the split of every {row}: {splits}"),
     ):
         parser.add_argument(
             f"--{name}", default=name, metavar="COLUMN", help=f"{column} with {content} (default: {name})"
@@ -170,6 +168,7 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         "--missing",
         choices=("drop", "fail"),
         default="drop",
+        metavar="drop|fail",
         help="what to do if an item lacks a modality or has an unusable file: drop (the default) omits the item, fail "
         "stops with an error",
     )

@@ -204,8 +204,8 @@ class FeatureSet:
         if not count:
             present = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
             raise InputError(
-                f"split {name!r}: no rows; the splits with rows are {present}; put some items into it, in the column "
-                "'split' of the table from which the set is created"
+                f"split {name!r}: no rows; the splits with rows are {present}; to add rows, write {name!r} in the "
+                "column 'split' of the table from which the set is created"
             )
         first = self.splits.index(name)
         rows = slice(first, first + count)

@@ -149,8 +149,8 @@ class Preprocessing:
         )
         if not (isinstance(standardise, bool) and isinstance(epsilon, float) and 0 < epsilon < 1 and valid_means):
             raise InputError(
-                "preprocessing: 'standardise', 'epsilon' or a mean in manifest.json is invalid; create the dataset or "
-                "set again"
+                "preprocessing: 'standardise', 'epsilon' or a stored mean is invalid; create the dataset or the "
+                "synthetic set again"
             )
         return cls(standardise, epsilon, means)
 

@@ -191,9 +191,14 @@ def _names(rows: Iterable[dict[str, Any]]) -> dict[str, None]:
 def _check_separator(separator: str, path: Path) -> None:
     where = argument("separator", separator)
     if path.suffix.lower() not in (".csv", ".tsv"):
-        raise InputError(f"{where}: {path} is not a .csv or .tsv file, so its columns have no separator; omit it")
+        raise InputError(
+            f"{where}: only .csv and .tsv files have a separator, but the table is {path}; omit the separator"
+        )
     if len(separator) != 1:
-        raise InputError(f"{where}: found {len(separator)} characters; pass the one character between two columns")
+        raise InputError(
+            f"{where}: must be a single character, found {len(separator)} characters; pass the character that "
+            "separates the columns"
+        )
     if separator in '"\r\n':
         raise InputError(f"{where}: quotes and line breaks cannot separate columns; pass another character")
 

@@ -48,8 +48,7 @@ def realised_rows(
     rows, used = mixture.rows(data.only(tuple(spec.modalities)), missing)
     if len(used) < spec.size and stores_targets:
         raise InputError(
-            f"{named(data)}: contains none of the items that {spec.size - len(used)} synthetic rows are mixtures of; "
-            "these rows cannot be dropped, because the set stores target similarities for all rows; pass features of "
-            "all items"
+            f"{named(data)}: all items of {spec.size - len(used)} synthetic rows are missing; these rows cannot be "
+            "dropped, because the set stores target similarities for all rows; pass features of all items"
         )
     return rows, used

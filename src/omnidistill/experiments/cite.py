@@ -82,7 +82,8 @@ def _keys_of(name: str) -> list[str]:
         keys = list(dict.fromkeys(_keys_below(path)))
         if not keys:
             raise InputError(
-                f"{path}: contains neither a run nor a synthetic set; pass the folder of one, or the name of a method"
+                f"{path}: contains neither a run nor a synthetic set; pass the folder of a run or of a set, or the "
+                "name of a method"
             )
         return keys
     if name in preset_names():

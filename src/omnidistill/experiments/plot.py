@@ -110,8 +110,8 @@ def read_source(path: Path) -> Source:
         raise InputError(f"{path}: contains {len(tables)} tables ({listed}); pass the path of one of these files")
     if not tables:
         raise InputError(
-            f"{path}: contains nothing that can be plotted; pass the folder of a finished run, comparison, crossed "
-            "table, transfer table or migration kit, or of the tables of the paper"
+            f"{path}: contains nothing that can be plotted; pass the output folder of a finished run, comparison, "
+            "crossed table, transfer table, migration kit or 'paper' command"
         )
     return _table(tables[0])
 

@@ -48,8 +48,8 @@ def check_size(kind: str, num_stored: int, num_rows: int, train: FeatureSet) -> 
     """
     if not 2 <= num_stored <= len(train):
         raise InputError(
-            f"distill.size = {num_stored}: method '{kind}' needs at least 2 rows, and at most as many as there are "
-            f"training rows ({len(train)})"
+            f"distill.size = {num_stored}: with method '{kind}', the size must be between 2 and the number of training "
+            f"rows ({len(train)})"
         )
     if num_rows != num_stored:
         raise InputError(f"distill.storage.views: method '{kind}' supports only one view per stored row; set it to 1")

@@ -74,9 +74,11 @@ def check_result(method: Method, result: Any, task: Task) -> Distillation:
     distilled, modalities = result.distilled, task.development.train.modalities
     fits = distilled.size == method.num_stored or (method.may_return_fewer and distilled.size < method.num_stored)
     if distilled.modalities != modalities or not fits:
+        most = "at most " if method.may_return_fewer else ""
         raise InputError(
             f"{where}: run() returned a synthetic set with {distilled.size} rows and the modalities "
-            f"{', '.join(distilled.modalities)}, expected {method.num_stored} rows and {', '.join(modalities)}"
+            f"{', '.join(distilled.modalities)}; it must have {most}{method.num_stored} rows and the modalities "
+            f"{', '.join(modalities)}"
         )
     if method.package and not all(bool(torch.isfinite(rows).all()) for rows in distilled.rows().values()):
         raise InputError(f"{where}: run() returned a synthetic set with NaN or Inf in its rows; return finite rows")

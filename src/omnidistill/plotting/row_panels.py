@@ -36,8 +36,8 @@ def row_panels(
     height = (sum(heights) + sum(title.count("\n") for title in titles)) * _LINE + _MARGIN * len(panels) + extra
     if height > _TALLEST:
         raise InputError(
-            f"a figure of {sum(map(len, labels)):,} rows would be {height:.0f} inches tall, and at most {_TALLEST:.0f} "
-            "are possible; plot a smaller table or fewer tables"
+            f"a figure of {sum(map(len, labels)):,} rows would be {height:.0f} inches tall, but the limit is "
+            f"{_TALLEST:.0f} inches; plot a smaller table or fewer tables"
         )
     figure = new_figure(width, height)
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=share_x).flatten().tolist()

@@ -108,7 +108,10 @@ def test_encoders_without_gradients_have_no_canvas(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model_gives_one_line(tmp_path: Path) -> None:
     file = tmp_path / "model.bin"
-    for content, message in ((b"\x06\0", "cannot be read as a CTr"), (b"\x05\0\0\0", "has format version 5")):
+    for content, message in (
+        (b"\x06\0", "cannot be read as a CTr"),
+        (b"\x05\0\0\0", "has CTranslate2 format version 5"),
+    ):
         file.write_bytes(content)
         with pytest.raises(InputError, match=message):
             read_variables(file, "")

@@ -113,8 +113,8 @@ def test_an_adapter_fits_its_weight(tmp_path: Path) -> None:
     ("config", "message"),
     [
         ({}, "contains no section vision_config"),
-        ({"vision_config": {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}, "hidden_act is 'quick_gelu'"),
-        ({"vision_config": {"hidden_act": "gelu"}}, "num_attention_heads is None"),
+        ({"vision_config": {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}, "they are 2 and 'quick_gelu'"),
+        ({"vision_config": {"hidden_act": "gelu"}}, "they are None and 'gelu'"),
     ],
 )
 def test_the_configuration_must_say_what_shapes_do_not(tmp_path: Path, config: dict[str, object], message: str) -> None:

@@ -58,8 +58,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--benchmark",
         metavar="NAME",
-        help="with a --preset from the HoPA paper: dataset whose published settings are used; msrvtt (the default), "
-        "vggsound or didemo",
+        help="with a --preset from the HoPA paper (arXiv 2604.10666): use the paper's settings for msrvtt (the "
+        "default), vggsound or didemo",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE.toml", help="TOML file that describes a comparison; replaces --preset"
@@ -94,7 +94,8 @@ def add(group: CommandGroup) -> None:
         "--layout",
         metavar="NAME",
         help="layout of the result table: retrieval (recall and cost), variants (mean recall per size), cost (time and "
-        "bytes), directions (recall per retrieval direction) or curve (gain retained per size)",
+        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: the share reached of "
+        "the improvement that training on all rows brings)",
     )
     parser.add_argument(
         "--heads",

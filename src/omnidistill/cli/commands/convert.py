@@ -44,7 +44,9 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--modality",
         choices=("video", "image", "audio"),
-        help="modality of the LanguageBind model; required for languagebind, not allowed for imagebind",
+        metavar="MODALITY",
+        help="modality of the LanguageBind model: video, image or audio; required for languagebind, not allowed "
+        "for imagebind",
     )
     parser.add_argument(
         "--vocabulary",

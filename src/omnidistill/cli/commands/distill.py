@@ -46,7 +46,11 @@ def add(group: CommandGroup) -> None:
         "them)",
     )
     parser.add_argument(
-        "--from", dest="initial_set", type=Path, metavar="RUN", help="start from the synthetic rows of an existing run"
+        "--from",
+        dest="initial_set",
+        type=Path,
+        metavar="RUN",
+        help="start from the synthetic rows of an existing run, or with --add, merge the result with them",
     )
     parser.add_argument(
         "--add",
@@ -115,7 +119,7 @@ def _source(options: argparse.Namespace) -> str | Path:
     from omnidistill.core.errors import InputError
 
     if (options.set is None) == (options.add is None):
-        raise InputError("distill: pass the dataset SET, or new data with --add NEW --from RUN; only one of them")
+        raise InputError("distill: pass either the dataset SET, or --add NEW --from RUN to add new data to a run")
     if options.add is None:
         return set_of(options.set)
     if options.initial_set is None:

@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "score projection heads trained on a synthetic set, and baselines",
+        "score baselines, and projection heads trained on a synthetic set",
         main_options=("--seeds", "--json"),
         less_memory="use fewer --seeds",
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),
@@ -25,8 +25,8 @@ def add(group: CommandGroup) -> None:
         "--seeds",
         type=int,
         metavar="R",
-        help="number of training runs (students) per method or baseline in the score table (default: from the settings "
-        "of the run, usually 10)",
+        help="number of models (students) to train per row of the score table (default: from the settings of the run, "
+        "usually 10)",
     )
     parser.add_argument(
         "--heads",
@@ -45,8 +45,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--membership",
         action="store_true",
-        help="also run membership inference attacks, which use the synthetic set to tell training rows from test rows, "
-        "print their AUC, and show it on the page",
+        help="also run membership inference attacks, which use the synthetic set to tell training rows from test rows; "
+        "their AUC is printed and shown in the report",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     add_device(parser)

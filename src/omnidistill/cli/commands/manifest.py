@@ -59,9 +59,9 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="seed for drawing the validation and test items at random (default: 0), if SOURCE does not define these "
-        "splits. If SOURCE is a table that lacks one of them, the table that -o writes has a tenth of the training "
-        "groups in that split",
+        help="seed for drawing validation and test items at random if SOURCE does not define these splits (default: "
+        "0). If SOURCE is a table without one of these splits, a tenth of the training groups is moved to it in the "
+        "output file",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)

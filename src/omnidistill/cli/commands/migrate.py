@@ -25,7 +25,7 @@ def add(group: CommandGroup) -> None:
         run,
         "learn a map (kit) from embeddings of one encoder to another",
         description="Learn a kit: a small map from the embeddings of an old encoder to those of a new encoder, and "
-        "back. It is learned from embeddings of the same items and compared with other methods",
+        "back. It is learned from both encoders' embeddings of the same items, and compared with other methods",
         main_options=("--bytes", "--size", "--groups", "--baselines"),
         examples=(
             "omnidistill migrate old.npy new.npy -o KIT",
@@ -57,7 +57,7 @@ def add(group: CommandGroup) -> None:
         "--size",
         type=int,
         metavar="N",
-        help="number of synthetic rows from which the two maps are computed; replaces --bytes",
+        help="number of synthetic rows from which the map is computed in both directions; replaces --bytes",
     )
     parser.add_argument(
         "--groups",

@@ -64,8 +64,8 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=None,
         metavar="A,B",
-        help="arrays or columns to use (default: all that contain features); MODALITY=NAME renames one: "
-        "image=image_embedding,text=text_embedding",
+        help="arrays or columns to use (default: all that contain features); MODALITY=NAME uses NAME as that "
+        "modality: image=image_embedding,text=text_embedding",
     )
     add_columns(parser, "row", "table column")
     parser.add_argument(
@@ -76,7 +76,7 @@ def add(group: CommandGroup) -> None:
         default=False,
         metavar="MODALITIES",
         help="merge groups of the same split if they have an identical row in any modality, for example the same "
-        "image; pass MODALITIES (image,audio) to compare only these modalities",
+        "image. Compares all modalities, or only MODALITIES, such as image,audio",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -87,7 +87,7 @@ def add(group: CommandGroup) -> None:
         metavar="MODALITIES",
         help="drop rows that occur in several splits: rows equal to a test row are dropped from all other splits, and "
         "rows equal to a validation row are dropped from the splits 'heads' and 'train'. Two rows are equal if they "
-        "are identical in any modality; pass MODALITIES (image,audio) to compare only these modalities",
+        "are identical in any modality. Compares all modalities, or only MODALITIES, such as image,audio",
     )
     add_separator(parser, "table")
     add_preprocessing(parser)
@@ -95,9 +95,8 @@ def add(group: CommandGroup) -> None:
         "--like",
         type=set_of,
         metavar="SET|RUN",
-        help="use the preprocessing of another dataset, run or synthetic set, that is, centre the rows by its means "
-        "instead of their own. Synthetic sets of both datasets can then be merged. The modalities and widths must be "
-        "the same",
+        help="preprocess the rows like an existing dataset, run or synthetic set: centre them by its means, not by "
+        "their own, so that synthetic sets of both can be merged. The modalities and widths must be the same",
     )
     parser.add_argument(
         "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of SOURCE)"

@@ -16,7 +16,7 @@ def add(group: CommandGroup) -> None:
         "plot",
         run,
         "draw a figure for a paper as SVG, PDF or PNG",
-        description="draw a figure for a paper from stored results, by default as wide as one of two columns of a "
+        description="draw a figure for a paper from stored results, by default as wide as a column of a two-column "
         "paper. The command needs matplotlib: pip install 'omnidistill[plot]'",
         main_options=("--kind", "--width"),
         examples=(
@@ -49,8 +49,8 @@ def add(group: CommandGroup) -> None:
         help="what to draw: gain (gain retained against size in bytes), curves (training curves), intervals (gain of "
         "every table row with its 95%% interval), heat-map (for 'compare --preset crossed', the value of every cell; "
         "for other tables, the recall of every row by retrieval direction), similarity (learned similarity of the "
-        "rows of a set) or reproduction (for 'paper', the recall in every table row next to the one that the "
-        "HoPA paper prints). Default: the first kind in this list that fits SOURCE",
+        "rows of a set) or reproduction (for 'paper', the recall in every table row next to the published "
+        "recall). Default: the first kind in this list that fits SOURCE",
     )
     parser.add_argument(
         "--width",
@@ -62,8 +62,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--level",
         metavar="R@K",
-        help="recall level, such as R@5 (default: for a heat map, a transfer table or 'paper', the first level in "
-        "the results; otherwise the second)",
+        help="recall level, such as R@5 (default: the second level in the results, or the first for a heat map, a "
+        "transfer table or 'paper')",
     )
     parser.add_argument(
         "--measure",
@@ -75,7 +75,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--table",
         metavar="NUMBER",
-        help="table to draw of those that 'paper' computed, such as 5 or figure-2 (default: all)",
+        help="which table computed by 'paper' to draw, such as 5 or figure-2 (default: all)",
     )
     add_force(parser, "an existing output file")
     add_json(parser)

@@ -40,8 +40,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="manifest (table of items) from which the dataset was encoded; it names the real media from which the "
-        "optimisation starts, and the captions",
+        help="manifest (table of items) from which the dataset was encoded; it names the captions, and the real media "
+        "from which the optimisation starts",
     )
     parser.add_argument(
         "--root",
@@ -58,17 +58,19 @@ def add(group: CommandGroup) -> None:
         "--encoder",
         action="append",
         default=[],
-        metavar="MODALITY=NAME",
-        help="encoder of one modality, such as image=clip-image:SOURCE; can be repeated (default: the encoder recorded "
-        "in the dataset, if its weights are part of a Python package)",
+        metavar="MODALITY=NAME[:SOURCE]",
+        help="encoder of one modality, with NAME and SOURCE as for 'encode', such as image=clip-image:SOURCE; can be "
+        "repeated (default: the encoder recorded in the dataset, if its weights are part of a Python package)",
     )
-    parser.add_argument("--steps", type=int, metavar="T", help="gradient steps per medium (default: 64)")
+    parser.add_argument(
+        "--steps", type=int, metavar="T", help="gradient steps per picture, video or sound (default: 64)"
+    )
     parser.add_argument(
         "--start",
         choices=("nearest", "blank"),
         default="nearest",
         metavar="NAME",
-        help="medium from which the gradient steps start: nearest (the nearest training item, the default) or blank "
+        help="what the gradient steps start from: nearest (the nearest training item, the default) or blank "
         "(grey pixels, or faint noise for sounds)",
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="length of sounds in seconds (default: 2)")
@@ -76,8 +78,8 @@ def add(group: CommandGroup) -> None:
         "--captions",
         type=int,
         metavar="K",
-        help="join up to K captions of training items to one text per row, such that the text's features are close to "
-        "the row; the encoder of the texts chooses them (default: 1, the nearest caption)",
+        help="join up to K captions of training items into one text per row, chosen with the text encoder so that the "
+        "text's features are close to the row (default: 1, the nearest caption)",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument(

@@ -30,7 +30,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="folder of a finished run; to include scores in the report, first run 'omnidistill evaluate RUN'",
+        help="folder of a run, finished unless --follow is given; to include scores, first run 'omnidistill evaluate "
+        "RUN'",
     )
     parser.add_argument(
         "-o",
@@ -39,7 +40,7 @@ def add(group: CommandGroup) -> None:
         metavar="FILE",
         help="output: an .html file (default: report.html in the first RUN)",
     )
-    add_force(parser, "an existing output file; report.html in RUN is always replaced")
+    add_force(parser, "an existing output file; not needed for report.html in the first RUN")
     parser.add_argument(
         "--media",
         type=Path,
@@ -79,7 +80,9 @@ def run(options: argparse.Namespace) -> int:
     from omnidistill.api import InputError, write_report
 
     if options.interval is not None:
-        raise InputError(f"--interval {options.interval:g}: is the time between the updates of --follow; add --follow")
+        raise InputError(
+            f"--interval {options.interval:g}: applies only with --follow; add --follow, or omit --interval"
+        )
 
     output = options.output or options.runs[0] / "report.html"
     data = None if options.data is None else set_of(options.data)

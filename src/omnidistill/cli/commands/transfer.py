@@ -62,9 +62,9 @@ def add(group: CommandGroup) -> None:
         "--rendered",
         type=Path,
         metavar="DIR",
-        help="the new encoder's features of the media that 'omnidistill render' created from all rows of the synthetic "
-        "set: the folder that 'omnidistill encode' wrote for them, or a folder with one file MODALITY.npy per "
-        "modality. The output table then has one more row, 'rendered', for heads trained on these features",
+        help="folder with the new encoder's features of the media that 'omnidistill render' created from all rows of "
+        "the synthetic set: written by 'omnidistill encode', or with one file MODALITY.npy per modality. The output "
+        "table then has one more row, 'rendered', for heads trained on these features",
     )
     parser.add_argument(
         "--recipe",

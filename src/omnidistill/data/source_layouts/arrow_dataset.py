@@ -179,7 +179,7 @@ class ArrowDataset(Layout):
             if files is None or path.name in files:
                 parts.append(FilePart(str(path), split_in_path(path) or split, self.source / path))
         if not parts:
-            raise InputError(f"{self.where}: the files that state.json lists are missing; save the dataset again")
+            raise InputError(f"{self.where}: the files listed in state.json are missing; save the dataset again")
         return parts
 
     def _saved(self, folder: PurePosixPath) -> tuple[set[str] | None, str | None]:

@@ -61,8 +61,8 @@ class TextColumns:
         """
         if self.default is None and self.all:
             raise InputError(
-                f"{where}: unclear which column contains the texts: {', '.join(self.all)}; name the columns to use "
-                f"with {argument('modalities')} NAME,..., such as {','.join([*kinds, f'text={self.all[0]}'])}"
+                f"{where}: unclear which column contains the texts: {', '.join(self.all)}; choose the columns "
+                f"by {argument('modalities')} NAME,..., such as {','.join([*kinds, f'text={self.all[0]}'])}"
             )
         repeated = [kind for kind in KINDS if list(kinds.values()).count(kind) > 1]
         selected = {name if kind in repeated else kind: name for name, kind in kinds.items()}

@@ -99,8 +99,8 @@ class EmbeddingFolder(Layout):
             if count != other:
                 one, two = (list(files[each].values())[place].name for each in (first, name))
                 raise InputError(
-                    f"{self.where}: {one} has {count:,} rows but {two} has {other:,}; parts with the same number need "
-                    "the same rows, so write this part again"
+                    f"{self.where}: {one} has {count:,} rows but {two} has {other:,}; files of the same part must "
+                    "have the same number of rows, so write this part again"
                 )
 
     def _table(self, files: dict[int, Path], choice: Choice) -> tuple[Table, list[int]]:
@@ -113,7 +113,10 @@ class EmbeddingFolder(Layout):
                 present = file.schema_arrow.names
                 columns = [name for name in choice.columns if name in present]
                 if lengths and set(columns) != set(values):
-                    raise InputError(f"{path}: part {number} has other columns than the parts before; write it again")
+                    raise InputError(
+                        f"{path}: the columns with ids, groups and splits in part {number} differ from those in the "
+                        "earlier parts; write this part again"
+                    )
                 read = file.read(columns=columns)
                 read.validate(full=True)
                 for name in columns:

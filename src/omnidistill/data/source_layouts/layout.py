@@ -267,6 +267,6 @@ def open_layout(source: Source) -> Layout | None:
     if isinstance(source, Path):
         return None
     raise InputError(
-        f"source: found a {type(source).__name__}; pass a path, the name of a dataset that starts with 'hub:', or a "
+        f"source: found a {type(source).__name__}; pass a path, a dataset name that starts with 'hub:', or a "
         "Dataset or DatasetDict of the library 'datasets'; for arrays, call FeatureSet.from_arrays"
     )

@@ -39,8 +39,8 @@ def read_variables(path: Path, prefix: str) -> dict[str, Tensor]:
             (version,) = _numbers(file, "I")
             if version != _VERSION:
                 raise InputError(
-                    f"{path}: has format version {version}, but only version {_VERSION} of CTranslate2 models can be "
-                    "read; reinstall the package that contains this file"
+                    f"{path}: has CTranslate2 format version {version}, but only format version {_VERSION} is "
+                    "supported; reinstall the package that contains this file"
                 )
             _text(file)
             _, count = _numbers(file, "II")

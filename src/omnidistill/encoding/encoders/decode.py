@@ -39,7 +39,8 @@ def seconds_of(item: Item) -> tuple[float, float]:
         end = min(end, item.end)
     if end <= begin:
         raise InputError(
-            f"{item.source}: the clip from {begin} to {end} s contains no video; the end must be after the start"
+            f"{item.source}: the clip starts at {begin} s, but the clip or the video ends at {end} s; choose an "
+            "earlier start or a later end"
         )
     return begin, end
 

@@ -88,8 +88,8 @@ def load_shard(folder: Path, digest: str | None = None, verify: bool = True) -> 
     meta = artifact.meta
     if digest is not None and meta.get("rows") != digest:
         raise InputError(
-            f"{folder}: this part of an encoding (a shard) was made from other rows or files than those of the "
-            "manifest; run 'encode' again"
+            f"{folder}: this shard was encoded from rows or files that differ from those of the manifest; run "
+            "'encode' again"
         )
     with reading(str(folder), "run 'encode' again"):
         shard = Shard(

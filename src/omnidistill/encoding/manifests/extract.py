@@ -82,8 +82,10 @@ def _extract(layout: Layout, folder: Path, choice: Choice, seed: int) -> Extract
         for modality, content in item.contents.items():
             kind: Kind = content.kind if isinstance(content, Media) else "text"
             if kinds.setdefault(modality, kind) != kind:
-                raise InputError(f"{layout.where}: modality {modality!r} is {kind} in item {item.id!r}, but "
-                                 f"{kinds[modality]} in earlier items; give them different names")  # fmt: skip
+                raise InputError(
+                    f"{layout.where}: modality {modality!r} is {kind} in item {item.id!r}, but {kinds[modality]} in "
+                    "earlier items; use a different modality name for each kind"
+                )
             if isinstance(content, Media):
                 check_modality_names([modality])  # it becomes a part of the name of the file
                 media[modality] = _write(folder, number, modality, content)
@@ -115,7 +117,7 @@ def _rows(where: str, item: Item, media: dict[str, str]) -> list[Row]:
     if len(lists) > 1:
         raise InputError(
             f"{where}: item {item.id!r} has lists of texts in {' and '.join(lists)}; only one modality may contain "
-            "lists, so write single texts in the others, or do not select them"
+            "lists; write single texts in the other modalities, or do not select those modalities"
         )
     for text in (*texts.values(), *(text for each in lists.values() for text in each)):
         check_encodable(text, f"{where}: item {item.id!r}")

@@ -171,10 +171,14 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
 def _check_initial_set(distilled: DistilledSet, source: InitialSet | None, data: FeatureSet, config: RunConfig) -> None:
     """Check that the set to continue from has the modalities, widths and size of this run."""
     where = argument("initial_set", source if isinstance(source, Path) else None)
-    if not config.distill.has_iterations or not config.joint:
+    if not config.distill.has_iterations:
         raise InputError(
-            f"{where}: method '{config.method}' cannot continue from an existing synthetic set; choose a method that "
-            "learns the set in outer iterations (such as preset 'hopa'), with the setting joint=true"
+            f"{where}: method '{config.method}' has no outer iterations, so it cannot continue from an existing "
+            "synthetic set; choose a method that has them, such as preset 'hopa'"
+        )
+    if not config.joint:
+        raise InputError(
+            f"{where}: with 'joint = false', a run cannot continue from an existing synthetic set; use 'joint = true'"
         )
     if {name: rows.shape[1] for name, rows in distilled.rows().items()} != data.widths:
         raise InputError(

@@ -97,7 +97,7 @@ def _save_dataset(distilled: DistilledSet, folder: Path, force: bool) -> None:
     datasets = require("datasets", "datasets")
     require_new_folder(folder, force)
     if folder.is_dir() and any(folder.iterdir()) and not all((folder / name).is_file() for name in _DATASET):
-        raise InputError(f"{folder}: contains something else than an export; choose another folder")
+        raise InputError(f"{folder}: contains files that are not an export; choose another folder")
     dataset = datasets.Dataset(_table(distilled).replace_schema_metadata(None))
     dataset.info.description = json.dumps(metadata_of(distilled))
     datasets.disable_progress_bars()

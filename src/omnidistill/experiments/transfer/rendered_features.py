@@ -37,8 +37,8 @@ def rendered_features(folder: Path, size: int, new: FeatureSet) -> dict[str, Flo
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder; encode the media in items.csv, which 'omnidistill render' wrote, with "
-            "'omnidistill encode' and pass its output folder"
+            f"{folder}: no such folder; 'omnidistill render' wrote items.csv: encode its media with 'omnidistill "
+            "encode', and pass the output folder"
         )
     if (folder / "manifest.json").is_file():
         return _of_dataset(folder, size, new)
@@ -62,8 +62,8 @@ def _of_dataset(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Ten
     own, other = given.preprocessing, new.preprocessing
     if (own.standardise, [*own.means]) != (other.standardise, [*other.means]):
         raise InputError(
-            f"{folder}: differs from {named(new)} in {own.difference(other)}; encode the rendered media with the "
-            "options --no-standardise and --no-centre if, and only if, these data were made with them"
+            f"{folder}: differs from {named(new)} in {own.difference(other)}; encode the rendered media again, "
+            f"with the same choice of --no-standardise and --no-centre as for {named(new)}"
         )
     return recentred(given, other, new.widths).to(new.device).features
 

@@ -109,7 +109,7 @@ def _crossed_tables(content: CrossedContent, options: FigureOptions) -> list[_He
     views = [view for view in crossed_views(content) if view.measure == options.measure]
     if not views:
         named = argument("measure", options.measure)
-        raise InputError(f"{named}: the table {content.name!r} has no cells with this value; choose another measure")
+        raise InputError(f"{named}: the table {content.name!r} does not contain this measure; choose another one")
     units = {"gain_retained": "gain retained", "recall": "recall", "improvement": "improvement over random rows"}
     parts = {"table": "", "robustness": ", changed recipes", "mismatch": ", mismatched training pairs"}
     tables = []

@@ -87,8 +87,8 @@ class BlockKey:
             return BlockKey((int(start), int(stop)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the stored numbers of these expert trajectories are damaged ({error}); train the experts "
-                "again"
+                f"{where}: the file does not say which experts it belongs to: 'runs' must contain two numbers "
+                f"({error}); train the experts again"
             ) from error
 
 

@@ -141,8 +141,8 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             case dict(other):
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
-                    f"{path}: in {part}, num_attention_heads is {heads!r} and hidden_act is {activation!r}, but only "
-                    "an integer and 'gelu' are supported; pass the config.json of a published LanguageBind model"
+                    f"{path}: in {part}, num_attention_heads must be an integer and hidden_act must be 'gelu', but "
+                    f"they are {heads!r} and {activation!r}; pass the config.json of a published LanguageBind model"
                 )
             case _:
                 raise InputError(
