@@ -1,7 +1,7 @@
 """Synthetic test data: M modalities share a known latent variable, so a method that works must beat chance.
 
-Every group has a latent vector z ~ N(0, I_k), which all modalities share. k and a are the arguments `latent` and
-`noise`. The features of a row in modality m (width p) are the sum of an offset, a signal and noise:
+Every group has a latent vector z ~ N(0, I_k), which all modalities share. Its length k is the argument `latent`. The
+features of a row in modality m (width p) are the sum of an offset, a signal, and noise with the factor a = `noise`:
 
     x_m = o_m + tanh(z A_m) + a e_m
     o_m ~ N(0, I_p)                    offset of the modality, which centring removes

@@ -1,4 +1,4 @@
-"""The contract of storages: latent tensors expand to rows, and stored tensors load to exactly these rows.
+"""The contract of storages: latent tensors expand to rows, and the same rows are read back from the stored tensors.
 
 Shapes: N stored rows, p_m feature width.
 """

@@ -50,9 +50,9 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 def largest_rank(setting: Setting, storage: Storage) -> int:
     """Return the largest rank of heads whose files fit into the allowed bytes, or 0 if this rank is less than 2.
 
-    The lower limit is 2 because a set has at least two rows. The upper limit is the second largest feature width,
-    because no pair of modalities has more canonical directions. Some of the allowed bytes are reserved for the scaling
-    factors that are needed to stack the heads on the initial heads.
+    Rank 1 is left out, because the heads are compared with synthetic sets, which have at least two rows. The rank is at
+    most the second largest feature width, because no pair of modalities has more canonical directions. Some of the
+    allowed bytes are reserved for the scaling factors that are needed to stack the heads on the initial heads.
 
     Raises:
         InputError: the storage derives several rows (views) from a stored row, but heads have no views.

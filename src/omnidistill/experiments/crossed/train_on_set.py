@@ -5,7 +5,7 @@
     anchor    ridge regression to anchors; one ridge for all modalities is chosen
     stacked   outputs of "anchor" and of the initial heads, weighted, concatenated, and reduced to the width of the
               initial heads; ridge and weight are chosen
-    map       regression of networks to the heads of "anchor"; the ridge is chosen
+    map       networks learn to reproduce the outputs of the heads of "anchor"; the ridge is chosen
 
 Shapes: N rows, p_m feature width, d embedding width, b rows per step.
 """

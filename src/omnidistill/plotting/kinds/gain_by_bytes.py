@@ -52,7 +52,7 @@ class GainByBytes(FigureKind):
         series = gain_points(comparison, level)
         if not series:
             raise InputError(
-                f"{comparison.name}: no row has a gain retained at {level} and a size in bytes, so there is nothing to "
+                f"{comparison.name}: no row has both a size in bytes and a gain at {level}, so there is nothing to "
                 "draw; choose another recall level, or run the failed methods again"
             )
         legend = LegendLayout.of([_ALL_ROWS, *series], options.width)

@@ -69,7 +69,7 @@ def _label(row: PaperRow) -> str:
 
 
 def _draw_row(axes: Axes, row: PaperRow, place: float, level: str) -> None:
-    """Draw the known values of a row. If both are known, join them with a line."""
+    """Draw the published and the computed value of a row, as far as they are known, and join them with a line."""
     colour = COLOURS[0] if row.is_method else _BASELINE
     ours, printed = ([100 * each.recall[level]] if level in each.recall else [] for each in (row.ours, row.printed))
     if ours and printed:
