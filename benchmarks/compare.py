@@ -3,8 +3,8 @@
 Each table is a comparison from the package on the bundled data, created with the command that is printed above the
 table. Finished results in DIR are reused, so an interrupted run can be resumed. The numbers are stored in
 results/compare/NAME.json, together with the commit, the machine and the minutes. docs/results.md and its figure are
-written from all of these files and from the output of datasets.py, unseen_heads.py, transfer.py, rendered.py and
-proxy_study.py. A quick run only prints its table.
+written from all of these files, from the output of datasets.py, unseen_heads.py, transfer.py, rendered.py and
+proxy_study.py, and from results/crossed.md (`compare --preset crossed`). A quick run only prints its table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OTHERS = {
     "unseen_heads": "Unseen heads",
     "transfer": "Other encoders",
     "rendered": "Rendered media, read by another encoder",
-    "crossed_networks": "Networks trained on sets, and by heads of the same bytes",
+    "crossed": "Every set with every recipe and every model",
     "migrate": "Migrating an index",
     "proxy_study": "When does the proxy help?",
     "growing": "Merging and growing sets",

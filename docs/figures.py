@@ -4,7 +4,7 @@
     python docs/figures.py --measure      measures figures/rank-floor.json first (about a minute of one core)
 
 `figures/gain-against-bytes.svg` is drawn by benchmarks/compare.py. `--plots` draws the figures of guides/figures.md
-(plot-*.svg) from stored benchmark results; their bytes depend on the version of matplotlib.
+and the crossed table (plot-*.svg) from stored benchmark results; their bytes depend on the version of matplotlib.
 """
 
 from __future__ import annotations
@@ -185,13 +185,17 @@ def measure() -> None:
 def plots() -> None:
     """Draw the examples of guides/figures.md with `omnidistill.plot`."""
     import omnidistill as od
+    from omnidistill.experiments.crossed import CrossedTable
     from omnidistill.report.comparison_content import Comparison
+    from omnidistill.report.crossed_content import CrossedContent
 
     results = Path(__file__).parents[1] / "benchmarks" / "results" / "compare"
     for kind, source in {"gain": "default-bytes", "intervals": "default-rows", "heat-map": "default-rows"}.items():
         stored = json.loads((results / f"{source}.json").read_text("utf-8"))["comparison"]
         compared = od.Compared(Comparison.from_json(stored, source), {})
         od.plot(compared, FIGURES / f"plot-{kind}.svg", kind=kind, force=True)
+    table = CrossedContent.from_json(json.loads((results.parent / "crossed.json").read_text("utf-8")), "crossed.json")
+    od.plot(CrossedTable(table, {}), FIGURES / "plot-crossed.svg", width=6.9, force=True)
 
 
 def _text(x: float, y: float, text: str, style: str) -> str:

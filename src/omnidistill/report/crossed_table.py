@@ -69,8 +69,8 @@ class CrossedView:
         if value is None:
             return "n/a"
         if self.measure == "gain_retained":
-            return f"{100 * value:.0f}"
-        return f"{100 * value:+.1f}" if self.measure == "improvement" else f"{100 * value:.1f}"
+            return f"{100 * value:z.0f}"
+        return f"{100 * value:+z.1f}" if self.measure == "improvement" else f"{100 * value:.1f}"
 
 
 def crossed_views(content: CrossedContent) -> list[CrossedView]:

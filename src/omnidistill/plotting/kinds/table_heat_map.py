@@ -164,7 +164,7 @@ def _draw_table(axes: Axes, table: _HeatTable, labels: Sequence[str], limits: tu
     for (row, column), value in np.ndenumerate(cells):
         text, colour = ABSENT, "0.5"
         if np.isfinite(value):
-            text = f"{value:.{decimals}f}".replace("-", "−")
+            text = f"{value:z.{decimals}f}".replace("-", "−")
             colour = "white" if _luminance(mesh.to_rgba(value)) < _DARK else "black"
         axes.text(middle_x[column], middle_y[row], text, ha="center", va="center", color=colour, fontsize=5.5)
     axes.set_ylim(y[-1], 0)
