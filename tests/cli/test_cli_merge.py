@@ -80,9 +80,9 @@ def test_data_packed_like_a_set_can_be_merged_with_it(folder: Path, tmp_path: Pa
         od.merge(first, own)
     two = cli("pack", *files, "--modalities", "a,b", "--like", folder / "RUN", "-o", tmp_path / "M")
     assert (two.code, two.err.count("\n")) == (2, 1)
-    assert two.err.startswith("omnidistill: --like: the features have a 12, b 14, but the other set has a 12, b 14, c")
+    assert two.err.startswith("omnidistill: --like: the features have a 12, b 14, but the set named here has a 12, b")
     both = cli("pack", *files, "--no-centre", "--like", folder / "RUN", "-o", tmp_path / "M")
-    assert (both.code, "--like: uses the preprocessing of the other set, so" in both.err) == (2, True)
+    assert (both.code, "--like: uses the preprocessing of the set that it names, so" in both.err) == (2, True)
     assert not (tmp_path / "M").exists()
 
 

@@ -17,6 +17,7 @@ from omnidistill.models.storages import RowStorage, Storage
 from omnidistill.models.storages.coded import CodedStorage
 from omnidistill.training.recipes import Recipe, Sgd
 from omnidistill.training.recipes.anchor_regression import Anchor
+from omnidistill.training.recipes.map_regression import MapRegression
 
 WIDTHS = {"a": 24, "b": 20, "c": 22}
 ANCHOR = Anchor(ridges=(0.05, 0.1, 0.2), weight=0.6)
@@ -92,8 +93,15 @@ def test_rows_of_other_recipes_are_concatenated_and_match_only_within_a_part(
         assert len(rows) == 7 * views
         assert torch.equal(rows[:7], torch.cat([part.rows()[name][: part.size] for part in parts]))
     assert torch.equal(merged.similarity(), torch.eye(7 * views))
-    with pytest.raises(InputError, match=r"size=5: sets with the recipe 'sgd' can only .* sum of their sizes \(7\)"):
+    with pytest.raises(InputError, match=r"size=5: merging these sets always gives 7 rows, the sum"):
         merged_set(parts, size=5)
+
+
+def test_a_recipe_that_cannot_be_merged_is_refused_before_the_size() -> None:
+    parts = [small_set(4, MapRegression(ridges=(0.1, 0.2, 0.3)), seed=seed) for seed in (0, 1)]
+    for size in (None, 5):
+        with pytest.raises(InputError, match=r"^sets with the recipe 'map' cannot be merged; distil a new set"):
+            merged_set(parts, size=size)
 
 
 def test_sets_that_do_not_fit_are_one_line() -> None:
@@ -106,7 +114,10 @@ def test_sets_that_do_not_fit_are_one_line() -> None:
             replace(part, preprocessing=replace(part.preprocessing, means=shifted)),
             "differ in the means of 'a', 'b', 'c'",
         ),
-        (replace(part, preprocessing=replace(part.preprocessing, means={})), "differ in whether rows are centred"),
+        (
+            replace(part, preprocessing=replace(part.preprocessing, means={})),
+            r"differ in whether rows are centred, .* pack the data of set 2 with the preprocessing of set 1",
+        ),
         (small_set(4, SGD), "were distilled in different ways"),
         (replace(part, spec=replace(part.spec, objective=Hopa())), "were distilled in different ways"),
         (small_set(4, encoders={"a": "other"}), "of different encoders"),

@@ -60,7 +60,7 @@ def test_unknown_fields_are_dropped() -> None:
 def test_a_field_of_another_type_is_an_error_that_names_file_and_field(name: str, value: Any) -> None:
     with pytest.raises(
         InputError,
-        match=rf"^provenance\.json: field '{name}' has a value of the wrong type: .*"
+        match=rf"^provenance\.json: field '{name}' has the value .*, which is of the wrong type"
         r"; the file was altered, so restore it$",
     ):
         Provenance.from_json({**stored(COMPLETE), name: value}, "provenance.json")

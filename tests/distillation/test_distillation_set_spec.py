@@ -282,7 +282,7 @@ def test_damage_of_the_provenance_is_an_error_that_names_file_and_field(saved: P
     (saved / PROVENANCE).write_text(json.dumps({**tree, "notes": 5}), "utf-8")
     with pytest.raises(
         InputError,
-        match=rf"{PROVENANCE}: field 'notes' has a value of the wrong type: 5; the file was altered, so restore it$",
+        match=rf"{PROVENANCE}: field 'notes' has the value 5, which is of the wrong type; the file was altered, so",
     ):
         DistilledSet.load(saved)
 

@@ -237,7 +237,7 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             r"module of 'text' returns list for rows .*; pass .* of shape \(2, output width\)",
         ),
         (MAP, with_text(Returns(lambda x: x.sum(1))), {}, r"module of 'text' returns \(2,\) for rows"),
-        (SGD, with_text(layer(9, 5)), {}, r"outputs of different widths \{'text': 5, 'image': 4, 'audio': 4\}"),
+        (SGD, with_text(layer(9, 5)), {}, r"outputs have different widths \{'text': 5, 'image': 4, 'audio': 4\}"),
         (
             SGD,
             heads(),

@@ -44,7 +44,7 @@ TOLD = {
     "pairs of other lengths": "old: has 40 rows, but new has 9; row i of both must belong to the same item",
     "embeddings as a text path": "old: found 'old.npy'; pass an array, the Path of a .npy file, or SET:MODALITY",
     "embeddings of strings": "old: dtype is <U32; embeddings must be real numbers",
-    "unknown baselines of a migration": "baselines='some': unknown; choose all, quick or none",
+    "unknown baselines of a migration": "baselines='some': unknown; choose from 'all', 'quick' and 'none'",
     "a transfer to no data": "runs or to: empty; pass at least one run and the data of at least one new encoder",
     "missing items of a transfer": "missing='some': unknown; choose 'error' or 'drop'",
     "unknown option of a transfer": "options contains the unknown name 'guess'; choose from mixture, nearest, map",

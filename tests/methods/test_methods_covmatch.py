@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from method_problems import (
     Array,
@@ -19,6 +21,7 @@ from method_problems import (
     truncated,
     without_experts,
 )
+from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.models.heads import Heads
 from small_runs import features
@@ -102,3 +105,18 @@ def test_pairs_are_weighted_by_the_errors_of_the_first_expert(
         assert np.abs(other - wanted).max() > 1e-2 * np.abs(wanted).max()
     assert made.provenance.experts is not None
     assert made.provenance.experts["config"] == config.experts.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("settings", [(), ("distill.weights=uniform",), ("distill.pairing=rows",)])
+def test_the_error_about_a_pairing_matrix_names_settings_that_work(settings: tuple[str, ...], tmp_path: Path) -> None:
+    whole = data(2)
+    whole = replace(whole, pairing=torch.eye(len(whole)))
+    remedy = ("distill.pairing=rows",)
+    if "distill.weights=uniform" not in settings:
+        remedy = ("distill.weights=uniform", *remedy)
+    few = ("experts.num_experts=1", "experts.num_epochs=2", f"distill.size={SIZE}")
+    config = tiny("covmatch-errors", *few, *settings)
+    with pytest.raises(InputError, match=f"have a pairing matrix, .*; use {' with '.join(remedy)}, or data"):
+        config.distill.run(task_of(tmp_path, config, whole))
+    changed = tiny("covmatch-errors", *few, *settings, *remedy)
+    assert changed.distill.run(task_of(tmp_path, changed, whole)).distilled.size == SIZE

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from method_problems import task_of, tiny, without_experts
 from omnidistill.core.errors import InputError
@@ -60,6 +62,13 @@ def test_the_seed_determines_the_set() -> None:
 def test_what_the_method_refuses(settings: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         run(tmp_path, *settings)
+
+
+def test_data_with_a_pairing_matrix_are_refused(tmp_path: Path) -> None:
+    data, config = features(), tiny("mixture", *FAST)
+    task = without_experts(task_of(tmp_path, config, replace(data, pairing=torch.eye(len(data)))))
+    with pytest.raises(InputError, match=r"^method 'mixture' needs groups, .* matrix; use data .* such as 'anchor'$"):
+        config.distill.run(task)
 
 
 def test_powers_are_in_order() -> None:

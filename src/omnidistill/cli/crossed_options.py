@@ -33,8 +33,8 @@ def add_crossed_options(parser: Parser) -> None:
         type=names,
         metavar="A,B",
         help="with --preset crossed: comma-separated models to train: linear (linear heads of several kinds), "
-        "mlp (networks with 2 and with 3 layers), or single models, such as seed-1 or width-64 (linear) or mlp-2; "
-        "default: all",
+        "mlp (networks with 2 and with 3 layers), or single models: linear heads, such as seed-1 or width-64, or a "
+        "network, such as mlp-2; default: all",
     )
     parser.add_argument(
         "--parts",

@@ -42,7 +42,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        metavar="FILE.toml",
+        metavar="FILE",
         help="file with your settings; replaces --preset. Either a TOML file, or the JSON that 'omnidistill config' "
         "prints",
     )
@@ -146,7 +146,7 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
         row: the help's word for one element of the data, such as "row" or "item".
         column: the help's words for where the ids, groups and splits are, such as "table column".
     """
-    splits = f"train, validation or test, or 'heads' for {row}s that only pre-train projection heads"
+    splits = f"train, validation or test, or 'heads' for {row}s used only to pre-train projection heads"
     for name, content in (
         ("id", f"the unique id of every {row}"),
         ("group", f"the group of every {row}; {row}s of the same group are positives of each other"),

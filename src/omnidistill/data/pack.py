@@ -151,8 +151,8 @@ def _other_set(like: Prepared | str | Path, standardise: bool, centre: bool) -> 
     """Return the set given by `like`, and load it if `like` is a name or a path."""
     if not (standardise and centre):
         raise InputError(
-            f"{argument('like')}: uses the preprocessing of the other set, so standardising and centring cannot be "
-            f"disabled here; do not disable them, or omit {argument('like')}"
+            f"{argument('like')}: uses the preprocessing of the set that it names, so standardising and centring "
+            f"cannot be disabled; do not disable them, or omit {argument('like')}"
         )
     if isinstance(like, Prepared):
         return like

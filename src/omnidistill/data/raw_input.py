@@ -48,7 +48,9 @@ def read_raw(
     """
     choice, features = choice or Choice(), as_source(features)
     if table is None and separator is not None:
-        raise InputError(f"{argument('separator', separator)}: belongs to a table, and there is none; omit it")
+        raise InputError(
+            f"{argument('separator', separator)}: applies only to a table, but no table is given; omit the separator"
+        )
     stored, layout_notes = _stored(features, table, choice, separator)
     place, columns, count = stored.where, stored.table, len(next(iter(stored.rows.values())))
     notes = []

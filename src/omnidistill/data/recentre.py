@@ -43,8 +43,8 @@ def steps_of(other: Prepared, widths: dict[str, int], name: str) -> Preprocessin
     """
     if widths != other.widths:
         raise InputError(
-            f"{name}: the features have {_listed(widths)}, but the other set has {_listed(other.widths)}; use the same "
-            f"modalities ({argument('modalities')} selects and renames them) from the same encoders"
+            f"{name}: the features have {_listed(widths)}, but the set named here has {_listed(other.widths)}; use the "
+            f"same modalities ({argument('modalities')} selects and renames them) from the same encoders"
         )
     return other.preprocessing
 

@@ -152,7 +152,7 @@ def check_pairing(pairing: Tensor, rows: int) -> None:
     if tuple(pairing.shape) != (rows, rows) or not pairing.is_floating_point():
         raise InputError(
             f"pairing: the similarity matrix has dtype {type_name(pairing)} and shape {tuple(pairing.shape)}, but "
-            f"{rows} rows need a floating-point dtype and shape ({rows}, {rows})"
+            f"for {rows} rows it must have a floating-point dtype and shape ({rows}, {rows})"
         )
     low, high = (float(bound) for bound in torch.aminmax(pairing))
     if not 0 <= low <= high <= 1:

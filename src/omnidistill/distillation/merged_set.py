@@ -77,9 +77,9 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
-                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack the second data with "
-                "the means of the first set (pack --like SET), or distil them as an addition to the first set (distill "
-                "--add NEW --from RUN)"
+                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack the data of set "
+                f"{number} with the preprocessing of set 1 (pack --like SET) and distil again, or, if only the means "
+                "differ, add these data to the run of set 1 (distill --add NEW --from RUN)"
             )
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:
@@ -175,15 +175,15 @@ def _dual_rows(
 
 def _concatenated(sets: Sequence[DistilledSet], size: int | None) -> DistilledSet:
     first, total = sets[0], sum(distilled.size for distilled in sets)
-    if size not in (None, total):
-        raise InputError(
-            f"{argument('size', size)}: sets with the recipe '{first.recipe.kind}' can only be merged to the sum of "
-            f"their sizes ({total}); omit the size, or distil a new set from the data of all sets together"
-        )
     if not isinstance(first.recipe, Sgd):
         raise InputError(
             f"sets with the recipe '{first.recipe.kind}' cannot be merged; distil a new set from the data of all sets "
             "together"
+        )
+    if size not in (None, total):
+        raise InputError(
+            f"{argument('size', size)}: merging these sets always gives {total} rows, the sum of their sizes; omit "
+            "the size, or distil a new set from the data of all sets together"
         )
     storage = first.spec.storage
     rows = {

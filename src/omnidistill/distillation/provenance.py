@@ -75,8 +75,8 @@ class Provenance:
         for name, types in _TYPES.items():
             if name in known and not isinstance(known[name], types):
                 raise InputError(
-                    f"{where}: field '{name}' has a value of the wrong type: {known[name]!r}; the file was "
-                    "altered, so restore it"
+                    f"{where}: field '{name}' has the value {known[name]!r}, which is of the wrong type; the file "
+                    "was altered, so restore it"
                 )
         for name in ("initial_ids", "notes"):
             known[name] = tuple(str(each) for each in known.get(name, ()))

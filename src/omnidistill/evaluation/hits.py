@@ -50,8 +50,8 @@ def check_hits(named: Mapping[str, Hits], groups: Groups) -> None:
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
                     f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs, {len(of_direction)} queries, "
-                    f"{cut_offs} cut-offs); pass the hits of at least one run, and of the same runs in every "
-                    "direction"
+                    f"{cut_offs} cut-offs); pass the hits of at least one run, and use the same runs for all "
+                    "directions"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")

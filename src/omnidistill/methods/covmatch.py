@@ -77,9 +77,10 @@ class CovMatch(TunedMethod):
             epochs = [epoch for epoch in _EPOCHS if epoch <= buffer.last_epochs[0]]
             snapshots = [moved(buffer.heads(0, epoch), train.device) for epoch in epochs]
         started_at = time.monotonic()
+        weighted = error_weighted_cross(train, snapshots) if snapshots else None
         moments = accumulate_moments(train, self.pairing)
-        if snapshots:
-            moments = replace(moments, cross=error_weighted_cross(train, snapshots))
+        if weighted is not None:
+            moments = replace(moments, cross=weighted)
         generator = Streams(task.seed)["rotation"]
         rows = covmatch_rows(moments, self.num_stored, self.rho, self.rotation, generator)
         return self.tuned(task, [task.as_set(self, {f"rows/{name}": x for name, x in rows.items()})], started_at)

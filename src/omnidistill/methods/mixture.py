@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from omnidistill.core.errors import InputError
 from omnidistill.core.settings import Count, Positive
 from omnidistill.core.threads import threads_for
 from omnidistill.data.featureset import FeatureSet
@@ -118,6 +119,11 @@ class MixtureMethod(Method):
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         check_size(self.kind, self.num_stored, self.num_rows, train)
+        if train.pairing is not None:
+            raise InputError(
+                f"method '{self.kind}' needs groups, but the data have a pairing matrix; use data that have no pairing "
+                "matrix, or another method, such as 'anchor'"
+            )
         chosen, doubtful = can_choose(validation), doubt(validation)
         notes = (*(() if doubtful is None else (doubtful,)), *notes_on_size(self.num_stored, train))
         with task.progress, threads_for(self.num_rows, train.widths, len(train)):

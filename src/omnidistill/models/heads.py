@@ -175,7 +175,7 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
         raise InputError(
-            f"modules to train on the synthetic set have outputs of different widths {outputs}; use the same output "
-            "width for all"
+            f"modules to train on the synthetic set: their outputs have different widths {outputs}; use the same "
+            "output width for all"
         )
     return next(iter(outputs.values()))

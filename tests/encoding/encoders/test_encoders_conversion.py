@@ -117,7 +117,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
         convert("imagebind", file, tmp_path / "IB")
     shutil.rmtree(tmp_path / "IB")
     (tmp_path / "IB").write_text("mine")
-    with pytest.raises(InputError, match="is a file, but the output is a folder"):
+    with pytest.raises(InputError, match="is a file, but the output must be a folder"):
         convert("imagebind", file, tmp_path / "IB")
     with pytest.raises(InputError, match=r"IB/sub: cannot be written \(Not a directory|File exists"):
         convert("imagebind", file, tmp_path / "IB" / "sub")

@@ -69,7 +69,7 @@ def test_fields_of_json_members_and_splits_of_shard_names(tmp_path: Path) -> Non
     assert [row.media["text"] for row in checked.manifest.rows] == ["other"]
     for option, match in (
         ({"modalities": ["capt"]}, "no column 'capt' with media or texts .*such columns: captions, alt, image, text"),
-        ({"group_column": "pag"}, "the column 'pag' is missing .group_column names it.; found .*mean 'page'"),
+        ({"group_column": "pag"}, "no column 'pag', which you chose with group_column; found .*mean 'page'"),
     ):
         with pytest.raises(InputError, match=match):
             create_manifest(tmp_path / "shards", tmp_path / "o.csv", **option)  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_a_dataset_with_pictures_and_several_captions(tmp_path: Path) -> None:
         assert len(list((tmp_path / f"{number}-media").rglob("*.png"))) == 60
     with pytest.raises(InputError, match="saved: contains no features; to encode its media, run 'omnidistill"):
         pack(tmp_path / "saved")
-    with pytest.raises(InputError, match=r"pass the path of the manifest: out='items\.csv'"):
+    with pytest.raises(InputError, match=r"pass a path for this manifest: out='items\.csv'"):
         create_manifest(tmp_path / "saved")
 
 
@@ -186,5 +186,5 @@ def test_a_table_without_splits_gets_them_in_a_new_table(tmp_path: Path) -> None
 def test_files_of_different_names_form_no_item(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture(0))
     (tmp_path / "b.txt").write_text("a square", "utf-8")
-    with pytest.raises(InputError, match=r"none of the 2 items has image and text .*table with the columns id, split"):
+    with pytest.raises(InputError, match=r"none of the 2 items has all modalities \(image, text\); .*the columns id"):
         create_manifest(tmp_path)

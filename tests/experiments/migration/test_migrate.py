@@ -172,12 +172,12 @@ OLD, NEW = planted()
         (lambda: migrate(OLD, NEW, size=5, bytes="1%", **QUIET), "size and bytes: both set the size"),
         (
             lambda: migrate(OLD, NEW, size=400, **QUIET),
-            "size=400: a migration kit needs at least 2 rows, and at most 28",
+            "size=400: a migration kit must have at least 2 rows, and at most 28",
         ),
-        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a migration kit needs at least 2 rows, and at most 28"),
+        (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a migration kit must have at least 2 rows, and at"),
         (
             lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET),
-            "bytes='0.1%': 96 bytes are too few for a migration kit, which takes",
+            "bytes='0.1%': 96 bytes are too few for a migration kit; pass at least",
         ),
         (lambda: migrate(OLD, NEW, bytes="lots", **QUIET), "budget 'lots': not an amount of bytes"),
         (lambda: migrate(OLD, NEW, groups=["a"], **QUIET), "groups: found 1 groups for 500 rows"),

@@ -118,7 +118,7 @@ def test_vectors_of_length_one_stay_so() -> None:
             lambda kit, old, new, to: kit.apply_file(to / "x.npy", to / "x.npy"),
             "x.npy: already exists; use force=True",
         ),
-        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but the output is a folder"),
+        (lambda kit, old, new, to: kit.save(to / "x.npy"), "is a file, but the output must be a folder"),
     ],
 )
 def test_unusable_input(act: Callable[..., object], message: str, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_captions_can_be_joined(run: Path, rendered: Rendered, tmp_path: Path) -
         assert text.cosine >= nearest.cosine
     assert any(", " in row.media["text"].content for row in joined.content.rows)
     assert [row.media["text"] for row in joined.manifest.rows] == [r.media["text"].content for r in joined.content.rows]
-    with pytest.raises(InputError, match="modality 'text': the data do not name an encoder"):
+    with pytest.raises(InputError, match="modality 'text': the data name no encoder, or one"):
         rendering(run, tmp_path / "U", modalities=["text"], settings=several)
 
 

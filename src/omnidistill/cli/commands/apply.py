@@ -31,7 +31,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--reverse",
         action="store_true",
-        help="map in the reverse direction: embeddings of the new encoder to the space of the old one",
+        help="apply the map in the reverse direction: from embeddings of the new encoder to the space of the old one",
     )
     add_force(parser, "an existing output file")
     add_json(parser)

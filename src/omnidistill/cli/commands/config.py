@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "config",
         run,
-        "print the settings for a run, or explain every setting",
+        "print the settings that a new run would use, or explain every setting",
         main_options=("--preset", "--set", "--explain"),
         examples=(
             "omnidistill config --preset hopa > run.json",

@@ -50,7 +50,7 @@ def add(group: CommandGroup) -> None:
         dest="initial_set",
         type=Path,
         metavar="RUN",
-        help="start from the synthetic rows of an existing run, or with --add, merge the result with them",
+        help="existing run: start from its synthetic rows or, with --add, merge its synthetic rows with the result",
     )
     parser.add_argument(
         "--add",

@@ -59,7 +59,9 @@ def add(group: CommandGroup) -> None:
     )
     parser.add_argument("-o", "--output", "--out", type=Path, required=True, metavar="SET", help="output folder")
     parser.add_argument(
-        "--resume", action="store_true", help="resume the interrupted encoding in SET; fail if SET contains no encoding"
+        "--resume",
+        action="store_true",
+        help="resume the interrupted encoding in SET; fail if SET contains no encoding to resume",
     )
     parser.add_argument(
         "--root",

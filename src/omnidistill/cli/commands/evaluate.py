@@ -15,7 +15,7 @@ def add(group: CommandGroup) -> None:
     parser = group.add_command(
         "evaluate",
         run,
-        "score baselines, and projection heads trained on a synthetic set",
+        "compute the scores of projection heads trained on a synthetic set, and of baselines",
         main_options=("--seeds", "--json"),
         less_memory="use fewer --seeds",
         examples=("omnidistill evaluate RUN", "omnidistill evaluate RUN --seeds 20 --json > scores.json"),

@@ -60,8 +60,8 @@ def add(group: CommandGroup) -> None:
         default=0,
         metavar="N",
         help="seed for drawing validation and test items at random if SOURCE does not define these splits (default: "
-        "0). If SOURCE is a table without one of these splits, a tenth of the training groups is moved to it in the "
-        "output file",
+        "0). If SOURCE is a manifest that lacks one of these splits, the output file gets a tenth of the training "
+        "groups as the missing split",
     )
     add_manifest_output(parser, required=False)
     add_json(parser)

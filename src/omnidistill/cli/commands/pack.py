@@ -42,8 +42,8 @@ def add(group: CommandGroup) -> None:
         type=source_of,
         metavar="SOURCE",
         help="features as another tool stores them: a folder of clip-retrieval (img_emb, text_emb, metadata); a "
-        "dataset of the Hugging Face library 'datasets' (folder of save_to_disk, Parquet files, or hub:OWNER/NAME); "
-        "or .tar shards with .npy members. Also everything that --features takes",
+        "dataset of the Hugging Face library 'datasets' (folder written by save_to_disk, Parquet files, or "
+        "hub:OWNER/NAME); or .tar shards with .npy members. Also everything that --features takes",
     )
     parser.add_argument(
         "--features",
@@ -64,8 +64,8 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=None,
         metavar="A,B",
-        help="arrays or columns to use (default: all that contain features); MODALITY=NAME uses NAME as that "
-        "modality: image=image_embedding,text=text_embedding",
+        help="arrays or columns to use (default: all that contain features); MODALITY=NAME gives the array "
+        "or column of a modality, for example image=image_embedding,text=text_embedding",
     )
     add_columns(parser, "row", "table column")
     parser.add_argument(
@@ -75,8 +75,8 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="merge groups of the same split if they have an identical row in any modality, for example the same "
-        "image. Compares all modalities, or only MODALITIES, such as image,audio",
+        help="merge two groups of the same split if a row of one is identical in any modality to a row of the other, "
+        "for example has the same image. Compares all modalities, or only MODALITIES, such as image,audio",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -95,8 +95,9 @@ def add(group: CommandGroup) -> None:
         "--like",
         type=set_of,
         metavar="SET|RUN",
-        help="preprocess the rows like an existing dataset, run or synthetic set: centre them by its means, not by "
-        "their own, so that synthetic sets of both can be merged. The modalities and widths must be the same",
+        help="preprocess the rows as in an existing dataset, run or synthetic set: subtract the means stored there, "
+        "not the means of the new rows. Synthetic sets of the old and the new data can then be merged. The modalities "
+        "and widths must be the same",
     )
     parser.add_argument(
         "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of SOURCE)"

@@ -46,11 +46,11 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--kind",
         metavar="NAME",
-        help="what to draw: gain (gain retained against size in bytes), curves (training curves), intervals (gain of "
-        "every table row with its 95%% interval), heat-map (for 'compare --preset crossed', the value of every cell; "
-        "for other tables, the recall of every row by retrieval direction), similarity (learned similarity of the "
-        "rows of a set) or reproduction (for 'paper', the recall in every table row next to the published "
-        "recall). Default: the first kind in this list that fits SOURCE",
+        help="what to draw: gain (the gain retained, plotted against the size in bytes), curves (training curves), "
+        "intervals (gain of every table row with its 95%% interval), heat-map (for 'compare --preset crossed', "
+        "the value of every cell; for other tables, the recall of every row by retrieval direction), similarity "
+        "(learned similarity of the rows of a set) or reproduction (for 'paper', the recall in every table row next to "
+        "the published recall). Default: the first kind in this list that fits SOURCE",
     )
     parser.add_argument(
         "--width",
@@ -75,7 +75,7 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--table",
         metavar="NUMBER",
-        help="which table computed by 'paper' to draw, such as 5 or figure-2 (default: all)",
+        help="table of 'paper' to draw, such as 5 or figure-2 (default: all)",
     )
     add_force(parser, "an existing output file")
     add_json(parser)

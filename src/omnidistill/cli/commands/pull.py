@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
         help="dataset on the Hugging Face Hub; REVISION is a commit hash (default: the latest commit)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
-    add_force(parser, "a distilled set that is already in DIR")
+    add_force(parser, "a synthetic set that is already in DIR")
     add_json(parser)
 
 

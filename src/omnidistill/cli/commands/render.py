@@ -40,8 +40,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="manifest (table of items) from which the dataset was encoded; it names the captions, and the real media "
-        "from which the optimisation starts",
+        help="manifest (table of items) from which the dataset was encoded; the captions, and the real media from "
+        "which the optimisation starts, are taken from it",
     )
     parser.add_argument(
         "--root",
@@ -59,8 +59,9 @@ def add(group: CommandGroup) -> None:
         action="append",
         default=[],
         metavar="MODALITY=NAME[:SOURCE]",
-        help="encoder of one modality, with NAME and SOURCE as for 'encode', such as image=clip-image:SOURCE; can be "
-        "repeated (default: the encoder recorded in the dataset, if its weights are part of a Python package)",
+        help="encoder of one modality, for example image=clip-image:SOURCE; NAME and SOURCE are as in 'encode "
+        "--encoder'; can be repeated (default: the encoder recorded in the dataset, if its weights are part of a "
+        "Python package)",
     )
     parser.add_argument(
         "--steps", type=int, metavar="T", help="gradient steps per picture, video or sound (default: 64)"
@@ -78,8 +79,8 @@ def add(group: CommandGroup) -> None:
         "--captions",
         type=int,
         metavar="K",
-        help="join up to K captions of training items into one text per row, chosen with the text encoder so that the "
-        "text's features are close to the row (default: 1, the nearest caption)",
+        help="make the text of each row from at most K captions of training items. The captions are chosen with the "
+        "text encoder so that the features of the text are close to the row (default: 1, the nearest caption)",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument(

@@ -30,8 +30,8 @@ def add(group: CommandGroup) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="folder of a run, finished unless --follow is given; to include scores, first run 'omnidistill evaluate "
-        "RUN'",
+        help="folder of a finished run, or with --follow, of an unfinished one; to include scores, first run "
+        "'omnidistill evaluate RUN'",
     )
     parser.add_argument(
         "-o",

@@ -42,8 +42,8 @@ def add(group: CommandGroup) -> None:
         action="append",
         required=True,
         metavar="SET2",
-        help="dataset (folder or name) with the features that the new encoder computed for the same items; can be "
-        "repeated",
+        help="dataset (its folder, or the name of a registered dataset) with the features that the new encoder "
+        "computed for the same items; can be repeated",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument(
@@ -62,9 +62,9 @@ def add(group: CommandGroup) -> None:
         "--rendered",
         type=Path,
         metavar="DIR",
-        help="folder with the new encoder's features of the media that 'omnidistill render' created from all rows of "
-        "the synthetic set: written by 'omnidistill encode', or with one file MODALITY.npy per modality. The output "
-        "table then has one more row, 'rendered', for heads trained on these features",
+        help="features that the new encoder computed for the output of 'omnidistill render' (all rows of the synthetic "
+        "set must be rendered): a folder written by 'omnidistill encode', or a folder with one file MODALITY.npy per "
+        "modality. The output table then has one more row, 'rendered', for heads trained on these features",
     )
     parser.add_argument(
         "--recipe",

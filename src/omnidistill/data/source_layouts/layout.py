@@ -107,8 +107,8 @@ class Choice:
         for name, default in zip((self.id, self.group, self.split), ("id", "group", "split"), strict=True):
             if name != default and name not in names and self.with_table:
                 raise InputError(
-                    f"{where}: the column {name!r} is missing ({argument(f'{default}_column')} names it); found the "
-                    f"columns {', '.join(names) or 'none'}{nearest(name, names)}"
+                    f"{where}: there is no column {name!r}, which you chose with {argument(f'{default}_column')}; "
+                    f"found the columns {', '.join(names) or 'none'}{nearest(name, names)}"
                 )
 
 

@@ -130,9 +130,9 @@ def check_manifest(manifest: Manifest, missing: Missing = "drop", progress: Prog
     good = tuple(row for row in manifest.rows if row.id not in bad)
     if not good and all(problem.what == ABSENT for problem in problems):
         raise InputError(
-            f"none of the {len(manifest):,} items has {' and '.join(manifest.kinds)} (for example, "
-            f"{problems[0].detail}); give the files of an item the same name, or list the items in a table with the "
-            f"columns {', '.join(['id', 'split', *manifest.kinds])}"
+            f"none of the {len(manifest):,} items has all modalities ({', '.join(manifest.kinds)}); for "
+            f"example, {problems[0].detail}; give the files of an item the same name, or list the items in a table "
+            f"with the columns {', '.join(['id', 'split', *manifest.kinds])}"
         )
     if not good:
         raise InputError(

@@ -82,8 +82,8 @@ def _manifest(
     if layout is not None and not (isinstance(layout, ArrowDataset) and _is_manifest(source, layout)):
         if out is None:
             raise InputError(
-                f"{layout.where}: contains media, which are written to files next to the manifest; pass the path of "
-                f"the manifest: {argument('out', 'items.csv')}"
+                f"{layout.where}: contains media, which must be saved as files next to the new manifest; pass a path "
+                f"for this manifest: {argument('out', 'items.csv')}"
             )
         folder = out.with_name(f"{out.stem}-media")
         extracted = extract_media(layout, folder, choice, seed)
@@ -97,7 +97,7 @@ def _manifest(
     elif choice.modalities:
         raise InputError(
             f"{source}: {argument('modalities')} does not apply to a manifest, because its columns define its "
-            "modalities; omit it"
+            f"modalities; omit {argument('modalities')}"
         )
     else:
         yield _with_all_splits(read_manifest(source), seed, draws=out is not None)

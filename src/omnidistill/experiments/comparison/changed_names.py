@@ -44,8 +44,8 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: this table of omnidistill 0.1 belongs to a comparison that is now called {new_name}, and the "
-            "table of this comparison would replace it; rename the file, or choose another folder"
+            f"{path}: omnidistill 0.1 wrote this table for the comparison that is now called {new_name}, and the "
+            "new table would replace it; rename the file, or choose another folder"
         )
 
 

@@ -61,8 +61,9 @@ class Model:
         matched = _NAME.fullmatch(name)
         if matched is None or name == "mlp-1":
             raise InputError(
-                f"{argument('models')}: unknown model '{name}'; use 'linear' or 'mlp' for all models of this kind, or "
-                "name one: own, seed-K, width-D, random, random-D or mlp-L, where K, D and L are numbers and L >= 2"
+                f"{argument('models')}: unknown model '{name}'; use 'linear' for several linear models, 'mlp' for "
+                "mlp-2 and mlp-3, or one of own, seed-K, width-D, random, random-D and mlp-L, where K, D and L are "
+                "numbers and L >= 2"
             )
         kind = matched[1] or matched[2] or matched[4]
         return Model(name, kind, int(matched[3] or 0))  # type: ignore[arg-type]

@@ -82,8 +82,9 @@ def size_for(
     if size is not None:
         if not FEWEST_ROWS <= size <= most:
             raise InputError(
-                f"{argument('size', size)}: a migration kit needs at least {FEWEST_ROWS} rows, and at most {most}, the "
-                "minimum of the number of training pairs and both embedding widths; choose a size in this range"
+                f"{argument('size', size)}: a migration kit must have at least {FEWEST_ROWS} rows, and at most {most}, "
+                "because it cannot have more rows than there are training pairs, or than either embedding width; "
+                "choose a size in this range"
             )
         return size
     budget = parse_budget(str("1%" if bytes is None else bytes), whole)
@@ -93,8 +94,8 @@ def size_for(
 
     if needed(FEWEST_ROWS) > budget:
         raise InputError(
-            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a migration kit, "
-            f"which takes at least {needed(FEWEST_ROWS):,} bytes; use a larger size"
+            f"{argument('bytes', '1%' if bytes is None else bytes)}: {budget:,} bytes are too few for a migration kit; "
+            f"pass at least {needed(FEWEST_ROWS):,} bytes"
         )
     low, high = FEWEST_ROWS, most
     while low < high:  # the largest number of rows that fits

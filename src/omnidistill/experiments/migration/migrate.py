@@ -87,7 +87,7 @@ def migrate(
     if folder is not None:
         require_output(Path(folder), force)
     if baselines not in ("all", "quick", "none"):
-        raise InputError(f"{argument('baselines', baselines)}: unknown; choose all, quick or none")
+        raise InputError(f"{argument('baselines', baselines)}: unknown; choose from 'all', 'quick' and 'none'")
     source = open_pairs(old, new, groups, seed)
     place = resolve_device(device)
     pairs = {split: source.read(split, seed).to(place) for split in SPLITS}

@@ -45,8 +45,8 @@ def open_encoders(
         reference = requested.get(name) or _recorded(data, name)
         if reference is None:
             raise InputError(
-                f"modality {name!r}: the data do not name an encoder whose weights are part of a Python package; pass "
-                f"the encoder as {_example(name)}"
+                f"modality {name!r}: the data name no encoder, or one whose weights are not part of a Python package; "
+                f"pass the encoder as {_example(name)}"
             )
         opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
     return opened
@@ -65,15 +65,16 @@ def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Ma
     if raw.shape[1] != train.features[name].shape[1]:
         raise InputError(
             f"encoder {encoder.name!r}: its features have width {raw.shape[1]}, but modality {name!r} of the data has "
-            f"width {train.features[name].shape[1]}; pass the encoder of the data as {_example(name)}"
+            f"width {train.features[name].shape[1]}; pass the encoder that computed the data, as "
+            f"{_example(name)}"
         )
     features = train.preprocessing.apply({name: raw})[name]
     agreement = float(cosine_similarity(features, train.features[name][places]).median())
     if agreement < LEAST_AGREEMENT:
         raise InputError(
             f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a cosine similarity of only "
-            f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder of the data as "
-            f"{_example(name)}, and the manifest from which the data were encoded"
+            f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder that computed "
+            f"the data, as {_example(name)}, and the manifest from which the data were encoded"
         )
 
 

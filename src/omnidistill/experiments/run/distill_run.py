@@ -163,8 +163,8 @@ def load_initial_set(source: InitialSet) -> DistilledSet:
             return DistilledSet.load(inner if inner.is_dir() else source)
     kind = type(source).__name__  # type: ignore[unreachable]
     raise InputError(
-        f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the pathlib.Path of the "
-        "folder of a synthetic set or a run"
+        f"{argument('initial_set')}: found a {kind}; pass a DistilledSet, a DistillResult, or the folder of a run or "
+        "of a synthetic set as a pathlib.Path"
     )
 
 

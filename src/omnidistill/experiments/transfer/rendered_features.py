@@ -37,8 +37,8 @@ def rendered_features(folder: Path, size: int, new: FeatureSet) -> dict[str, Flo
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder; 'omnidistill render' wrote items.csv: encode its media with 'omnidistill "
-            "encode', and pass the output folder"
+            f"{folder}: no such folder; run 'omnidistill encode' on the items.csv that 'omnidistill render' wrote, and "
+            "pass the output folder of 'encode'"
         )
     if (folder / "manifest.json").is_file():
         return _of_dataset(folder, size, new)
@@ -57,7 +57,7 @@ def _of_dataset(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Ten
         widths = (", ".join(f"{name} {p}" for name, p in each.widths.items()) for each in (given, new))
         raise InputError(
             f"{folder}: has the feature widths {next(widths)}, but {named(new)} has {next(widths)}; encode the "
-            "rendered media with the encoders of these data"
+            f"rendered media with the encoders of {named(new)}"
         )
     own, other = given.preprocessing, new.preprocessing
     if (own.standardise, [*own.means]) != (other.standardise, [*other.means]):

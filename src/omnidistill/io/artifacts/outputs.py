@@ -28,7 +28,7 @@ def require_new(path: Path, force: bool) -> None:
     if not os.path.lexists(path):
         return
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, but the output is a file; choose another path")
+        raise InputError(f"{path}: is a folder, but the output must be a file; choose another path")
     if not path.is_file():
         raise InputError(f"{path}: exists and is not a regular file; choose another path")
     if not force:
@@ -46,7 +46,7 @@ def require_new_folder(folder: Path, force: bool) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise InputError(f"{folder}: is a file, but the output is a folder; choose another path")
+        raise InputError(f"{folder}: is a file, but the output must be a folder; choose another path")
     if not force and not is_new_folder(folder):
         raise InputError(
             f"{folder}: is not empty; choose another folder, or use {argument('force', True)} to replace earlier "

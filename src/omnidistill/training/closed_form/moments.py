@@ -89,7 +89,7 @@ def accumulate_moments(train: FeatureSet, pairing: Pairing = "groups") -> Moment
             "moments: there are fewer than two training rows; pass at least two rows to compute covariances"
         )
     if pairing == "groups":
-        _check_groups(train)
+        _check_groups(train, "with pairing='groups' cross-covariances", "distill.pairing=rows")
     train = train.to(float64_device(train.device))
     shift = {name: x[0].double() for name, x in train.features.items()}
     totals = {name: torch.zeros_like(row) for name, row in shift.items()}
@@ -129,7 +129,7 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
         raise InputError(
             "error-weighted cross-covariance: there are no snapshots of the heads; pass at least one snapshot"
         )
-    _check_groups(train)
+    _check_groups(train, "error-weighted cross-covariances", "distill.weights=uniform with distill.pairing=rows")
     codes = train.group_codes
     sizes = torch.bincount(codes)[codes].float()
     widths, device = train.widths, float64_device(train.device)
@@ -193,9 +193,9 @@ def _centred(block: Tensor, left: Tensor, right: Tensor, count: int) -> Tensor:
     return (block - count * torch.outer(left, right)) / (count - 1)
 
 
-def _check_groups(train: FeatureSet) -> None:
+def _check_groups(train: FeatureSet, computed: str, settings: str) -> None:
     if train.pairing is not None:
         raise InputError(
-            "the data have a pairing matrix, but cross-covariances are computed from groups; pass pairing='rows', or "
-            "data that have no pairing matrix"
+            f"the data have a pairing matrix, but {computed} are computed from groups; use {settings}, or data that "
+            "have no pairing matrix"
         )

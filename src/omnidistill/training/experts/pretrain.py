@@ -102,8 +102,8 @@ def _check_growth(start: Heads, heads: Heads, learning_rate: float, epoch: int) 
     growth, name = max((float(heads[name].norm() / start[name].norm()), name) for name in start)
     if growth > _DIVERGED_FROM:
         raise InputError(
-            f"heads.learning_rate = {learning_rate:g}: the initial heads diverged (the head of {name!r} became "
-            f"{growth:.0e} times as long by epoch {epoch}); use a smaller heads.learning_rate"
+            f"heads.learning_rate = {learning_rate:g}: the initial heads diverged (the norm of the head of {name!r} "
+            f"became {growth:.0e} times as large by epoch {epoch}); use a smaller heads.learning_rate"
         )
 
 
