@@ -34,14 +34,14 @@ _LISTED = ("note", "chosen", "skipped", "bad", "cut")
 
 
 def end_screen(lines: Sequence[str], width: int | None = None) -> list[str]:
-    """Return lines with aligned labels and wrapped texts. Beyond `MOST_LINES` lines, leave out details such as notes.
+    """Return lines with aligned labels and wrapped texts.
 
-    Commands (the label "next") are not wrapped, so that they can be pasted into a shell.
+    If there are more than `MOST_LINES` lines, some notes and other details are left out.
 
     Args:
         lines: lines such as "set  RUN/distilled": a one-word label, spaces, and a text. A line that starts with a
             space has no label; it continues the text of the line before.
-        width: number of characters after which texts are wrapped; None for no wrapping.
+        width: number of characters after which texts other than commands ("next") are wrapped; None for no wrapping.
     """
     entries: list[tuple[str, list[str]]] = []
     for line in lines:

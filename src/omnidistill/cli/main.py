@@ -1,8 +1,8 @@
 """The function `main`, which runs a command. Heavy packages are imported only when a command needs them.
 
 The exit code is 0 for success; 1 if part of a comparison failed, memory ran out, or the installation is broken; 2 for
-invalid input (one line says what is wrong, where, and what to do); 3 if a computation produced NaN or Inf; 130, 143 or
-129 if Ctrl-C, SIGTERM or SIGHUP interrupted the command, which can be resumed.
+invalid input (one line says what is wrong, where, and what to do); 3 if a computation produced NaN or Inf. After an
+interruption, it is 130 (Ctrl-C), 143 (SIGTERM) or 129 (SIGHUP), and the command can be resumed.
 """
 
 from __future__ import annotations

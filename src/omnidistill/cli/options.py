@@ -143,8 +143,8 @@ def add_columns(parser: argparse.ArgumentParser, row: str, column: str) -> None:
 
     Args:
         parser: the parser of the command.
-        row: the help's word for one element of the data, such as "row" or "item".
-        column: the help's words for where the ids, groups and splits are, such as "table column".
+        row: what the help calls one element of the data, such as "row" or "item".
+        column: what the help calls a column of the data, such as "table column".
     """
     splits = f"train, validation or test, or 'heads' for {row}s used only to pre-train projection heads"
     for name, content in (

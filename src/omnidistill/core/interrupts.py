@@ -11,8 +11,8 @@ In a command, three further rules apply to a signal:
     while the program is imported             ends the process immediately
     while the interpreter shuts down          is ignored: the exit code is that of the command
 
-Python prints and drops an exception that is raised in a finaliser (`__del__`) or in a callback of a weak reference. If
-a signal arrives there, a command sends it again until `Interrupted` is raised elsewhere.
+Python prints and drops an exception that is raised in a finaliser (`__del__`) or in a callback of a weak reference. A
+signal that arrives there would be lost, so a command repeats the signal until `Interrupted` is raised elsewhere.
 
 Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
 that the program has installed stays in place.
@@ -120,8 +120,8 @@ class _Handler:
 def signals_end_program() -> None:
     """Let any signal end the process immediately until `signals_raised` begins. The program calls this function first.
 
-    At exit, signals are ignored once all other exit functions have run. Otherwise Python would restore their default
-    action, and a signal could change the exit code of a finished command.
+    At exit, signals are ignored once all other exit functions have run. Otherwise Python would restore the default
+    handlers, and a signal could change the exit code of a finished command.
     """
     handler = _Handler(of_command=True)
     handler.ends_process = True
@@ -249,8 +249,8 @@ def handlers_unchanged() -> Iterator[None]:
 def blocked_in_children() -> Iterator[None]:
     """Block the signals SIGINT and SIGHUP for all processes that are started in the `with` block.
 
-    A terminal sends these signals to all processes of a command. A child process that is importing packages would print
-    a traceback. The calling process receives such a signal only when the `with` block ends. Windows blocks nothing.
+    A terminal sends these signals to all processes of a command, and a child process that is importing packages would
+    print a traceback. The calling process receives them when the block ends. On Windows, nothing is blocked.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -64,9 +64,9 @@ def address_space() -> float:
 def peak_memory() -> Iterator[Callable[[], int | None]]:
     """Measure the peak resident memory of the process during the block.
 
-    The kernel reports only the peak since the process started. If this peak rose during the block, it is the peak of
-    the block. Otherwise the block needed no more memory than the process had already used, and its own peak is
-    unknown. The peak covers the complete process, including data and libraries, so it is the memory a machine needs.
+    The kernel reports only the peak since the process started. If this peak rose during the block, it is also the
+    peak of the block. Otherwise the block stayed below an earlier peak, and the peak of the block is unknown. All
+    memory of the process counts, including data and libraries, so the peak is the memory that a machine needs.
 
     Yields:
         A function that returns the block's peak so far, in bytes. It returns None if the peak is unknown or the system

@@ -103,9 +103,9 @@ class Component(Settings):
 def field_docs(model: type) -> dict[str, str]:
     """Return the documentation of the fields of a settings class: the string below each field, by field name.
 
-    The strings are read from the source code when they are asked for. Pydantic can collect them while it creates the
-    class, but that takes a third of the time of an import. Without source code, as for a class that was typed at a
-    prompt, there is no documentation.
+    The strings are read from the source code when this function is called. Pydantic could collect them while it
+    creates the class, but that would account for a third of the import time. A class without source code, for example
+    one typed at a prompt, has no documentation.
     """
     docs: dict[str, str] = {}
     for each in reversed(model.__mro__):

@@ -55,7 +55,7 @@ class EmbeddingRows:
         return self.array.dtype
 
     def rows(self, numbers: Int[Tensor, " k"]) -> Float[Tensor, "k p"]:
-        """Return the rows with these row numbers in float32.
+        """Return the rows with these numbers, in float32.
 
         Raises:
             InputError: one of these rows contains NaN or Inf.

@@ -4,8 +4,8 @@
     7   -      ["a dog", "it barks"]     7     7      a dog
                                          7#1   7      it barks
 
-The first row keeps its id. All values of the other columns are repeated. Rows of one group are positives of each other,
-so each caption is a right answer for the image, and the image is a right answer for each caption.
+The first of these rows keeps the id. In the other columns, all of them have the same values. Rows of one group are
+positives of each other, so each caption is a right answer for the image, and the image for each caption.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def element_id(name: str, element: int) -> str:
 
 
 def expand_lists(table: Table, columns: Sequence[str]) -> Table:
-    """Return a table with one row per element of the lists in one of the columns.
+    """Return a table in which each element of a list has its own row; only one column may contain lists.
 
     Args:
-        table: the table, with a column "id". Without a column "group", the ids become the groups.
+        table: the table, with a column "id". If it has no column "group", the ids become the groups.
         columns: names of the columns that may contain lists. An empty list becomes an empty cell.
 
     Raises:

@@ -34,10 +34,10 @@ class PackReport:
         groups: number of groups.
         widths: {modality: feature width}.
         dtypes: {modality: dtype of the features before they were packed}.
-        duplicates: test rows that also occur in another split, and validation rows that also occur in `heads` or
-            `train`, after `drop_leaks` was applied.
-        dropped: rows that the option `drop_leaks` removed.
-        merged: groups that the option `merge_duplicates` merged.
+        duplicates: leaks that remain: test rows that also occur in another split, and validation rows that also
+            occur in `heads` or `train`.
+        dropped: rows that were dropped because of `drop_leaks`.
+        merged: groups that were merged because of `merge_duplicates`.
         notes: notes for the user, one fact each.
         data: the set.
     """
@@ -116,11 +116,11 @@ def pack(
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
         like: a dataset or a synthetic set, or the name or Path of a dataset. Its preprocessing and means are applied
-            to the rows. (Only synthetic sets with equal means can be merged.) None uses the means of the train rows.
+            to the rows, because only synthetic sets with equal means can be merged. None uses the train rows' means.
         merge_duplicates: True merges groups of the same split that contain identical rows, after leaks are dropped. All
-            rows of a merged group are positives of each other. A list of modalities compares rows only in these.
-        drop_leaks: True drops all leaks: rows that are identical to a test row, and then rows that are identical to one
-            of the remaining validation rows. A list of modalities compares rows only in these.
+            rows of a merged group are positives of each other. With a list, only these modalities are compared.
+        drop_leaks: True first drops rows that are identical to a test row, then rows that are identical to one of the
+            remaining validation rows. With a list, only these modalities are compared.
         force: whether to replace a set that is already in `out`.
 
     Returns:

@@ -23,10 +23,10 @@ _MOST_VARINT_BYTES = 10
 def column_bytes(file: BufferedReader) -> int:
     """Return the number of bytes that the columns of a Parquet file take in memory.
 
-    For each column of each group of rows, this is the uncompressed size, or 8 bytes per value if that is more.
+    A column takes its uncompressed size in each group of rows, or 8 bytes per value if that is more.
 
     Args:
-        file: the file. It has a footer, because pyarrow has read its metadata.
+        file: a file whose metadata pyarrow was able to read.
 
     Raises:
         Exception: the footer is damaged. The exception can have any type.

@@ -1,15 +1,15 @@
 """Synthetic test data: M modalities share a known latent variable, so a method that works must beat chance.
 
-Every group has a latent vector z ~ N(0, I_k), which all modalities share. Its length k is the argument `latent`. The
-features of a row in modality m (width p) are the sum of an offset, a signal, and noise with the factor a = `noise`:
+Every group has a latent vector z ~ N(0, I_k), which all modalities share; k is the argument `latent`. Every modality m
+with width p has an offset, a linear map and a basis. Every row has its own noise n_m in each modality:
 
-    x_m = o_m + tanh(z A_m) + a e_m
-    o_m ~ N(0, I_p)                    offset of the modality, which centring removes
-    A_m ~ N(0, 1 / k)                  a random linear map (k x p) with independent entries
-    e_m = (n_m * sigma) Q_m            noise with mean square 1, where n_m ~ N(0, I_p) is drawn for each row
+    o_m ~ N(0, I_p)     offset, which centring removes
+    A_m (k x p)         random linear map with independent entries from N(0, 1 / k)
+    Q_m (p x p)         random orthonormal basis
+    n_m ~ N(0, I_p)     noise
 
-Q_m (p x p) is a random orthonormal basis. The standard deviations sigma_j are proportional to j^(-1/2) and have mean
-square 1.
+The features of the row are x_m = o_m + tanh(z A_m) + a (n_m * sigma) Q_m. Here a is the argument `noise`, and sigma_j
+(j = 1 ... p) is proportional to j^(-1/2), with mean square 1.
 
 One generator, seeded with `seed`, first draws z, then A, o, Q and n for each modality in the given order. Renaming a
 modality therefore changes no number, and adding a modality at the end does not change the other modalities.

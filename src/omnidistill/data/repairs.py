@@ -1,6 +1,6 @@
 """Two repairs for identical rows: drop rows that leak between splits, and merge groups that share identical rows.
 
-Both depend only on which rows are identical in a modality (see `data.duplicates`), not on the values of the rows.
+Both need to know only which rows are identical in a modality (see `data.duplicates`). They do not read the features.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Repaired:
     """The result of `repair`, which drops rows or merges groups.
 
     Attributes:
-        raw: all rows of the source, including the dropped rows. Each remaining row has its group after the merge.
-            The provenance records the repairs.
+        raw: all rows of the source, including the dropped rows. The groups of the remaining rows are those after the
+            merge. The provenance records the repairs.
         rows: the rows that were not dropped, without their features.
         dropped: the rows that were dropped.
         merged: the groups that were merged.

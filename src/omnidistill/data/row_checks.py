@@ -52,7 +52,7 @@ def check_counts(
 
     Raises:
         InputError: there are fewer than two modalities or no rows; features or means have the wrong shape; or the
-            features, groups or splits do not have one row per id.
+            number of rows, groups or splits differs from the number of ids.
     """
     if len(features) < 2:
         only = f"only {next(iter(features))!r}" if features else "none"

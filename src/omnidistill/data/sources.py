@@ -37,9 +37,9 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     """Read the modalities in a file or folder, memory-mapped where possible.
 
     Args:
-        path: a file or a folder. For each modality, a file contains an array (`.npz`), a tensor (`.safetensors`) or a
-            column of number lists (`.parquet`). A folder contains one `.npy`, `.npz` or `.safetensors` file for each
-            modality. The file is named after the modality and contains a single array.
+        path: either a file with one array (`.npz`), tensor (`.safetensors`) or column of number lists (`.parquet`) per
+            modality; or a folder with one `.npy`, `.npz` or `.safetensors` file per modality. Each file in a folder is
+            named after its modality and contains a single array.
 
     Returns:
         {modality: rows x width} in the stored types (whole numbers as float32), and the files that were read.

@@ -113,9 +113,9 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. If given, a missing validation or test split is drawn at random from the training
-            groups. All rows first become training rows if `name` is "split" and the table lacks this column. If
-            `groups` is None, neither the column nor a split may be missing.
+        groups: group of each row. A missing validation or test split is drawn at random from the training groups. If
+            `name` is "split" and this column is missing, all rows are training rows before the draw. Without groups,
+            the column and the splits train, validation and test must exist.
 
     Raises:
         InputError: a split is unknown (the message suggests the closest name), or the column or a split is missing.

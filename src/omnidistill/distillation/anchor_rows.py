@@ -25,10 +25,10 @@ class AnchorRows(LearnableHeads):
     Attributes:
         latent: the rows before rounding, one matrix (N x p_m) per modality.
         log_ridges: logarithm of the ridge of each modality, the regularisation strength of its ridge regression.
-        logit: logit of the weight of the heads when they are combined with initial heads.
+        logit: logit of `weight`.
         storage: defines how the rows are rounded and stored.
-        cutoff: number of the head output, counted from 1, that is multiplied by 1/2. Earlier outputs get larger
-            factors, later outputs smaller ones. If None, outputs are not scaled. The cutoff is not learned.
+        cutoff: the number k in the factors 1 / (1 + (i / k)^4) that scale the outputs i = 1, 2, ... of the heads. If
+            None, outputs are not scaled. The cutoff is not learned.
     """
 
     latent: dict[str, Tensor]
@@ -78,10 +78,10 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, which scales down the later outputs of the heads. None returns `self`.
+        """Return a copy with this cutoff, or `self` for None. `self` must have no cutoff.
 
-        `self` must have no cutoff. A cutoff makes the lengths of the outputs vary more. This would increase their
-        influence when they are concatenated with those of initial heads, so the copy has a smaller `weight`.
+        A cutoff scales down the later outputs of the heads. The copy has a smaller `weight`. Otherwise, the computed
+        heads would gain influence when they are combined with initial heads.
         """
         if cutoff is None:
             return self

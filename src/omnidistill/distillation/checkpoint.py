@@ -88,8 +88,8 @@ class CheckpointIdentity:
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
         """Return the identity of a run: its settings and inputs. A checkpoint of the run must have the same identity.
 
-        The field `config` of the result contains the loop settings, and the run configuration that the provenance
-        records. If the provenance records none, `config` contains the seed instead.
+        `config` consists of the loop settings and the run configuration in the provenance. If the provenance has no
+        run configuration, the seed takes its place.
         """
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}

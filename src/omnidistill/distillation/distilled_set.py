@@ -175,8 +175,8 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads; only for "anchor". None gives N (the number of rows to train on) for new
-                heads alone. For stacked heads, it gives N + d, or d if the recipe has `keep_width = True`.
+            width: output width of the heads; only for "anchor" without modules. The default is N (the number of rows to
+                train on) for new heads alone, d for stacked heads with `recipe.keep_width`, N + d for others.
             recipe: training recipe to use instead of that of the set.
 
         Returns:

@@ -84,7 +84,7 @@ class LearningSettings:
         iterations: number of iterations, over which the learning rate falls to zero.
         learning_rate: learning rate of Adam in the first iteration.
         real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight of a penalty on size: the average number of bits that the storage needs per number.
+        rate_weight: weight of the size penalty, which is the mean number of bits per stored number.
     """
 
     outer: Objective
@@ -176,9 +176,9 @@ def heads_loss(
 
 
 def canonical_cca_heads(moments: Moments, rank: int, ridge: float) -> Heads:
-    """Return ridge CCA heads (rank x p_m, float64), rotated so that their outputs are in the `canonical_basis`.
+    """Return ridge CCA heads (rank x p_m, float64), rotated to the `canonical_basis`. p_m is a feature width.
 
-    In this basis, outputs are sorted by their cross-covariance between modalities. p_m is a feature width.
+    The first output of the rotated heads has the largest cross-covariance between modalities, the last the smallest.
 
     Args:
         moments: means and covariances of the training rows.

@@ -1,7 +1,7 @@
 """The distilled set that the outer loop builds from its learned tensors.
 
-The storage rounds the learned rows. The learned step sizes, momentum and weight decay become the recipe "sgd" of the
-set, so that a model is trained on the set like the students of the outer loop.
+The storage rounds the learned rows. The recipe "sgd" of the set contains the learned step sizes, momentum and weight
+decay. It trains models in the same way as the outer loop trains students.
 """
 
 from __future__ import annotations

@@ -171,8 +171,8 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from an earlier set, with smaller step sizes and learning rates.
 
-        The learning rates are halved. The step sizes of the set are halved once for each restart since the set was
-        saved, including this one. The moving averages start again from the resulting tensors.
+        Each restart halves the learning rates. The step sizes of the earlier set are halved once for each restart since
+        it was copied, including this one. The moving averages start again from the resulting tensors.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

@@ -98,8 +98,8 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
 def most_rows(sets: Sequence[DistilledSet]) -> int:
     """Return the largest number of rows that the merged set can have.
 
-    This is the total number of rows of all sets. For the recipe "anchor", it is also at most the second largest feature
-    width: no pair of modalities has more canonical directions, so more rows would be useless.
+    This is the total number of rows of all sets. For the recipe "anchor", the second largest feature width is a further
+    limit, because no pair of modalities has more canonical directions.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):

@@ -1,4 +1,4 @@
-"""Learn the mixing matrix A of a set whose rows are mixtures of items (see `item_mixture`), for use with any encoder.
+"""Learn a mixing matrix A, which defines the rows of a set as mixtures of items (see `item_mixture`).
 
     X_m(A) = normalise(A F_m)          F_m: features of the items in modality m; `normalise` scales rows to equal length
 
@@ -65,8 +65,7 @@ class MixtureRows(LearnableHeads):
         ids: ids of the items.
         items_per_row: number k of items per row; None if A is dense.
         log_ridges: logarithm of the regression ridge of each modality.
-        logit: logit of the weight that the computed heads have when they are stacked on initial heads. It is not
-            learned.
+        logit: logit of the property `weight`; not learned.
         storage: rounds the values of A.
         row_storage: rounds the rows.
     """
@@ -235,10 +234,10 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return the largest outputs of the heads (N x c), summed over modalities, and the indices of their items.
+    """Return outputs of the heads for the training items, summed over the modalities, and the indices of these items.
 
-    Row i contains the `count` values of output i that are largest in absolute value. If `count` is None, row i contains
-    the values for all items in order, and the indices are None.
+    Row i contains output i for the `count` items for which it is largest in absolute value. If `count` is None, row i
+    contains output i for all items in order, and the indices are None.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

@@ -1,7 +1,7 @@
 """Optimisers that update the synthetic set, with separate learning rates for rows, similarities and step sizes.
 
-The step sizes are those with which students train on the set. They are learned on a logarithmic scale, or on a linear
-scale with `step_size_space = "linear"`. Their learning rate applies on this scale.
+The step sizes are those with which students train on the set. With `step_size_space = "linear"`, the optimiser updates
+them directly. Otherwise, it updates their logarithms, and the learning rate applies to the logarithms.
 """
 
 from __future__ import annotations

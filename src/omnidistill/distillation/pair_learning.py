@@ -5,7 +5,7 @@ be the mapped vectors of a batch of b items, and v_{b+1}, ..., v_2b the vectors 
 All are normalised. Each vector v_j is classified by the logits v_j . v_k / tau for all k != j, with a temperature tau.
 The correct class is the other vector of the same item. The loss is the mean cross-entropy of the 2 b classifications,
 summed over both directions (NT-Xent: Chen et al. 2020, arXiv 2002.05709). The negatives include mapped vectors and
-target vectors, because an index may contain both kinds.
+target vectors, because a search index may contain both kinds.
 
 The matrix M of a map is computed from learned tensors in one of two ways:
 

@@ -25,8 +25,8 @@ class Provenance:
         encoders: encoders recorded in the dataset.
         experts: configuration, training settings and seed of the experts.
         initial_set: method and fingerprint of the set from which the outer loop continued.
-        initial_ids: ids of the real rows from which the synthetic rows were initialised. In a set of selected real
-            rows, their ids.
+        initial_ids: ids of the real rows from which the synthetic rows were initialised, or ids of the rows of a set
+            that consists of real rows.
         choices: for each setting that was inferred from the data, its value and the reason, as text.
         notes: notes for the user, one line each.
         iteration: outer iteration that produced the set.

@@ -5,7 +5,7 @@ On disk, a set is a folder (an artifact of kind "distilled") with these files:
     tensors-....safetensors   stored rows, target similarities, feature means that the preprocessing subtracts
     manifest.json             the specification (`set_spec`), at most 1 kB, and a checksum; written last
     provenance.json           how the set was produced (`provenance`); not needed for training
-    mixture/                  the rows as mixtures of items (`item_mixture`), if there are any; not needed for training
+    mixture/                  mixing matrix, if the rows are mixtures of items (`item_mixture`); not needed for training
 """
 
 from __future__ import annotations

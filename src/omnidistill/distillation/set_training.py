@@ -1,7 +1,7 @@
-"""Train models on the rows of a distilled set: several students at once, heads, or torch modules.
+"""Train heads (also of several students at once) or torch modules on the rows of a distilled set.
 
-The device of the models determines where training runs. The functions therefore take `rows_on`, a function that returns
-the rows of the set on a device.
+Training runs on the device of the heads or modules. The functions therefore take `rows_on`, a function that returns the
+rows of the set on a device.
 
 Shapes: R students, d output width, p_m feature width of modality m.
 """

@@ -64,8 +64,8 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     Args:
         tensors: the stored tensors, such as matrices and biases. Only their shapes and dtypes matter, so they may be on
             the meta device.
-        preprocessing: steps that a receiver must apply to features. If the biases in `tensors` include the means, pass
-            a copy without means.
+        preprocessing: steps that a receiver must apply to features. Its `means` must be empty if the biases in
+            `tensors` include the means.
         meta: further information that is needed to use the tensors, as JSON values.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}

@@ -50,7 +50,7 @@ def train_without_start(
 ) -> TrainedHeads | None:
     """Train students on each set by its recipe, changed so that it ignores the initial heads `start`.
 
-    Return None if a recipe requires the initial heads or does not use them anyway, or if `config.protocol` is "paper".
+    Return None if a recipe requires the initial heads or already ignores them, or if `config.protocol` is "paper".
     """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):

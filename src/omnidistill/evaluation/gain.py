@@ -11,8 +11,8 @@ Queries in the same group are not independent, so each of the G groups contribut
 
     error^2 = sum over groups g of (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2  +  1 / G^2
 
-The term 1 / G^2 is what one more group of average size would add if training turned all its misses into hits (d_i = 1).
-It keeps the error above 0 even if training changes no hit.
+The term 1 / G^2 keeps the error above 0 even if training changes no hit. It is what one more group of average size
+would add if each of its queries were a miss before training and a hit after it (d_i = 1).
 
 A result counts as *no gain* if gain <= 2 error and gain + 2 error <= 0.02 (two percentage points). With fewer than 100
 groups, the error exceeds 0.01, so the second condition holds only for negative gains.

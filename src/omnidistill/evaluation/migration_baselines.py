@@ -80,8 +80,8 @@ class MapProblem:
     """The data for maps between two embedding spaces: pairs of old and new embeddings of the same items.
 
     Attributes:
-        train: pairs to which maps are fitted, not centred.
-        validation: pairs on which the settings of maps are chosen, not centred.
+        train: pairs, not centred, to which maps are fitted.
+        validation: pairs, not centred, on which the settings of maps are chosen.
         frame: mean vectors of both spaces, and whether their vectors have length 1.
         seed: seed of all random draws.
     """
@@ -208,18 +208,18 @@ def low_rank_maps(
     learning: PairLearningSettings | None,
     on_step: Callable[[], None],
 ) -> Iterator[MapCandidate]:
-    """Yield low-rank maps whose files are not larger than those of a migration kit (paired rows that define maps).
+    """Yield low-rank maps whose files are not larger than those of a migration kit.
 
-    For each storage format, there are two candidates: the maps in both directions, and the forward map alone. The
-    forward map alone can have a higher rank.
+    For each storage format, there are two candidates: the maps in both directions, and the forward map alone. Within
+    the same bytes, the forward map alone can have a higher rank. A candidate is omitted if not even rank 1 fits.
 
     Args:
         fitted: the maps fitted to all training pairs.
         storages: storage formats to try for the factors of the maps, by name.
         budget: size of the kit in bytes.
         other_tensors: tensors of the kit other than its rows. The files of a low-rank map contain them as well.
-        learning: settings to learn the factors by InfoNCE; None: only reduced-rank regression.
-        on_step: called after every iteration.
+        learning: settings to learn the factors by InfoNCE; with None, the maps come from reduced-rank regression.
+        on_step: called after every iteration of the learning.
     """
     method = "reduced rank" if learning is None else "InfoNCE, low rank"
     for storage_name, storage in storages.items():

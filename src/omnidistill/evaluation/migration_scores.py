@@ -42,7 +42,7 @@ def recalls_of(mapping: AffineMap, pairs: Pairs, seed: int = 0) -> Recalls:
     Args:
         mapping: the map.
         pairs: held-out pairs. For a map from new to old, pass `pairs.reversed()`.
-        seed: seed for choosing the half of the items whose vectors are mapped in the task "mixed".
+        seed: seed for choosing the items whose mapped vectors are in the gallery of the task "mixed".
     """
     mapped, target = torch.cat([mapping.apply(x) for x in torch.split(pairs.old, _CHUNK_QUERIES)]), pairs.new
     held = mapped_half(len(pairs), seed).to(target.device).unsqueeze(1)

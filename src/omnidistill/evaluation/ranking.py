@@ -11,8 +11,8 @@ j = 1, ..., t + p. With probabilities Pr and expected values E,
     E(rank)       = 1 + g + t / (p + 1)
     E(1 / rank)   = sum_j Pr(first positive at place j of the tied items) / (g + j)
 
-Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with equal scores form a level. Let n be
-its size, r its positives, c the items with a higher score, and R their positives. Then (McSherry and Najork, ECIR 2008)
+Average precision (AP) and nDCG@10 depend on all P positives of a query. Items with equal scores form a level. A level
+has n items, r of them positive. Above it are c items, R of them positive. Then (McSherry and Najork, ECIR 2008)
 
     E(AP)    = 1 / P  sum_levels sum_{i=1..n}  r / n  (R + 1 + (i - 1) (r - 1) / (n - 1)) / (c + i)
     E(DCG)   = sum_levels r / n  sum_{i=c+1..min(c+n, 10)} 1 / log2(i + 1),     nDCG = DCG / (largest DCG)

@@ -74,7 +74,7 @@ class RowScores(JsonContent):
         gain_retained_best: the same, but the reference is the best heads trained on all rows (the row `best`); None if
             there is no such row.
         seconds: time to tune and train all students or runs.
-        bytes: size of the files that are needed to use the result, without the initial heads.
+        bytes: size of the files that are needed to use the result, not counting the initial heads.
         needs_start: whether using the result also requires the initial heads; None if not recorded.
         settings: the settings that were chosen on validation.
         differences: {name of another row: recall of this row minus recall of the other row, for each level}.

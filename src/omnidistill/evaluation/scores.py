@@ -2,11 +2,11 @@
 
 Metrics cover all M (M - 1) directions between M modalities, in expectation over random tie-breaking
 (`evaluation.metrics`). Gain retained is (row - zero_shot) / (full - zero_shot) for each recall metric, where `full` is
-the row of heads trained on all rows. It is null if the gain of `full` is not significant. If the table has a row
-`best`, gain retained is also measured with `best` in place of `full`. Recall and gain are fractions.
+the row of heads trained on all rows. Gain retained is null if the gain of `full` is not significant. If the table
+has a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are fractions.
 
-The students of one set are averaged, because a set is only one sample of its method. The confidence intervals of a set
-therefore include only the variation between queries. Those of baselines also include the variation between runs.
+A set is only one sample of its method, so its students are averaged. The confidence intervals of a set therefore
+include only the variation between queries. The intervals of baselines also include the variation between runs.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class Scoring:
         return self._table(Recall, runs, self.levels)
 
     def metrics(self, runs: Sequence[Rankings]) -> dict[str, dict[str, Spread]]:
-        """Return the mean and standard deviation over runs of all metrics other than recall.
+        """Return the mean and standard deviation over runs, for each metric other than recall.
 
-        As in `recall`, each metric is given per direction and averaged over directions.
+        Each metric is given per direction and averaged over directions.
         """
         return self._table(Spread, runs, self.others)
 

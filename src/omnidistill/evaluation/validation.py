@@ -38,7 +38,7 @@ def validation_score(
 
 
 def largest_error(validation: FeatureSet) -> float:
-    """Return an upper bound on the standard error of a validation score, 1 / (2 sqrt(G)) for G groups of queries."""
+    """Return the largest possible standard error of a validation score: 1 / (2 sqrt(G)) for G groups of queries."""
     return 0.5 / math.sqrt(_num_groups(validation))
 
 
@@ -73,16 +73,15 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
 
 @torch.no_grad()
 def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
-    """Return the weighted mean of two validation scores: that of the learned heads, and that of the stacked heads.
+    """Return the sum of two validation scores, with the weights 1 - `start_share` and `start_share`.
 
-    The outputs of stacked heads are those of the learned and of the initial heads, weighted and concatenated.
+    The first is the score of the learned heads. The second is that of the learned heads stacked on the initial heads.
 
     Args:
         learned: the tensors from which the learned heads are computed.
         start: initial heads {modality: d x p_m}.
         validation: the validation split.
-        start_share: weight of the score of the stacked heads, in [0, 1]; the same as in the loss for learning the heads
-            (`distillation.head_learning`).
+        start_share: weight of the second score, in [0, 1]. The loss in `distillation.head_learning` is weighted alike.
     """
     rows, heads = learned.solved()
     alone = validation_score(heads, validation)

@@ -14,7 +14,7 @@ is C = sum_m c_m score_m. Its variance is
     B_m  variance of score m due to its units: the variance between units, divided by U_m
     R_m  variance of score m due to the residuals; it is subtracted because A and B_m both contain it
 
-The expectation of V is at least that of (A + sum_m c_m^2 B_m) / 2. If V is below this bound, the bound is used instead.
+In expectation, V is at least (A + sum_m c_m^2 B_m) / 2. If V is below this bound, the bound is used instead.
 With one unit per method, all B_m and R_m are 0, so V covers only the variation between queries. The degrees of freedom
 follow Satterthwaite (1946).
 
@@ -60,7 +60,7 @@ class VarianceModel:
 
     Attributes:
         means: score of each method.
-        queries: covariance matrix of the scores, due to the groups of queries.
+        queries: the part of the covariance matrix of the scores that is due to the groups of queries.
         between: variance of each score due to its units (B_m in the module docstring).
         residual: variance of each score due to the residuals (R_m in the module docstring).
         units: number of units of each method.

@@ -65,7 +65,7 @@ def works() -> dict[str, str]:
 
 
 def _entry(work: str) -> tuple[str, str]:
-    """Return the key and the BibTeX entry of a work, given by its key in works.bib or by a complete entry."""
+    """Return the key and the BibTeX entry of `work`, which is a key in works.bib or a complete entry."""
     if match := re.match(_KEY, work):
         return match[1], work
     if work not in works():
@@ -128,8 +128,7 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on, or an empty list if the encoder is unknown.
 
-    The name may be the name of a known encoder followed by a suffix that does not begin with a letter. If the name
-    begins with several known names, the longest of these is used.
+    A known encoder matches if `name` begins with its name and no letter follows. The longest match is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

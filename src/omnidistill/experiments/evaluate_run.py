@@ -74,16 +74,16 @@ def evaluate(
     Args:
         result: what `distill` returned, a run, or the Path of its folder.
         data: the data of the run; None loads them from the recorded location.
-        num_seeds: number of students per row of the table; None uses the number from the settings.
+        num_seeds: number of students per row of the score table; None uses the number from the settings.
         heads: initial heads, instead of those with which the set was distilled. The output is then written to
             RUN/from-NAME, where NAME is the file or folder name of the heads, or "given" for heads in memory.
         baselines: baselines by name or as objects (default: `evaluation.baselines.DEFAULT`); `zero-shot` and `full`
             are always included.
-        metrics: metrics of the table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
+        metrics: metrics of the score table, such as ("R@1", "R@50", "MRR"); None uses those from the settings.
         membership: whether to run membership attacks, which try to tell training rows from test rows
             (`evaluation.membership`).
-        shared: trained heads of table rows (`Evaluation.rows`) from another run on the same data and heads. These rows
-            are not trained again.
+        shared: `Evaluation.rows` of another run on the same data and initial heads. Baselines in it are not trained
+            again.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the scores.

@@ -14,7 +14,7 @@ _MANIFEST = "manifest.json"
 
 
 def open_prepared(source: str | Path) -> Prepared:
-    """Return the dataset or synthetic set in `source`, whose preprocessing is to be used.
+    """Return the dataset or synthetic set in `source`, so that other data can get its preprocessing.
 
     Args:
         source: name of a registered dataset, or the Path of a folder with a dataset, a run or a synthetic set.

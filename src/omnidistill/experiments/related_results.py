@@ -1,8 +1,8 @@
 """Find results of other commands that belong to a run, so that its report page can link to them.
 
 The search covers the run folder, its parent folder, and the folders directly inside these two. All results in the run
-folder belong to the run. For results elsewhere, each kind has its own rule. A crossed table can be any .json file that
-has an .html page of the same name. Its content identifies it.
+folder belong to the run. For results elsewhere, the rule depends on the kind of result. A crossed table may have any
+file name, but needs an .html page of the same name next to it.
 
     render.json        output of `render`      belongs to the run that it names
     theory.json        output of `diagnose`    belongs to the run that it names

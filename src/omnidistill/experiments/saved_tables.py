@@ -1,4 +1,4 @@
-"""Base class of results that are tables: their content, the error messages of failed parts, and their files.
+"""Base class of results that consist of tables. A result can be saved as three files.
 
 FOLDER/NAME.json    all numbers
 FOLDER/NAME.md      the tables as Markdown
@@ -56,7 +56,7 @@ class SavedTables(ABC, Generic[C]):
         return None if self.folder is None else self.folder / f"{self.name}{suffix}"
 
     def save(self: T, folder: str | Path) -> T:
-        """Write the files to a folder, and return a copy of the tables whose `folder` is this folder."""
+        """Write the files to `folder`, and return a copy of this object that records the folder."""
         saved = replace(self, folder=Path(folder))
         tree = json.dumps(self.to_json(), indent=1, allow_nan=False)
         for suffix, text in {".json": tree, ".md": self.table() + "\n", ".html": self.page()}.items():

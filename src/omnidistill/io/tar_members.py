@@ -22,7 +22,7 @@ def tar_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield the name and the content of each regular file in an uncompressed .tar file, in order.
 
     Raises:
-        InputError: the file is damaged, compressed, or contains a member that is not allowed. The message names it.
+        InputError: the file is damaged or compressed, or a member is not allowed. The message names such a member.
     """
     with open_input(path) as file:
         size = file.seek(0, 2)

@@ -14,8 +14,8 @@ Let V_m be ridge CCA heads in their canonical basis, and V_m^+ their pseudo-inve
 X_m = (V_m^+)^T, with all rows scaled to the same length.
 
 Validation chooses the ridge of CCA, the initial ridges lambda, and the iteration whose set is returned. It may also
-choose a cutoff k: head outputs after the k-th then count less (see `training.closed_form.anchor_map`). If rows are
-entropy-coded, it may choose fewer rows with more bits per number.
+choose a cutoff k, which scales down the head outputs beyond the k-th (see `training.closed_form.anchor_map`). If rows
+are entropy-coded, it may choose fewer rows with more bits per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -170,8 +170,8 @@ class AnchorMethod(Method):
     def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
-        The default is the full size without a cutoff. A smaller set or a cutoff is chosen only if it scores clearly
-        better. (Head outputs beyond a cutoff count less.)
+        A cutoff scales down the head outputs beyond it. The default is the full size without a cutoff. A smaller set
+        or a cutoff is chosen only if it scores clearly better.
 
         Args:
             moments: moments of the training rows.

@@ -8,7 +8,7 @@
 Views are the training rows that are derived from one stored row; they differ only in the signs of some values.
 
 Experts with different initial heads can have different step sizes and numbers of epochs. Therefore, `num_expert_epochs`
-remains None, which means all epochs of each expert. The reasons state all values.
+remains None, which means all epochs of each expert. The reasons list the values for all initial heads.
 """
 
 from __future__ import annotations

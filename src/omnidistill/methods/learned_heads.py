@@ -93,7 +93,7 @@ def learn_with_validation(
 
     Args:
         learning: object that takes the steps. It must not have taken a step yet.
-        first: validation score of the initial tensors, and these tensors.
+        first: (validation score, tensors) before the first step.
         choose: True to return the tensors with the best validation score, False to return the last ones.
         iterations: number of steps.
         validate_every: number of steps between validations. The tensors after the last step are validated as well.

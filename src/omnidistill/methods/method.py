@@ -51,8 +51,8 @@ class Method(SetSettings):
     def expert_span(self) -> int | None:
         """Number of expert epochs that a student must reproduce. None means all epochs of an expert.
 
-        Heads of an expert that are this number of epochs apart are subtracted. The singular values of the differences
-        are stored with the expert. The rank floor, a lower bound on the matching loss, is computed from them.
+        The first expert's heads change over this number of epochs. The expert buffer stores the singular values of
+        these changes, which give the rank floor (a lower bound on the matching loss).
         """
         return 1
 

@@ -115,7 +115,7 @@ class MixtureMethod(Method):
 
         Raises:
             InputError: the size is below 2 or above the number of training rows, the storage derives several training
-                rows (views) from each stored row, or matching rows are defined by a matrix instead of groups.
+                rows (views) from each stored row, or the data have a pairing matrix.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         check_size(self.kind, self.num_stored, self.num_rows, train)

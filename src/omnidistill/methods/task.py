@@ -28,7 +28,7 @@ class Task:
             compute.
         seed: seed for all random streams.
         experts_config: how experts are trained.
-        folder: folder for the log and the checkpoints. If it is None, neither is written. The caller saves the set.
+        folder: folder for the log and the checkpoints, or None to write neither. The set is saved by the caller.
         experts: function that trains (or loads) the expert trajectories.
         provenance: record of how the set is produced, as far as it is known.
         initial_set: set from which the outer loop continues. If it is None, the loop starts from random real rows.

@@ -1,14 +1,14 @@
 """Affine maps between two embedding spaces, in factored or dense form.
 
-A map takes a vector x of the source space to a vector y of the target space. Let a and b be the mean vectors of the two
-spaces.
+A map takes a vector x of the source space (width p, mean a) to a vector y of the target space (width q, mean b). In
+factored form it has rank N.
 
     y = b + (x - a) L^T R        factored: L is N x p and R is N x q; 2 N (p + q) operations per vector
     y = b + (x - a) M            dense: M is p x q; 2 p q operations per vector
 
 If `unit` is set, y is scaled to length 1.
 
-Shapes: n vectors, p width of the source space, q width of the target space, N rank.
+Shapes: n is the number of vectors.
 """
 
 from __future__ import annotations

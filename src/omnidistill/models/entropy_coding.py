@@ -5,12 +5,12 @@ The integers form N rows of width p. They are stored in two tensors:
     code     the compressed integers as uint8, padded with zeros to a fixed size
     table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
 
-The size of the code depends only on the number of integers (N p) and on the average number of bits per integer that the
-caller allows (`bits`). The counts sum to N p, so N and the table determine p.
+The caller chooses `bits`, the average number of bits per integer. The size of the code depends only on `bits` and on
+the number of integers, N p. The counts sum to N p, so N and the table determine p.
 
-A nonzero integer k has the same probability as -k, half of the relative frequency of |k|. The counts are integers, so
-every machine computes the same probabilities. The range coder is from the package `constriction` (Bamler, 2022, arXiv
-2201.01741).
+The probabilities are symmetric: for k > 0, the integers k and -k each get half of the relative frequency of the
+absolute value k. The counts are integers, so every machine computes the same probabilities. The range coder is from the
+package `constriction` (Bamler, 2022, arXiv 2201.01741).
 
 Decoding checks lengths, counts and the CRC-32. For a code of B bytes, the counts must not sum to more than 2^24 + 64 B.
 """
@@ -36,9 +36,9 @@ _MOST_PER_BYTE = 64  # in addition
 
 
 def ideal_bits(levels: Int[Tensor, "N p"]) -> float:
-    """Return the size of the code in bits, without padding.
+    """Return the size in bits that an ideal coder needs for the integers.
 
-    It is the number of integers times the entropy of their probabilities, which the module docstring defines.
+    This is the number of integers times the entropy of the symmetric probabilities in the module docstring.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 1).cpu().double()
     total, nonzero = counts.sum(), counts[counts > 0]

@@ -4,8 +4,8 @@ The objective `hopa` factorises the unit embeddings Z (M x d) of an instance by 
 
     sigma_k = ||Z^T u_k||,   v_k = Z^T u_k / sigma_k
 
-The left singular vectors as the basis give the SVD. The functions in this module use a fixed basis instead, and all
-other steps stay the same:
+If the u_k are the left singular vectors of Z, this is the SVD. The functions in this module use a fixed basis instead.
+All other steps stay the same.
 
     identity    u_k = e_k. Every modality is a mode of its own: v_k is its embedding, and sigma_k = 1.
     mean        u_1 = (1, ..., 1) / sqrt M, so v_1 is the normalised mean of the embeddings. The other modes get equal
@@ -31,9 +31,9 @@ class FixedModes(Spectrum):
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the factors gamma of `Spectrum.weight_rates` for a fixed basis.
 
-        They describe how the weights u_k / sigma_k of mode k (`mode`, counted from 0) depend on the Gram matrix. The
-        basis vector u_k is fixed, so only sigma_k changes. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and
-        all other factors are 0.
+        Mode k is the argument `mode`, counted from 0. Its weights are u_k / sigma_k. The basis vector u_k is fixed, so
+        only sigma_k depends on the Gram matrix. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and all other
+        factors are 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()

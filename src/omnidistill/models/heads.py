@@ -1,7 +1,7 @@
 """Linear projection heads: one matrix W_m (d x p_m) per modality, and pure functions that use them.
 
-An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. Heads
-that were trained on centred features x - mu need the bias -W mu on features x (see `Preprocessing.head_bias`).
+An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. If heads
+were trained on centred features x - mu, applying them to x requires the bias -W mu (see `Preprocessing.head_bias`).
 
 Heads are stored as an artifact of kind "heads" with one tensor per modality. A plain safetensors file whose tensors are
 named after the modalities can be read as well.

@@ -50,7 +50,7 @@ def unpack_codes(packed: UInt8[Tensor, "N _"], bits: int) -> UInt8[Tensor, "N p"
     """Return the integer codes that `pack_codes` packed. No code may be 0, because 0 marks padding.
 
     Raises:
-        ValueError: rows have different widths, or a code before the end of a row is 0.
+        ValueError: the rows contain different numbers of codes, or there is a 0 before the last code of a row.
     """
     stream = _bits_of(packed, 8)
     codes = _number_of(stream[:, : stream.shape[1] // bits * bits], bits)

@@ -11,7 +11,7 @@ paper calls it proxy):
 
 An SVD determines u_1 and v only up to a common sign. The sign matters, because inner products of consensus directions
 measure the similarity of instances. It is chosen such that the entries of u_1 have a non-negative sum. If this sum is
-zero, the first entry of u_1 is positive. The sum is zero for M = 2 and a negative cosine.
+zero, the first entry of u_1 is positive. This occurs if M = 2 and the two embeddings have a negative cosine.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """
@@ -45,9 +45,9 @@ class Spectrum:
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the factors gamma, which describe how the weights of a mode depend on the Gram matrix.
 
-        Mode k is the argument `mode`, counted from 0. Let u_k be column k of U in the Gram matrix
-        G = U diag(lambda) U^T, and sigma_k^2 = lambda_k. The weights of the mode are a = u_k / sigma_k (see `weights`).
-        If G changes by dG, they change in first order by
+        Let G = U diag(lambda) U^T be the Gram matrix, u_k column k of U, and sigma_k^2 = lambda_k. The weights of mode
+        k (the argument `mode`, counted from 0) are a = u_k / sigma_k (see `weights`). If G changes by dG, the weights
+        change in first order by
 
             da = U (gamma o (U^T dG u_k)) / sigma_k        gamma_k = -1 / (2 lambda_k)
                                                            gamma_l = 1 / (lambda_k - lambda_l) for l != k
@@ -94,8 +94,8 @@ class _Eigh(torch.autograd.Function):
     functions in this module: they do not depend on the choice of eigenvectors, so the incoming gradient is zero at
     (j, k).
 
-    With gap = lambda_k - lambda_j, a common replacement for 1 / gap is gap / (gap^2 + eps^2). It is not used here: its
-    slope at gap = 0 is 1 / eps^2, which would dominate the second derivative through the diagonal of F.
+    With gap = lambda_k - lambda_j, a common replacement for 1 / gap is gap / (gap^2 + eps^2). It is not used here. Its
+    slope at gap = 0 is 1 / eps^2. On the diagonal of F the gap is 0, so this slope would dominate second derivatives.
     """
 
     @staticmethod

@@ -34,13 +34,13 @@ def draw(
     """Return a figure of the sources.
 
     Args:
-        sources: contents of tables, or runs.
+        sources: runs, or the contents of tables.
         kind: kind of the figure: "gain", "curves", "intervals", "heat-map", "similarity" or "reproduction";
             None uses the first of these that can be drawn from the sources.
         width: width in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: number of one table in the results of `paper`, such as 5 or "figure-2"; None draws all tables.
+        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
 
     Raises:
         InputError: matplotlib is not installed, an option is unknown, or the figure cannot be drawn from the sources.

@@ -21,7 +21,7 @@ class FigureOptions:
         width: width of the figure in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: number of one table in the results of `paper`, such as 5 or "figure-2"; None draws all tables.
+        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
     """
 
     width: float

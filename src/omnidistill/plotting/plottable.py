@@ -37,7 +37,7 @@ class Plottable(ABC):
             width: width in inches. The default is the width of a column in a two-column paper.
             level: recall level, such as "R@5"; None uses the default of the kind.
             measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-            table: number of one table in the results of `paper`, such as 5 or "figure-2"; None draws all tables.
+            table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
 
         Raises:
             InputError: matplotlib is not installed, an option is unknown, or the kind does not fit the result.

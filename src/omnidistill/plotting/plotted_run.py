@@ -19,7 +19,7 @@ class PlottedRun:
 
     Attributes:
         label: name of the run in legends.
-        parts: the sets with their logs: one, or one per pair of modalities.
+        parts: the set with its log, or one set with its log for each pair of modalities.
         scores: scores of the run; None if it has not been evaluated.
     """
 

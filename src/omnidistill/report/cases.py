@@ -66,11 +66,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases (retrieval examples) of a run, and the numbers of queries whose rank changes by training on the set.
+    """The cases (retrieval examples) of a run, and how training on the set changes the ranks of all queries.
 
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, whose rank improves, worsens or stays the same when
-            the initial heads are replaced by heads trained on the set.
+        rose, fell, stayed: numbers of queries, over all directions, whose rank with heads trained on the set is better
+            than, worse than or equal to their rank with the initial heads.
         cases: the selected queries.
     """
 

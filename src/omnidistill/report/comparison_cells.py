@@ -107,7 +107,7 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column for every size (or budget) and recall level. Baselines come first.
+        """Return a table with one column per size (or budget) and recall level. Rows of baselines come first.
 
         If a baseline does not depend on the size, its values are repeated for every size.
 

@@ -53,7 +53,7 @@ def line_chart(
     summary of the curves.
 
     Args:
-        series: the points (x, y) of each curve in ascending order of x, by name of the curve.
+        series: {name of a curve: its points (x, y) in ascending order of x}.
         title: title of the chart.
         x_label, y_label: labels of the axes.
         floor: a lower bound on y, drawn as a dashed line with a label; None draws no line.

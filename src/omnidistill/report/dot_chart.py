@@ -60,7 +60,7 @@ def dot_chart(
         x_label: label of the x axis.
         lines: {label: x value} of vertical reference lines. The x axis includes these values.
         width: natural width of the chart.
-        name: further class of the `<svg>` element.
+        name: additional CSS class of the `<svg>` element.
     """
     drawn = [dot for dot in dots if all(map(math.isfinite, _ends(dot)))]
     wide = width >= _NARROW

@@ -1,8 +1,8 @@
-"""SVG figure of gain retained against size in bytes. Each method has one curve, with a point per budget or size.
+"""SVG figure of gain retained against bytes. Each method has one curve, with a point per budget or number of rows.
 
-The x axis is logarithmic and shows the size of a set in % of the training features in float32. The y axis shows the
-gain retained in % at the second recall level (usually R@5). The figure also shows three baselines: "heads of equal
-bytes" in floating point and in 4 bits, and "ridge CCA heads".
+The x axis is logarithmic. It shows the bytes of a set in % of the bytes of the training features in float32. The y axis
+shows the gain retained in % at the second recall level (usually R@5). The figure also shows three baselines: "heads of
+equal bytes" in floating point and in 4 bits, and "ridge CCA heads".
 """
 
 from __future__ import annotations

@@ -71,10 +71,10 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of each row of a transfer table, except the row of random training rows.
+    """Return the share of direct distillation for every row of a transfer table.
 
-    The improvement of a row is its recall minus the recall of random training rows. The share of the row is its
-    improvement, divided by the improvement of a set that was distilled with the new encoder.
+    The improvement of a row is its recall minus the recall with random training rows. Its share is this improvement
+    divided by that of a set distilled with the new encoder. The entry of the random training rows itself is omitted.
 
     Args:
         target: the table of one new encoder.

@@ -31,7 +31,7 @@ def heat_png(matrix: Float[Tensor, "rows columns"], scale: float) -> Medium:
 
 
 def shrink(matrix: Float[Tensor, "rows columns"], side: int) -> Float[Tensor, "_ _"]:
-    """Reduce a matrix to at most `side` rows and columns: each block becomes its entry with the largest magnitude."""
+    """Reduce a matrix to at most `side` rows and columns. From each block, keep the entry of largest magnitude."""
     for axis in (0, 1):
         block = -(-matrix.shape[axis] // side)
         strongest = [

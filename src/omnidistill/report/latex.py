@@ -40,7 +40,7 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
+        InputError: the layout is unknown, or needs the size of the training data, which is not recorded.
     """
     table = comparison_table(comparison, layout)
     width = len(table.columns)

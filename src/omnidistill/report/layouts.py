@@ -10,8 +10,8 @@ layouts are:
 * curve: gain retained; one row per method and one column per group
 
 Gain retained is the gain over the initial heads, divided by the gain of heads trained with InfoNCE on all rows. If the
-baseline `best` is included, the layout "retrieval" also shows the gain retained relative to the best heads trained on
-all rows.
+baseline `best` (the best heads trained on all rows) is included, the layout "retrieval" also shows the gain retained
+relative to it.
 
 In each group, the best recall of the methods is bold, and so are recalls of other methods that round to the same
 number. Baselines are never bold. A dagger after the mean recall of a method means that the interval of the paired
@@ -62,7 +62,7 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
+        InputError: the layout is unknown, or needs the size of the training data, which is not recorded.
     """
     cells = ComparisonCells(comparison)
     layout = comparison.layout if layout is None else layout

@@ -1,7 +1,7 @@
 """The page about a run or comparison that has not finished: its progress, curves, and results so far.
 
-While the run continues, the page reloads itself and keeps the scroll position. It is complete in itself, and a content
-security policy allows only the page's own style and script.
+While the run continues, the page reloads itself and keeps the scroll position. The page needs no other files: a content
+security policy allows only its own style and script.
 """
 
 from __future__ import annotations

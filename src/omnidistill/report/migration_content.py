@@ -1,8 +1,8 @@
 """The content of a migration report: test recall of maps between an old and a new embedding space.
 
-The maps are those of a migration kit (a few paired rows from which maps are computed) and of baselines. Every row of
-the table has the recall of two directions, "forward" (old to new) and "reverse" (new to old). The tasks of a direction
-are defined in `evaluation.migration_scores`. All values are fractions.
+The maps are those of a migration kit (a few paired rows from which maps are computed) and of baselines. The directions
+are "forward" (old to new) and "reverse" (new to old), and some baselines have only the first. The search tasks of a
+direction are defined in `evaluation.migration_scores`. Recall is a fraction.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class MigrationRow(JsonContent):
         bytes: size of the files that store the maps; None if it is not defined.
         size: number of paired rows from which the maps are computed, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.
-        recall: {direction: {search task: recall on the test pairs}}. The direction "forward" is from old to new. The
-            direction "reverse" is missing for a row without a map from new to old.
+        recall: {direction: {search task: recall on the test pairs}}. "reverse" is missing for a row without a map from
+            new to old.
         validation: mean recall on the validation pairs; the settings were chosen by this value.
     """
 

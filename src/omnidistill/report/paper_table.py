@@ -2,8 +2,8 @@
 
 Every section (one table on one dataset) shows mean recall and gain retained. Tables 1 to 3 also have recall by
 direction, and table 7 has seconds per outer iteration. A dash stands for a number that the paper does not print, or
-that is not known. "n/a" stands for a number of ours that is undefined, such as the gain retained if training on all
-rows improves recall by no more than noise.
+that is not known. "n/a" stands for an undefined number of ours. For example, gain retained is undefined where training
+on all rows improves recall by no more than noise.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def _ours(row: PaperRow, number: float | None, decimals: int) -> str:
 
 
 def _printed(number: float | None, decimals: int) -> str:
-    """Return a number from the paper as text, with as many decimals as the paper prints.
+    """Return a number from the paper as text, or a dash if it is None.
 
-    Some recalls have one more decimal in the paper than in our tables.
+    A recall with more decimals in the paper than in our tables keeps one more than `decimals`.
     """
     if number is None:
         return ABSENT

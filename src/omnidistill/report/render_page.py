@@ -1,4 +1,4 @@
-"""An HTML page with media rendered from a distilled set, next to the nearest real items; self-contained.
+"""A self-contained HTML page with media rendered from a distilled set, next to the nearest real items.
 
 Pictures and sounds are embedded. Texts from the data are escaped, and a content security policy allows only the page's
 own style and script, and embedded media.

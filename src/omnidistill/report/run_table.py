@@ -1,9 +1,9 @@
 """The score table of an evaluation for the terminal, Markdown and CSV, with a row for the set and one per baseline.
 
 Recall and gain are fractions in the CSV file and percentages in the other tables. The gain of a row is its recall minus
-the recall of the initial heads. "Gain retained" divides the gain by the gain of the row `full` (heads trained with
-InfoNCE on all rows). It is "n/a" if the gain of `full` is not above noise. "Gain of best" divides the gain by the gain
-of the row `best` (the best heads trained on all rows). It is omitted if the table has no such row.
+the recall of the initial heads. "Gain retained" is the gain of a row as a share of the gain of the row `full` (heads
+trained with InfoNCE on all rows), or "n/a" if the gain of `full` is not above noise. "Gain of best" is the same share
+for the row `best` (the best heads trained on all rows), and is omitted if the table has no such row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An HTML page with tables whose numbers are shaded; self-contained.
+"""A self-contained HTML page with tables whose numbers are shaded.
 
-Within a column, a cell with a larger first number has a stronger shade. Texts from the data are escaped, and a content
-security policy allows only the page's own style and script.
+In each shaded column, larger numbers have a stronger shade. The number of a cell is the one at the start of its text.
+Texts from the data are escaped, and a content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations

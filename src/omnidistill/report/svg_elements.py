@@ -1,7 +1,7 @@
 """Elements of SVG charts: lines, texts, colours, and the `<svg>` element with its title and description.
 
-Charts work on light and dark pages. Colours are `currentColor` and the CSS variables `--series-1` to `--series-6`.
-These have defaults. `standalone` converts a chart to an SVG file that follows the reader's colour scheme.
+Charts work on light and dark pages. Colours are `currentColor` and the CSS variables `--series-1` to `--series-6`,
+which have default values. `standalone` converts a chart to an SVG file that follows the reader's colour scheme.
 Coordinates are in SVG units (pixels at the natural size). The same input gives the same bytes.
 """
 
@@ -49,7 +49,7 @@ def svg_line(x1: float, y1: float, x2: float, y2: float, extra: str = "") -> str
 
 
 def svg_text(x: float, y: float, text: str, anchor: str = "start", fill: str = "currentColor", extra: str = "") -> str:
-    """Return a text, which is escaped. `extra` contains further attributes, as in `svg_line`."""
+    """Return a text element, and escape `text`. `extra` contains further attributes, as in `svg_line`."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{extra}>{escape(text)}</text>'
 
 

@@ -1,6 +1,6 @@
 """A self-contained HTML page with transfer tables, which compare ways to use a distilled set with a new encoder.
 
-Cells with recall are shaded. Within a column, a cell with a larger first number has a stronger shade.
+Cells with recall are shaded. In each column, larger numbers have a stronger shade.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def check_encoder(encoder: Encoder, items: Sequence[Item]) -> None:
 
     - `prepare` returns a dense tensor on the CPU. Repeated calls return bitwise the same tensor, and so does a pickled
       copy of the encoder.
-    - A pickled encoder contains no weights, even after the weights are loaded.
+    - The pickle of an encoder contains no weights, even if the encoder has already loaded them.
     - `encode` returns finite float32 features on the CPU, without gradient. Repeated calls return bitwise the same
       features. Their shape is (items, `views`, `width`): the encoder returns `views` feature rows per item.
     - The features of an item in a batch differ from those of the item alone by a relative error of at most 1e-3.

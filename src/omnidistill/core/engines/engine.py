@@ -2,7 +2,7 @@
 
     (task, units) --run--> Done, Done, ...             one `Done` object per finished unit
 
-Units are independent, except that a unit may have to wait for earlier units. A task writes its output to a folder and
+Units may run in any order, unless a unit must wait for earlier units. A task writes its output to a folder and
 returns only a small value. A unit may be processed twice, so a task writes atomically or resumes from partial output.
 """
 

@@ -183,9 +183,9 @@ class ArrowDataset(Layout):
         return parts
 
     def _saved(self, folder: PurePosixPath) -> tuple[set[str] | None, str | None]:
-        """Return (names of the data files, split or None) for a `save_to_disk` folder; (None, None) for other folders.
+        """Return the names of the data files and the split (None if unknown) of a `save_to_disk` folder.
 
-        Other .arrow files in a `save_to_disk` folder are caches of `Dataset.map`.
+        Other .arrow files in it are caches of `Dataset.map`. For any other folder, return (None, None).
         """
         path = self.source / folder / "state.json"
         if not path.is_file():

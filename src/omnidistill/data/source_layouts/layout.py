@@ -36,7 +36,7 @@ class Choice:
         modalities: {modality: its column, array or file name in the source}; None: what the layout chooses.
         id, group, split: names of the columns with ids, groups and splits. A column with the default name may be
             missing: rows are then numbered, each row is its own group, and splits are drawn at random.
-        with_table: whether these columns are read from the source; False: the user passes a separate table.
+        with_table: whether to read these columns from the source. False if the user passes a separate table.
     """
 
     modalities: Mapping[str, str] | None = None
@@ -119,7 +119,7 @@ class StoredFeatures:
     Attributes:
         where: place of the table, for error messages.
         rows: {modality: feature rows}. There is one row per item, unless `counts` contains the modality.
-        table: those columns with ids, groups and splits that the source has. They have one value per item.
+        table: the columns with ids, groups and splits, if the source has them, with one value per item.
         files: {name: path} of the files that were read.
         counts: {modality: number of rows of each item}, only for modalities with several rows per item, such as several
             captions.
@@ -200,7 +200,7 @@ class Item:
 
 
 class Layout(ABC):
-    """One way of storing paired data. A subclass defines `matches`, and `features` or `items` or both.
+    """One way of storing paired data. A subclass defines `matches` and at least one of `features` and `items`.
 
     Attributes:
         source: what is read.

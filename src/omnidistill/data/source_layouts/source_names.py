@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def only_suffixes(folder: Path, required: Collection[str], allowed: Collection[str]) -> bool:
-    """Return whether all files in a folder and its subfolders have a `required` or an `allowed` suffix.
+    """Return whether all files have a `required` or an `allowed` suffix, and at least one has a `required` suffix.
 
-    At least one file must have a `required` suffix.
+    The files are those in the folder and its subfolders.
     """
     found = False
     for path in files_below(folder):
@@ -37,7 +37,7 @@ def split_in_path(path: PurePosixPath) -> str | None:
 
 
 def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema, names: Sequence[str]) -> None:
-    """Raise InputError if a part lacks a column in `names`, or if the column has another type in the first part."""
+    """Raise InputError if a part lacks one of the named columns, or has it with another type than the first part."""
     for name in names:
         if name not in schema.names:
             raise InputError(

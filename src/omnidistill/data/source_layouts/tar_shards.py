@@ -150,8 +150,8 @@ class _Sample:
     """The members of one item.
 
     Attributes:
-        name: the part before the first dot of the members' names. It is the same for all members.
-        key: name of the shard and `name`, which together identify the item.
+        name: path of the members in the shard, up to the first dot of the file name. All members share it.
+        key: path of the shard without .tar, then `name`. It identifies the item among all shards.
         split: the split that the shard is named after.
         media: {modality: file or text}.
         arrays: {name: array}.

@@ -1,8 +1,8 @@
 """Shortcut trajectories (PTM-ST, Guo et al. 2026, arXiv 2603.25388): match a straight line, not the expert's path.
 
 W(s) is a head of the expert after epoch s, and K is the last epoch. The head W(t) is replaced by the point
-(1 - b_t) W(0) + b_t W(K) on the line from W(0) to W(K). Here b_t is the fraction of the length of the expert's path
-that lies before epoch t:
+(1 - b_t) W(0) + b_t W(K) on the line from W(0) to W(K). Here b_t is the length of the expert's path from W(0) to W(t),
+divided by the length of the whole path:
 
     b_t = sum_{s < t} ||W(s+1) - W(s)|| / sum_{s < K} ||W(s+1) - W(s)||
 
@@ -50,7 +50,7 @@ class ShortcutMatching(TrajectoryMatching):
         """
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:
-        """Return b_t for every head and every epoch t: the fraction of the expert's path that lies before epoch t."""
+        """Return b_t for every head and every epoch t (see the module docstring)."""
         lengths = self._squared_distances(expert).diagonal(offset=1, dim1=-2, dim2=-1).sqrt()
         travelled = torch.nn.functional.pad(lengths.cumsum(-1), (1, 0))
         return travelled / travelled[:, -1:]

@@ -115,9 +115,9 @@ class BindTower(Lazy):
         return self.features(batch).cpu()
 
     def features(self, batch: Shaped[Tensor, "n views ..."]) -> Float[Tensor, "n views width"]:
-        """Return the features of `encode`, with gradients.
+        """Return the same features as `encode`, but differentiable.
 
-        If the views of each item are identical, one view per item is enough. The result then has one view, too.
+        If all views of an item are identical, `batch` may contain only one of them. The result then has one view, too.
         """
         features: Tensor = self.tower.features(batch.flatten(0, 1).to(self.device))
         return features.float().view(*batch.shape[:2], -1)

@@ -75,9 +75,9 @@ class EncoderBuilder(Protocol):
 
 
 class EncoderFactory:
-    """A function that creates an encoder, with information that is available without creating the encoder.
+    """A function that creates an encoder, and facts about the encoder that are known in advance.
 
-    Use the decorator `encoder_factory` to create one.
+    Decorate the function with `encoder_factory` to create an instance.
 
     Attributes:
         source: "required", "none" or "optional"; states whether :SOURCE must, must not or may follow the name.

@@ -54,7 +54,7 @@ def store_tower(
         tensors: weights by their published names.
         size: size of the tower, a dataclass of numbers.
         licence: licence of the weights.
-        source: name (`file`) and checksum (`sha256`) of the published file.
+        source: the published file, as {"file": name, "sha256": checksum}.
 
     Raises:
         InputError: the tower cannot be written. A tower that is already in the folder then stays unchanged.

@@ -149,14 +149,14 @@ class WhisperTinyEn(WhisperBase):
 @encoders.register("whisper-base")
 @encoder_factory("none", WhisperBase.licence, cites=("whisper",), aliases=("whisper",))
 def whisper_base(source: None, device: str) -> WhisperBase:
-    """Encoder of Whisper base for any sound, feature width 512. Runs on CPU. Python packages contain the weights."""
+    """Encoder for any sound: Whisper base, feature width 512. It runs on CPU. Python packages contain the weights."""
     return WhisperBase()
 
 
 @encoders.register("whisper-tiny-en")
 @encoder_factory("none", WhisperTinyEn.licence, cites=("whisper",), aliases=("whisper",))
 def whisper_tiny_en(source: None, device: str) -> WhisperTinyEn:
-    """Encoder of Whisper tiny.en for any sound, feature width 384. Runs on CPU. A Python package has the weights."""
+    """Encoder for any sound: Whisper tiny.en, feature width 384. It runs on CPU. A Python package has the weights."""
     return WhisperTinyEn()
 
 

@@ -106,7 +106,7 @@ def encode(
         settings: batch size, rows per shard, number of worker processes, and precision.
         standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
-        resume: if True, `out` must contain an interrupted or finished encoding. If False, it may also be new.
+        resume: whether `out` must already contain an encoding. If False, an encoding is started or resumed.
         engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". All engines give bit-identical results.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or an object that shows it.

@@ -117,7 +117,7 @@ def _encode_shard(
 def _good(
     prepared: Iterable[tuple[Job, Prepared]], encoder: Encoder, bad: list[tuple[int, str, str]], cut: list[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (row, tensor) for each prepared item. Append failed items to `bad`, rows with truncated items to `cut`."""
+    """Yield (row, tensor) for each usable item. Append failed items to `bad` and rows with truncated items to `cut`."""
     for job, result in prepared:
         if isinstance(result, Bad):
             bad.append((job.row, job.modality, result.why))

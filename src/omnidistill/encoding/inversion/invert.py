@@ -181,8 +181,8 @@ class _Plane:
 class _Fourier(_Plane):
     """Parametrisation in which the optimiser changes the Fourier coefficients of a medium instead of its values.
 
-    The Fourier transform is over the last two axes. The parameters are the coefficients, each multiplied by its
-    frequency (up to a constant factor). Steps of the optimiser therefore change low frequencies faster than high ones.
+    The Fourier transform is over the last two axes. Each coefficient is a parameter divided by the frequency (up to a
+    constant factor). Steps of the optimiser therefore change low frequencies faster than high ones.
     """
 
     def __init__(self, shape: torch.Size) -> None:

@@ -30,7 +30,7 @@ class Spectrogram:
         rate: samples per second.
         hop: number of samples between the beginnings of neighbouring columns of the spectrogram.
         window: weights of the samples of one column.
-        filters: weights of the frequencies of the FFT in every band.
+        filters: for each band, the weights of the FFT frequencies.
         gain: factor that the encoder applies to the power of every frequency before the filters.
         analyse: computes log energies (bands x columns) from a sound.
         energies: converts log energies to energies.
@@ -76,7 +76,7 @@ class SoundCanvas:
         return ".wav"
 
     def read(self, item: Item) -> Float[Tensor, "bands columns"]:
-        """Return the log energies of an item's sound. Long sounds are cut to their middle, short ones padded."""
+        """Return the log energies of an item's sound. Long sounds are cropped to the middle; short ones are padded."""
         sound, length = self.listen(item), self._length
         missing = max(0, length - len(sound))
         sound = F.pad(sound, (missing // 2, missing - missing // 2))
@@ -89,7 +89,7 @@ class SoundCanvas:
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Return the log energies, clamped to at least each sound's maximum minus `spectrogram.range` (if not None)."""
+        """Clamp each sound's log energies to at least their maximum - `spectrogram.range`. None sets no limit."""
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)

@@ -80,7 +80,7 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return an item's manifest cell for one kind of media: a path or a caption, or "" if the item has neither."""
+        """Return a cell of the manifest: the caption for kind "text", else the path; "" if the item lacks this kind."""
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""

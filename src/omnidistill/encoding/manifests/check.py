@@ -73,7 +73,7 @@ class Checked:
     notes: tuple[str, ...] = ()
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a table with a header: for each kind of problem, the number of items per modality and an example."""
+        """Return a header, then one row per kind of problem with the number of items per modality and an example."""
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)

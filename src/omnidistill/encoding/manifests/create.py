@@ -104,7 +104,7 @@ def _manifest(
 
 
 def _with_all_splits(manifest: Manifest, seed: int, draws: bool) -> tuple[Manifest, tuple[str, ...]]:
-    """Return the manifest with missing splits drawn at random from its training groups, and notes about the draw.
+    """Draw missing splits at random from the training groups. Return the manifest and notes about the draw.
 
     If `draws` is False, nothing is drawn, and the notes name the missing splits.
     """

@@ -59,7 +59,7 @@ def fbank(waveform: Float[Tensor, " samples"], rate: int, num_bins: int) -> Floa
 
 
 def mel_filters(rate: int, size: int, num_bins: int) -> Float[Tensor, "frequencies num_bins"]:
-    """Return the triangular filters: the weight of each frequency of an FFT of `size` samples in each mel bin."""
+    """Return the triangular filters: for each frequency of an FFT of `size` samples, its weight in each mel bin."""
     mel = _mel(torch.arange(size // 2 + 1, dtype=torch.float64, device="cpu") * rate / size)
     low, high = _mel(torch.tensor([_LOWEST, rate / 2], dtype=torch.float64, device="cpu"))
     corners = torch.linspace(float(low), float(high), num_bins + 2, dtype=torch.float64, device="cpu")

@@ -78,7 +78,7 @@ def resample(samples: Float[Tensor, "channels n"], rate: int, to: int) -> Float[
 def _decoded(source: Source, start: float, end: float | None, to: int) -> tuple[Float[Tensor, "channels n"], int]:
     """Decode the audio from `start` to at least `end`. Return the samples and the sampling rate of the file.
 
-    Raise MediaError if these samples and the samples resampled to `to` Hz take too much memory.
+    Raise MediaError if these samples and their copy at `to` Hz take too much memory.
     """
     with open_container(source) as container:
         stream = track(container, "audio", source)
@@ -115,7 +115,7 @@ def _decoded(source: Source, start: float, end: float | None, to: int) -> tuple[
 
 
 def _check_memory(container: Any, source: Source, count: int, form: tuple[int, int], to: int) -> None:
-    """Check that `count` samples and the samples resampled to `to` Hz do not take too much memory.
+    """Check that `count` samples and their copy at `to` Hz do not take too much memory.
 
     `form` contains the number of channels and the sampling rate of the file.
     """

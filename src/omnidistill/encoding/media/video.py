@@ -60,7 +60,7 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
 
 
 def video_duration(source: Source) -> float:
-    """Return the duration of a video from its metadata, in seconds; if it is missing, the time of the last frame.
+    """Return the duration of a video, in seconds: from its metadata, or else the time of the last frame.
 
     Raises:
         MediaError: the file cannot be decoded or has no video track.

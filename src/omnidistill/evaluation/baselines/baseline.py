@@ -81,9 +81,9 @@ class Baseline(Component):
         return True
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return the baselines that a table lists instead of this one; by default, only this one.
+        """Return the baselines that a table lists if this one is requested.
 
-        A subclass can return one baseline for each student objective.
+        By default, this is only the baseline itself. A subclass can return one baseline for each student objective.
 
         Args:
             students: the objectives with which students are trained on the sets in the table.

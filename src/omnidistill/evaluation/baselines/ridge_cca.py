@@ -1,7 +1,7 @@
 """Baseline: ridge CCA heads with bias, computed from all rows in closed form.
 
-Validation chooses the ridge and the row pairing. The pairing determines the cross-covariances: a row of one modality
-is paired with all rows of its group in the other modality, or only with the same row.
+Validation chooses the ridge and the row pairing. The pairing determines which rows of two modalities are combined in
+the cross-covariance: all rows of the same group, or only rows with the same number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from omnidistill.training.experts.epochs import stack_runs
 class RidgeCca(Baseline):
     """Ridge CCA heads, computed from all rows in closed form.
 
-    The embedding width is that of the initial heads, or the smallest feature width if that is smaller.
+    The embedding width is that of the initial heads, but at most the smallest feature width.
     """
 
     cites: ClassVar[tuple[str, ...]] = ()
@@ -70,8 +70,8 @@ def cca_candidates(
 ) -> Iterator[tuple[Heads, dict[str, Float[Tensor, " _"]], dict[str, Json]]]:
     """Yield ridge CCA heads (rank x p_m), their biases (rank) and their settings, for every row pairing and ridge.
 
-    There are two row pairings. To compute the cross-covariances, a row of one modality is paired either with all rows
-    of its group in the other modality, or only with the same row.
+    In the cross-covariances, rows of two modalities are paired either by group (each row with all rows of its group)
+    or by row number. If `train.pairing` is given, they are paired only by row number.
 
     Args:
         train: all training rows.

@@ -19,7 +19,7 @@ The paper bounds Delta by
 
 This holds only if R = 0 and if paired instances have the same coefficients c_k and the same Jacobian. Our source for
 the paper lacks its equations, so eq. 10 is reconstructed from the text (docs/guides/theory.md). The text does not say
-to which instance omega_k belongs, so eq. 10 is computed with omega_k and with omega'_k.
+to which instance of a pair omega_k belongs, so eq. 10 is computed twice: once with omega_k, and once with omega'_k.
 
 The complete bound always holds (own derivation):
 
@@ -167,9 +167,9 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
     """Return the last term of the complete bound in the module docstring: the effect of different Jacobians.
 
-    It is the mean over instances of ||(J - J')^T G'||. Modality m contributes the matrix a x^T - a' x'^T. Here a is
-    (I - z_m z_m^T) g'_m / ||y_m||, g'_m is row m of G', and a' is the same with z'_m and y'_m. The squared norm of the
-    matrix is
+    It is the mean over instances of ||(J - J')^T G'||. For modality m, let g'_m be row m of G', and let
+    a = (I - z_m z_m^T) g'_m / ||y_m||. Replacing z_m and y_m by z'_m and y'_m gives a'. The modality contributes the
+    matrix a x^T - a' x'^T, whose squared norm is
 
         ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x')
     """

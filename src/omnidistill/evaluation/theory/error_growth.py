@@ -43,7 +43,7 @@ def error_bounds(
     Args:
         step_sizes: step size eta of each step.
         lipschitz: Lipschitz constant L of each step.
-        discrepancies: discrepancy Delta_t between the gradients of the students in each step, or an upper bound on it.
+        discrepancies: distance Delta_t between the real and synthetic gradients in each step, or an upper bound on it.
     """
     bounds = [0.0]
     for eta, constant, delta in zip(step_sizes, lipschitz, discrepancies, strict=True):

@@ -104,7 +104,7 @@ def bounds_of(steps: Sequence[TheoryStep], distances: Sequence[float]) -> Bounds
 
 
 def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excitation]:
-    """Return the size of the gradient in each mode, for the student's objective and for the objectives in `REFERENCES`.
+    """Return the size of the gradient in each mode, for the students' objective and for the objectives in `REFERENCES`.
 
     A mode is a pair of singular vectors of the matrix of a row's embeddings. The gradient is taken with respect to the
     embeddings, on all synthetic rows as one batch.
@@ -112,7 +112,7 @@ def excitation(students: PairedStudents, heads: Heads, step: int) -> list[Excita
     Args:
         students: the students, with the synthetic rows and their targets.
         heads: heads at which the gradients are taken.
-        step: number of steps after which the student has these heads.
+        step: number of steps that the synthetic student took to reach these heads.
     """
     rows = students.synthetic
     embeddings = torch.stack(list(embed(heads, rows.features).values()), dim=1)

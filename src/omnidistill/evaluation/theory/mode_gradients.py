@@ -22,7 +22,7 @@ L_ins depends only on v_1, which does not change with the singular values. It co
 derivation).
 
 **Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
-instance i, e_mn,ij the derivative of L with respect to z_m,i . z_n,j, and u_k,m entry m of u_k. Then
+instance i, u_k,m entry m of u_k, and e_mn,ij the derivative of L with respect to the inner product z_m,i . z_n,j. Then
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
 

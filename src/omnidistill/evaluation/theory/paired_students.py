@@ -44,9 +44,9 @@ class Rows:
     targets: Targets
 
     def batch(self, objective: Objective, heads: Heads, indices: Int[Tensor, " b"]) -> Batch:
-        """Return a batch of the rows with these numbers.
+        """Return the rows with these numbers as a batch.
 
-        The batch also contains the embeddings by the given heads, and the gradients of the objective at these heads.
+        The batch also contains their embeddings and the gradients of the objective, both computed with `heads`.
         """
         return Batch.of(objective, heads, self.taken(indices), self.targets(indices))
 

@@ -31,15 +31,14 @@ def note_changed_name(preset: str, progress: Progress) -> None:
 
 
 def require_same_table(path: Path, methods: Collection[str]) -> None:
-    """Check that a new table does not replace a table of version 0.1 with the same name but other content.
+    """Check that a new table does not overwrite a table that version 0.1 wrote for another comparison.
 
     Args:
         path: the JSON file that the new table would replace; it may be missing.
         methods: names of the methods in the new table.
 
     Raises:
-        InputError: the file contains a table that version 0.1 wrote for another comparison. The message gives the name
-            that this comparison has now.
+        InputError: the file contains such a table of version 0.1. The message gives the new name of its comparison.
     """
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):

@@ -77,7 +77,7 @@ class BaselineCell:
         size: number of rows of the sets with which the baseline is compared; None if their budget is given instead.
         budget: budget in bytes of these sets; None if their size is given instead.
         allowance: largest numbers of rows and bytes that the baseline may use.
-        given: baselines from which this one is computed, directly or indirectly, if they have non-default settings.
+        given: the baselines with non-default settings from which this one is computed, directly or indirectly.
 
     `size`, `budget` and `allowance` are None for a baseline that does not depend on the size of the sets.
     """
@@ -197,8 +197,8 @@ def plan_baselines(
 ) -> list[BaselineCell]:
     """Return all baselines to fit. Each uses the smallest seed of the comparison.
 
-    The two baselines that define gain retained come first. A baseline that depends on the size appears once per size
-    (or budget). It is omitted at sizes for which it is not defined, for example if fewer than two rows fit the budget.
+    `zero-shot` and `full`, which define gain retained, come first. A baseline that depends on the size appears once per
+    size (or budget), except where it is not defined, for example if fewer than two rows fit the budget.
     """
     evaluate = _without_metrics(evaluate)
     groups: dict[tuple[int, int | None], list[RunConfig]] = {}
@@ -227,7 +227,7 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    `others` are the baselines in the table. If `baseline` needs one with non-default settings, the entry records it.
+    `others` are the baselines in the table. The entry lists those with non-default settings that `baseline` needs.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())
@@ -266,8 +266,8 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    If a method sets `each_anchor`, it has one entry per modality. The loss of this entry compares only pairs that
-    contain this modality (the anchor).
+    A method that sets `each_anchor` has one entry per modality, the anchor. The losses of an entry compare only pairs
+    that contain its anchor.
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

@@ -21,7 +21,7 @@ class BenchmarkLayout:
     Attributes:
         name: short name, used in presets (`paper/hopa-NAME-100`) and as an option of the command `paper`.
         title: name in tables and messages, such as "MSR-VTT".
-        recipe: argument of `omnidistill recipe` that builds the manifest of the dataset.
+        recipe: name of the dataset in the command `omnidistill recipe`, which builds its manifest.
     """
 
     name: str

@@ -57,8 +57,8 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
-        preprocessing: the preprocessing of the data. Its means are stored in each set. None assumes centred features,
-            and means of 8 bits per value.
+        preprocessing: the preprocessing of the data, whose means are stored in each set. If None, the features are
+            assumed to be centred, and each value of the means to take 8 bits.
     """
     steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)
@@ -68,9 +68,9 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
 
 
 def _with_more_bits(config: RunConfig, most: int, data: FeatureSet) -> RunConfig:
-    """Return the settings with as many bits per number as fit into `most` bytes, in steps of 0.1.
+    """Return the settings with the most bits per number, in tenths, for which the files take at most `most` bytes.
 
-    Only entropy-coded rows may get more bits.
+    Only entropy-coded rows get more bits.
     """
     storage = config.distill.storage
     if not isinstance(storage, CodedStorage):

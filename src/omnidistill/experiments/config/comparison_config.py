@@ -118,7 +118,7 @@ def load_comparison(
         preset: name of a comparison included in the package, instead of `source`.
         methods: names of presets, or `MethodEntry` objects; they replace the methods in `source` or `preset`.
         given: values for sizes, bytes, seeds, num_students, layout, baselines, benchmark or settings. `settings` are
-            added to those in `source` or `preset`. All other values replace the values there. `sizes` also removes
+            added to those of `source` or `preset`; every other value replaces the earlier one. `sizes` also removes
             `bytes`, and `bytes` removes `sizes`. Values that are None are ignored.
 
     Raises:
@@ -273,9 +273,9 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 
 
 def _chooses(config: RunConfig, setting: str) -> bool:
-    """Return whether a "key=value" string selects a component, such as a storage of rows.
+    """Return whether a "key=value" string selects the kind of a component, such as the storage of rows.
 
-    It does if its key is, for example, "distill.storage" or "distill.storage.kind".
+    The key of such a string names the component, for example "distill.storage" or "distill.storage.kind".
     """
     place: Any = config
     for part in _key(setting).split("."):

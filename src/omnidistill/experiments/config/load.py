@@ -140,7 +140,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def overridden(overrides: object) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) for every single setting in the overrides.
+    """Yield (dotted key, value) for each setting in the overrides.
 
     Args:
         overrides: "key=value" strings, or a dict {key: value}.
@@ -261,7 +261,7 @@ def _assign(tree: Tree, key: str, value: Any, where: str) -> None:
 
 
 def _refuse_renamed(tree: Mapping[str, Any], where: str, given: Mapping[str, str]) -> None:
-    """Raise InputError if a setting has a name or value from version 0.1 that has changed.
+    """Raise InputError if a setting still has its old name or value from version 0.1.
 
     The message names the source of the setting and the new name or value.
     """

@@ -39,7 +39,7 @@ class Work:
             reproduce), or `ALL_ROWS`. `INITIAL` means no training.
         recipe: how the model is trained, such as "own", "infonce" or "start" (no training); "set" to distil the set.
         model: the linear heads or networks to train.
-        variant: change to the recipe "own" (stored with the set), a value of `ROBUSTNESS`; "" for no change.
+        variant: a value of `ROBUSTNESS` that names a change to the set's own recipe; "" for no change.
         share: share of the training groups whose pairs are mismatched on purpose.
     """
 
@@ -96,8 +96,8 @@ def plan(settings: CrossedSettings, configs: dict[str, RunConfig]) -> tuple[list
     """Return all work items, in the order in which they run, and the cells that show their results.
 
     A work item is one result to compute: a distilled set, or the recall of a model. Linear models come first, because
-    networks take longest. Correctly paired training data come before data with mismatched pairs. Untrained models and
-    models trained on all rows, with which the sets are compared, come before the sets.
+    networks take longest. Correctly paired training data come before data with mismatched pairs. The references
+    (untrained models, and models trained on all rows) come before the sets.
 
     Args:
         settings: settings of the crossed table.
@@ -170,8 +170,8 @@ def _control(
 ) -> Work | None:
     """Return the work item that trains on random rows, for comparison with training on the set `entry`.
 
-    It uses the same recipe, unless `recipe` is "own" and the set stores the recipe "anchor". In that case, it uses
-    "anchor" (for networks, "map") with a ridge chosen on validation.
+    The work item uses the same recipe, with one exception: if `recipe` is "own" and the set's own recipe is "anchor",
+    it uses "anchor" (for networks, "map") with a ridge chosen on validation.
 
     Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """

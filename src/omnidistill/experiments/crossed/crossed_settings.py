@@ -152,9 +152,9 @@ class CrossedSettings(Settings):
         return next((each for each in self.teachers if each.name == name), None)
 
     def control(self, entry: SetEntry | TeacherEntry) -> SetEntry | None:
-        """Return the set of random real rows that has the same size as a set or teacher, and is compared with it.
+        """Return the set of random real rows with which a set or teacher of the same size is compared.
 
-        Return None if the table has no such set, or if `entry` is this set.
+        Return None if the table has no such set, or if `entry` is itself this set.
 
         Args:
             entry: the settings of the set or teacher.

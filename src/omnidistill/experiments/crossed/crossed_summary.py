@@ -100,7 +100,7 @@ def _difference(values: Values | None, others: Values | None) -> Values | None:
 
 
 def _gain(values: Values | None, zero: Values | None, full: Values | None) -> Values | None:
-    """Return {"R@K": (values - zero) / (full - zero)}; None at each level where `full` does not exceed `zero`."""
+    """Return (values - zero) / (full - zero) for each "R@K"; None for each "R@K" where `full` <= `zero`."""
     if values is None or zero is None or full is None:
         return None
     gains = {level: (_minus(value, zero[level]), _minus(full[level], zero[level])) for level, value in values.items()}

@@ -136,7 +136,7 @@ def as_infonce_set(distilled: DistilledSet, tau: float) -> DistilledSet:
 def by_anchors(
     distilled: DistilledSet, start: Heads, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Compute heads by ridge regression to anchors (targets that all modalities share), and choose the ridge.
+    """Compute heads by ridge regression to anchors, that is, to targets that all modalities share.
 
     The ridge is chosen on validation.
     """
@@ -255,9 +255,9 @@ def _best_anchor(
 ) -> tuple[Anchor, Heads]:
     """Return the recipe "anchor" with the ridge that has the best validation score, and the heads that it computes.
 
-    The heads have one output per row of the set; they are then converted to `width` outputs. If the set was distilled
-    for this recipe, the first outputs are kept. For all other sets, the outputs are multiplied by a random projection,
-    so that every row contributes.
+    The recipe computes one output per row of the set. If there are more than `width` outputs, their number is reduced:
+    for a set distilled for this recipe, the first outputs are kept; for all other sets, the outputs are multiplied by a
+    random projection, so that every row contributes.
 
     Args:
         distilled: the distilled set.

@@ -122,7 +122,7 @@ def diagnose(
 def _locked(result: DistillResult, writes: bool) -> AbstractContextManager[None]:
     """Return a lock on the run folder.
 
-    If `writes` is False, the diagnosis is not written to this folder. A folder on a read-only disk then needs no lock.
+    `writes` says whether the diagnosis is written to this folder. If it is not, a read-only folder needs no lock.
     """
     if result.folder is None:
         return nullcontext()
@@ -186,8 +186,8 @@ def _students(
 ) -> PairedStudents:
     """Return two students: one trains on the set, the other on one training row for each synthetic row.
 
-    `assigned` contains the row numbers of these training rows. Their target similarity is 1 if they belong to the same
-    group, otherwise 0.
+    `assigned` contains the row numbers of these training rows. The target similarity of two training rows is 1 if they
+    belong to the same group, otherwise 0.
     """
     codes = train.group_codes.cpu()[assigned]
     synthetic, objective = distilled.rows(), distilled.objective

@@ -1,13 +1,12 @@
 """Assign to each synthetic row the real training row with which it is compared.
 
-A row has one embedding per modality. Its modes are the singular values and vectors of the matrix of these embeddings.
-
     initial   the real row from which the synthetic row was initialised
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The error bounds of the HoPA paper hold for any assignment. They are tighter if the two rows are similar, because their
-modes then differ less.
+The modes of a row are the singular values and vectors of the matrix of its embeddings, one per modality. The error
+bounds of the HoPA paper hold for any assignment. They are tighter if the two rows are similar, because their modes then
+differ less.
 
 Shapes: N synthetic rows.
 """

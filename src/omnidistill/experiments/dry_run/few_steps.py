@@ -1,9 +1,9 @@
 """Measure the cost of a stage by running only a few of its steps.
 
 `Recorder` records the times of all steps. `searched` repeats a search for the best epoch with larger limits, until a
-search is complete or takes too long. `with_few_steps` gives a loop few iterations, and keeps only one of several
-candidate step sizes. It keeps a rather small one (of six, the second smallest), because small step sizes need more
-epochs than large ones and usually win.
+search is complete or takes too long. `with_few_steps` reduces the number of iterations and keeps only one of several
+candidate step sizes. This is a rather small one (the second smallest of six), because small step sizes need more epochs
+than large ones and usually win.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def with_few_steps(settings: S) -> S:
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
     """Repeat a search for the best epoch, each time with a larger limit on the number of epochs.
 
-    The repetition ends when a search stops before its limit, has the limit `most`, or takes more than 15 seconds.
+    The last search is the first one that stops before its limit, has the limit `most`, or takes more than 15 seconds.
 
     Args:
         run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0
@@ -47,9 +47,9 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         most: largest limit.
 
     Returns:
-        The result of the last search, its duration in seconds, and the factor by which a complete search takes longer.
-        The factor is 1 if the last search was complete. Otherwise, a complete search is assumed to need 1.5 times the
-        last limit, but at least 30 and at most `most` epochs.
+        The result of the last search, its duration in seconds, and how many times as long a complete search would take.
+        The third value is 1 if the last search was complete. Otherwise, it assumes that a complete search needs 1.5
+        times as many epochs as the last limit (at least 30, at most `most`).
     """
     limit = min(least, most)
     while True:

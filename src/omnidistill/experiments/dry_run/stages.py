@@ -51,8 +51,8 @@ class DryRunStore(MemoryStore):
     Attributes:
         shown: display that shows the progress to the user.
         stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
-            choice is a stage of its own.
-        spent: seconds that each training of a few experts took in the dry run.
+            choice is a separate stage.
+        spent: actual duration of each training in the dry run, in seconds.
     """
 
     shown: Progress = field(default_factory=SilentProgress)

@@ -1,7 +1,7 @@
-"""Follow a run or a comparison of another process: rewrite its page until it ends.
+"""Keep the page of a run or comparison up to date while another process works on it.
 
-The run is never disturbed, because its files are only read. A process that works on a run locks the run folder. This
-module only checks whether the folder is locked (`io.artifacts.in_use`):
+This never disturbs the run, because its files are only read. A process that works on a run locks the run folder. The
+result and the lock (`io.artifacts.in_use`) show the state of the run:
 
     complete result                    the run has finished: the page becomes the report
     incomplete result, locked          the run continues
@@ -59,11 +59,11 @@ def follow_report(
     force: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Followed:
-    """Rewrite the page of a run or comparison until it ends. The page reloads itself in a browser.
+    """Keep the page of a run or comparison up to date while another process works on it.
 
     Args:
-        folder: folder of the run or comparison. If it does not exist, the function waits for a minute.
-        output: the HTML file; None writes report.html in the folder.
+        folder: folder of the run or comparison. If it does not exist, the function waits for up to a minute.
+        output: the HTML file, which reloads itself in a browser; None writes report.html in the folder.
         interval: time between two updates, in seconds.
         media: manifest of the original items, for the report on the finished run.
         data: the data of the run, if they were moved or were only in memory.

@@ -29,7 +29,7 @@ _RESULTS = ("baselines/*", "cells/*", "*/baselines/*", "*/cells/*", f"{CROSSED}/
 
 
 class LiveComparison:
-    """Reads the results that a comparison, a crossed table or `paper` has stored so far, each only once.
+    """Reads the stored results of a comparison, a crossed table or `paper`; reads each result only once.
 
     Args:
         folder: output folder of the command.

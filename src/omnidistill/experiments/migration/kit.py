@@ -129,7 +129,7 @@ class Kit:
     ) -> AppliedFile:
         """Map the embeddings in a .npy file and write the result to another .npy file.
 
-        The memory does not depend on the number of vectors. The output is complete or does not exist.
+        Memory use does not depend on the number of vectors. The output file appears only when it is complete.
 
         Args:
             source: .npy file with the embeddings.
@@ -183,7 +183,7 @@ class Kit:
         """Check the width of embeddings before they are mapped.
 
         Raises:
-            InputError: the width is not that of the space from which embeddings are mapped.
+            InputError: the width is not that of the old encoder (or, with `reverse`, that of the new encoder).
         """
         side, other = ("new", "old") if reverse else ("old", "new")
         if width == self.widths[side]:

@@ -144,7 +144,7 @@ def _storages(storage: Storage) -> dict[str, Storage]:
 
 
 def _row(candidate: MapCandidate, problem: MapProblem, test: Pairs) -> MigrationRow:
-    """Return the row of the report for maps between the embedding spaces, with their recall on the test pairs.
+    """Score maps between the embedding spaces on the test pairs, and return their row of the report.
 
     If the maps were computed from several random samples of training pairs, recall is averaged over the samples.
     """

@@ -29,7 +29,7 @@ class PrintedNumber(JsonContent):
         table: number of the table.
         row: name of the row.
         benchmark: name of the dataset; None if it is not known.
-        size: number of rows N; None if the row does not depend on it, or if it is not known.
+        size: number N of synthetic or random rows; None if it is not known or does not affect the printed numbers.
         recall: mean recall over directions, in %.
         directions: recall by direction, in %.
         seconds: seconds per outer iteration.
@@ -70,8 +70,8 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
         benchmark: name of the dataset.
 
     Returns:
-        The gain as a fraction. A level is omitted if the paper does not print its `zero` or `full`, which the module
-        docstring defines.
+        The gain as a fraction. The module docstring defines its terms `zero` and `full`. Levels for which the paper
+        does not print both are omitted.
     """
     zero, full = printed_references(benchmark)
     levels = [level for level in recall if level in zero and level in full]

@@ -176,7 +176,7 @@ class _Job:
         return captions([row.media[name] for row in rows], self._targets(name), features, self._near(name))
 
     def joined(self, name: str, encoder: Encoder, most: int, advance: Callable[[], object]) -> RenderedModality:
-        """Return texts that join at most `most` captions of training items each."""
+        """Return one text per rendered row. Each text joins up to `most` captions of training items."""
         rows = {row.id: row for row in self.manifest.rows}
         texts, features = join_captions(
             encoder,

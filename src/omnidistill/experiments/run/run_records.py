@@ -58,7 +58,7 @@ class RankFloor(JsonContent):
 
     @classmethod
     def read(cls, folder: Path, modalities: Collection[str]) -> Mapping[str, float] | None:
-        """Read the rank floor of a run, a lower bound on its matching loss, from floor.json; None if the run has none.
+        """Return the rank floor of each modality, read from floor.json. Return None if the run has no rank floor.
 
         Args:
             folder: the run folder.

@@ -29,7 +29,7 @@ def save_part(folder: Path, part: Distillation) -> None:
 
 
 def check_part(folder: Path, modalities: Collection[str]) -> None:
-    """Read the rank floor and, if the set is finished, the metrics log, so that damaged files are found.
+    """Check that the rank floor is not damaged. If the set is finished, check the metrics log as well.
 
     Args:
         folder: the run folder.

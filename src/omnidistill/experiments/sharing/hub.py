@@ -85,7 +85,7 @@ def push(
     Args:
         source: folder of a distilled set or of a run. From a run, the initial heads and any scores are uploaded too.
         name: OWNER/NAME; the repository is created if it does not exist.
-        licence: SPDX identifier of the licence to use for sources whose licence is not recorded.
+        licence: SPDX identifier of the licence of all data and encoders whose licence is not known.
         private: whether to create a private repository.
         dry_run: whether to check and prepare everything but upload nothing.
 

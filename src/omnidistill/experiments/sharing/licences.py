@@ -68,13 +68,13 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
     """Return the licence of a set.
 
     Args:
-        provenance: provenance of the set, as JSON. Its field "licences" is a licence of the data, a list of them, or a
-            dict {source: licence}. A source that the field "encoders" also names is an encoder; any other source is a
-            part of the data. The field "encoders" can also contain licences.
+        provenance: provenance of the set, as JSON. The field "licences" contains one licence of the data, a list of
+            them, or a dict {source: licence}. In the dict, sources that are keys of the field "encoders" are encoders;
+            all others are parts of the data. The entries of "encoders" can also contain licences.
         said: SPDX identifier from the user. It applies to all sources whose licence is not known.
 
     Raises:
-        InputError: a licence forbids redistribution; or the licence of a source is not known and `said` is None.
+        InputError: a licence forbids redistribution; or `said` is None, and a licence is unknown or the data have none.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}

@@ -2,8 +2,8 @@
 
 The heads of all sets are trained by the same recipe. Validation chooses the settings of the recipe.
 
-anchor     ridge regression to anchors (targets that all modalities share). Validation chooses either the ridges of the
-           set, if it has any, or one ridge from the settings for all modalities.
+anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges of the set,
+           if it has any, and the ridges in the settings, each of which is used for all modalities.
 sgd        SGD from initial heads, with the objective of the set. Validation chooses the step size and the number of
            steps.
 """

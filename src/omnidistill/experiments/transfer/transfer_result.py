@@ -34,10 +34,10 @@ class Transfer(SavedTables[TransferContent], Plottable):
 
     @property
     def plot_source(self) -> TransferContent:
-        """The measurements that `plot` draws: for each table row, a share and its interval.
+        """The measurements that `plot` draws.
 
-        The improvement of a row is its recall minus the recall of random training rows. Its share is this improvement
-        divided by the improvement of a set that was distilled with the new encoder.
+        The improvement of a row is its recall minus the recall of random training rows. The plot shows it as a share
+        of the improvement of a set that was distilled with the new encoder, with a confidence interval.
         """
         return self.content
 

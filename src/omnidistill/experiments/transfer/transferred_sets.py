@@ -199,10 +199,9 @@ def _mapped(source: Source, settings: TransferSettings) -> Option:
 
 
 def rendered_rows(source: Source, folder: Path) -> Option:
-    """Return the set whose rows are the features of rendered media.
+    """Return the option "rendered": a set whose rows are the features of rendered media.
 
-    It is one of the ways to use a set with a new encoder. Before the call, media were rendered from the rows of the set
-    and encoded by the new encoder.
+    The media must already have been rendered from the rows of the run's set, and encoded by the new encoder.
 
     Args:
         source: the run and the data of the new encoder.
@@ -217,7 +216,7 @@ def rendered_rows(source: Source, folder: Path) -> Option:
 
 
 def run_folder(folder: Path | None, name: str, result: DistillResult) -> Path | None:
-    """Return the folder for a set that has the size and seed of a given run; None if nothing is stored."""
+    """Return the path FOLDER/NAME-nSIZE-sSEED, with the size and seed of a run; None if `folder` is None."""
     return None if folder is None else folder / f"{name}-n{result.set.size}-s{result.config.seed}"
 
 

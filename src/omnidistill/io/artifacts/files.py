@@ -106,9 +106,9 @@ def is_temp(path: Path) -> bool:
 
 @contextmanager
 def temp_folder(target: Path) -> Iterator[Path]:
-    """Yield a new path, next to `target`, where the caller creates a temporary folder. At the end, delete the folder.
+    """Yield the path of a temporary folder next to `target`. The caller creates the folder; it is deleted at the end.
 
-    At the start, delete the temporary files and folders that killed processes left next to `target`.
+    At the start, temporary files and folders that killed processes left next to `target` are deleted.
     """
     clear_temps(target.parent, subfolders=False)
     temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")

@@ -95,8 +95,8 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the keys that lead to a field in the file.
+        """Return the path of a field in the JSON file, for error messages.
 
-        Override this method if the nesting of the file differs from that of the class.
+        `parts` is the path of the field in the class. Override this method if the two paths differ.
         """
         return [str(part) for part in parts]

@@ -2,7 +2,7 @@
 
 The mapping is private (copy-on-write), so writes never reach the file. It is created with MAP_NORESERVE. Without this
 flag, Linux reserves swap for every page that might be written, and refuses private mappings that are larger than
-memory. `safetensors.torch.load_file` therefore fails on such large files.
+memory. `safetensors.torch.load_file` fails on such files because it does not set the flag.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _flat(settings: Mapping[str, Json], prefix: str = "") -> list[tuple[str, str
 
 
 def _allowed(name: str) -> str:
-    """Return the name with a dot in place of every slash and every character that MLflow does not accept.
+    """Replace slashes, and characters that MLflow does not accept, with dots.
 
     MLflow accepts slashes, but its file store cannot contain both "loss" and "loss/image".
     """

@@ -1,8 +1,8 @@
 """The current stage of a command: how many steps are done, and an estimate of the remaining time.
 
-    remaining = elapsed * max(0, total - done) / (steps whose time is included in elapsed)
+    remaining time = elapsed time * remaining steps / timed steps
 
-After a resume, the steps before the interruption count only if their time is known.
+The timed steps are all finished steps, except those before an interruption if their time is not known.
 """
 
 from __future__ import annotations

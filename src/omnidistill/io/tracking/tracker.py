@@ -43,9 +43,9 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    A built-in tracker needs an optional package, such as mlflow. The tracker's attribute `extra` is the name of the
-    omnidistill extra that installs this package, and also the name of the tracker's module. Trackers from other
-    packages need no such attribute.
+    A built-in tracker needs an optional package, such as mlflow, which an omnidistill extra installs. The tracker's
+    attribute `extra` is the name of this extra, and also the name under which the package is imported. Trackers from
+    other packages need no such attribute.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:

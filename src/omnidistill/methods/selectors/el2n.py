@@ -1,9 +1,9 @@
 """EL2N (Paul et al. 2021): rows with the largest prediction errors early in training.
 
-Let z_im be the unit embedding of row i in modality m, T_i the targets of row i, and tau the temperature of InfoNCE. The
-softmax runs over all rows j. The score of row i is
+Let z_im be the unit embedding of row i in modality m, T_i the targets of row i, and tau the temperature of InfoNCE. A
+direction (m, n) has queries in modality m and items in n. With a softmax over all rows j, the score of row i is
 
-score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
+    score_i = ( sum over directions (m, n) of || softmax_j(<z_im, z_jn> / tau) - T_i ||^2 )^(1/2)
 """
 
 from __future__ import annotations

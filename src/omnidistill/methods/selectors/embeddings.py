@@ -54,8 +54,8 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
     """Yield slices of the rows, for computing a matrix of `num_rows` x `num_columns` slice by slice.
 
-    A slice is so small that all float32 matrices needed for it fit in `memory.CHUNK_BYTES` bytes. It has at least one
-    row, even if a single row exceeds this limit.
+    Slices are so small that `_BLOCKS` float32 matrices of one slice fit in `memory.CHUNK_BYTES` bytes together. Every
+    slice has at least one row, even if a single row exceeds this limit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):

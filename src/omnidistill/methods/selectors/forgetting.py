@@ -1,8 +1,8 @@
 """Forgetting (Toneva et al. 2019): rows that most often change from correct to wrong during training.
 
 A row is correct in a direction (from modality m to n) if a row from its own group is more similar to it than all rows
-from other groups. It counts as correct if this holds in more than half of the M (M - 1) directions (for three
-modalities: in at least 4 of 6). A row that is never correct is never forgotten.
+from other groups. A row is correct overall if it is correct in more than half of the M (M - 1) directions between M
+modalities (at least 4 of 6 for M = 3). A row that is never correct is never forgotten.
 """
 
 from __future__ import annotations

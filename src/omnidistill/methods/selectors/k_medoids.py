@@ -29,8 +29,7 @@ def k_medoids(
 ) -> Int[Tensor, " N"]:
     """Divide the rows into `size` clusters, and select the row nearest to the mean of each cluster.
 
-    The largest cluster comes first. To spread the rows evenly over the groups, each row must come from a group with the
-    fewest selected rows so far. If a cluster has no such row, take the nearest such row from another cluster.
+    The rows are in order of decreasing cluster size, and spread evenly over the groups (see `nearest_members`).
     """
     check_size(size, len(train))
     points = joint_embeddings(train, start)
@@ -43,8 +42,8 @@ def nearest_members(
 ) -> Int[Tensor, " k"]:
     """Return one row per cluster: the row nearest to the mean of the cluster.
 
-    The largest cluster chooses first. Each row must come from a group with the fewest chosen rows so far. A cluster
-    that has no such row takes the nearest such row from another cluster. No cluster may be empty.
+    Clusters choose in order of decreasing size. The candidates are the rows from groups with the fewest chosen rows so
+    far. A cluster without candidates takes the nearest candidate from another cluster. No cluster may be empty.
     """
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []

@@ -76,7 +76,7 @@ class GroupMeans(Selector):
         generator: torch.Generator,
         trajectory: Sequence[Heads] | None = None,
     ) -> Selection:
-        """Return one averaged row per group of training items; the groups are random."""
+        """Return one averaged row for each of `size` random groups of training items."""
         return Selection(group_means(train, size, generator), torch.arange(size, device="cpu"))
 
     def most_rows(self, train: FeatureSet) -> int:

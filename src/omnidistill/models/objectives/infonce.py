@@ -5,7 +5,7 @@ similarity matrix (see `objectives.softmax`) over all pairs of modalities m and 
 
     L = sum_{(m,n)} InfoNCE(z_m z_n^T / tau, T)
 
-The targets are at least 0. They can be the identity, mark rows in the same group with 1, or be learned ("soft
+The targets are at least 0. T can be the identity, be 1 for every two rows of the same group, or be learned ("soft
 InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads on all real rows.
 """
 

@@ -1,4 +1,4 @@
-"""Base class for objectives: scalar losses with closed-form gradients that compare outputs with target similarities.
+"""Base class for objectives: losses that compare outputs with target similarities and have closed-form gradients.
 
 `gradient` must itself be differentiable with respect to outputs and targets, because distillation differentiates
 through the training steps of the student. `omnidistill.testing.check_objective` tests this.

@@ -14,9 +14,9 @@ The gradient is
 
     dL/dY = H Y                     H = N^-1 (E - diag(E C)) N^-1           (chain rule of `sphere.pull_back`)
 
-**Backward pass.** Let a later loss depend on dL/dY. A prime marks the gradient of this later loss with respect to
-a quantity, and U = (dL/dY)'. Let B = U Y^T + Y U^T, D = N^-1 B N^-1 and rho_ij = (D_ii + D_jj) / 2. For each pair,
-D_mn and rho_mn are blocks of D and rho, and S are the targets. Then
+**Backward pass.** Let a later loss depend on dL/dY. For a quantity x, x' is the gradient of this later loss with
+respect to x. S contains the targets. Let U = (dL/dY)', B = U Y^T + Y U^T, D = N^-1 B N^-1 and
+rho_ij = (D_ii + D_jj) / 2. For each pair (m, n), with the blocks D_mn and rho_mn of D and rho,
 
     e' = D_mn - rho_mn o c               S' = (de/dS)^T e', summed over pairs
     c' = (de/dc)^T e' - rho_mn o e       E' is built from c' in the same way as E from e

@@ -23,5 +23,5 @@ class Full(Similarity):
         return {"matrix": torch.eye(num_rows, device="cpu")}
 
     def targets(self, tensors: Mapping[str, Tensor], batches: Int[Tensor, "*t b"]) -> Float[Tensor, "*t b b"]:
-        """Return the target similarities of each mini-batch, S[I, I], where I contains its row indices."""
+        """Return the target similarities S[I, I] of each mini-batch with row indices I."""
         return tensors["matrix"][batches.unsqueeze(-1), batches.unsqueeze(-2)]

@@ -156,7 +156,7 @@ class Views:
         return self.inner.store(latent)
 
     def load(self, stored: Mapping[str, Tensor]) -> Rows:
-        """Return the training rows: each stored row, multiplied entry by entry by each of V patterns of +1 and -1."""
+        """Return the training rows: the elementwise products of every stored row with every sign pattern."""
         return self._all_views(self.inner.load(stored))
 
     def signs(self, name: str, width: int) -> Float[Tensor, "V p"]:

@@ -1,7 +1,7 @@
 """Figure with one dot and its 95 % interval for every row of a table.
 
-The value is the gain retained. For a transfer table, it is instead the row's improvement in recall over random training
-rows, divided by the improvement of a set that was distilled with the new encoder.
+The value is the gain retained. For a transfer table, it is the share of direct distillation: the improvement in
+recall over random training rows, divided by the improvement of a set that was distilled with the new encoder.
 
 Sets are filled dots, and baselines are hollow. Rows without a value are listed without a dot.
 """

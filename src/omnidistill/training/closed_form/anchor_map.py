@@ -10,13 +10,13 @@ It does not depend on any initial heads. In each modality, (1) is kernel ridge r
 KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719).
 
 **Cutoff.** If the set has a cutoff k, the lengths are w_i = 1 / (1 + (i / k)^4). Otherwise, w_i = 1. Output i of the
-heads is proportional to w_i, so outputs far beyond the cutoff hardly change the inner products. Their rows are still
-useful: they fit noise, which would otherwise be in the outputs before the cutoff.
+heads is proportional to w_i, so outputs far beyond the cutoff hardly change the inner products. The rows beyond the
+cutoff are still useful: they fit noise that the outputs before the cutoff would otherwise contain.
 
 **Canonical basis.** Without a cutoff, multiplying the rows of all modalities by the same orthogonal matrix only rotates
-the outputs. `canonical_basis` is the rotation that sorts the outputs by their cross-covariance between modalities on
-real rows. After this rotation, the first d outputs have the largest total cross-covariance that d orthonormal
-combinations of the outputs can have. Heads of width d consist of these d outputs.
+the outputs. The rotation by `canonical_basis` sorts the outputs by their cross-covariance between modalities on real
+rows, largest first. The first d outputs then have the largest total cross-covariance of any d orthonormal combinations
+of the outputs. Heads of width d consist of these d outputs.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """
@@ -39,7 +39,7 @@ _RELATIVE_CUT = 1e-7  # relative to the largest; smaller singular values of head
 
 
 def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]:
-    """Return the lengths w_i of the anchors, which the module docstring defines, on the CPU.
+    """Return the lengths w_i of the anchors on the CPU; see the module docstring.
 
     Args:
         num_rows: number of rows N.

@@ -1,15 +1,15 @@
 """Common factors of cross-covariances, by minimum-residual factor analysis.
 
-C_mn is the cross-covariance (p_m x p_n) of modalities m and n. Factors B_m (p_m x k) are sought, one per modality,
-that minimise the residual
+C_mn is the cross-covariance (p_m x p_n) of modalities m and n. The factors B_m (p_m x k), one matrix per modality,
+should minimise the residual
 
     r(B) = sum_{m<n} ||C_mn - B_m B_n^T||_F^2
 
 For M = 2 modalities, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it.
 
-Initialisation: consider the matrix with the blocks C_mn, restricted to the span of their leading singular vectors. Its
-diagonal blocks are estimated from the SVDs of the C_mn. Its k leading eigenvectors, each times the square root of its
-eigenvalue, contain the B_m one below the other. For M = 2, this is already the solution.
+Initialisation: let G be the matrix with off-diagonal blocks C_mn and diagonal blocks estimated from the SVDs of the
+C_mn, restricted to the span of the leading singular vectors. The B_m, stacked on top of each other, are the k leading
+eigenvectors of G, each times the square root of its eigenvalue. For M = 2, this is already the solution.
 
 Updates: each sweep updates the B_m one after the other. B_m becomes the least-squares solution for fixed other factors,
 so r never increases:
@@ -67,14 +67,14 @@ def factor(
 ) -> Factors:
     """Return common factors B_m whose products B_m B_n^T approximate the cross-covariances C_mn.
 
-    Each sweep updates the factors of one modality after the other, in an order that does not depend on the names or the
-    order of the modalities in `cross`.
+    Each sweep updates every B_m once. The order of the updates depends on the matrices C_mn, but not on the names or
+    the order of the modalities in `cross`.
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.
         rank: number of columns k of every B_m, at least 1.
-        tolerance: stop after a sweep that reduces the residual, the sum of ||C_mn - B_m B_n^T||^2, by at most
-            `tolerance` times its new value.
+        tolerance: stop if a sweep reduces the residual by at most `tolerance` times its new value. The residual is the
+            sum of ||C_mn - B_m B_n^T||^2.
         max_sweeps: maximum number of sweeps over the modalities.
 
     Raises:

@@ -1,8 +1,8 @@
 """Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
-X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
-are a smaller number N of paired rows that represent X and Y. Let S = X^T X and C = X^T Y, let lambda be the ridge, and
-let d(K) be the mean of the diagonal of a matrix K. There are four maps from source to target:
+X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. A smaller number N of
+paired rows, R (N x p) and Q (N x q), represents X and Y. Let S = X^T X and C = X^T Y, let lambda be the ridge, and let
+d(K) be the mean of the diagonal of a matrix K. There are four maps from source to target:
 
     rows                M = R^T (R R^T + lambda d(R R^T) I)^-1 Q                                                  (1)
     ridge               M = (S + lambda d(S) I)^-1 C                                                              (2)
@@ -12,8 +12,8 @@ let d(K) be the mean of the diagonal of a matrix K. There are four maps from sou
 If R = X and Q = Y, (1) is the map (2), except for the scale of the ridge. With lambda = 0, (3) is the best map of its
 rank (reduced-rank regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966).
 
-R and Q can be computed as mixtures of the n pairs that retain what both spaces share. Let W_x (N x p) and W_y (N x q)
-be the N leading directions of ridge CCA (Vinod 1976), and T (n x N) an orthonormal basis of the columns of
+One way to compute R and Q is to mix the n pairs so that the mixtures retain what both spaces share. Let W_x (N x p) and
+W_y (N x q) be the N leading directions of ridge CCA (Vinod 1976), and T (n x N) an orthonormal basis of the columns of
 X W_x^T + Y W_y^T. Then
 
     shared rows         R = T^T X,  Q = T^T Y                                                                     (5)

@@ -185,12 +185,12 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
 def update_spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of the first expert's updates. Row s is the update from epoch s to epoch s + span.
+    """Return the singular values of the updates, i.e. of the changes in the first expert's heads, for each modality.
 
     Args:
         snapshots: the heads of all experts after each epoch.
         modalities: names of the modalities.
-        span: number of epochs in each update.
+        span: number of epochs in each update. Row s of a result is for the update from epoch s to epoch s + span.
         last_epoch: last epoch of the first expert.
     """
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]

@@ -24,8 +24,8 @@ class ExpertKey:
 
     Attributes:
         config: the settings of the experts, as JSON.
-        starts: step size and number of epochs for each choice of initial heads from which experts start. The initial
-            heads of the run come first.
+        starts: step size and number of epochs, with one entry for each choice of initial heads. The first entry
+            belongs to the initial heads of the run.
         seed: seed for the random streams.
         identity: fingerprints of the data (key "data") and of the initial heads (key "heads"), if they are known.
     """

@@ -65,8 +65,8 @@ def train_experts(
         folder: folder of the trajectories; None keeps them in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: the singular values of the first expert's updates over this number of epochs are stored with
-            the trajectories. None: all epochs of this expert.
+        spectrum_epochs: number of epochs in an update, for the stored singular values of the first expert's updates.
+            None: all epochs of this expert.
         identity: fingerprints of data and heads, stored to recognise the trajectories.
         progress: advances by one per epoch or, with several processes, by one per block of experts.
         engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the

@@ -3,7 +3,7 @@
     experts 0, 2, 4, ...      start from the initial heads of the run
     experts 1, 3, 5, ...      use the other starts in turn; if there are none, the initial heads of the run
 
-Students of the set start from the initial heads of the run, so at least half of the experts start there too.
+At least half of the experts start from the initial heads of the run, because students of the set start there too.
 """
 
 from __future__ import annotations

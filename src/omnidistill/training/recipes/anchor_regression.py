@@ -73,7 +73,7 @@ class Anchor(Recipe):
 
     @torch.no_grad()
     def stacked(self, start: Heads, data: TrainingRows, width: int | None = None) -> Heads:
-        """Return heads whose outputs are those of the set's heads and of the given heads, weighted and concatenated.
+        """Return the set's heads stacked on the given heads: the outputs of both are weighted and concatenated.
 
         The setting `weight` is the weight of the set's heads. If it is 1, the result is the set's heads alone.
 
@@ -138,8 +138,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: number of the output, counted from 1, that is multiplied by 1/2. Earlier outputs are multiplied by more
-            (up to 1), and later outputs by less. None scales no output.
+        cutoff: the index, counted from 1, at which an output is multiplied by 1/2. Earlier outputs are multiplied by
+            more (at most 1), and later outputs by less. None: all outputs are multiplied by 1.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -177,8 +177,8 @@ def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> H
     """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
     The directions are computed from the outputs on the rows of the set. The outputs on row i are first divided by
-    sqrt(i), so that earlier rows count more. Earlier rows belong to the outputs that vary most on real data. Heads that
-    are not wider than `width` are returned unchanged.
+    sqrt(i), so that earlier rows count more: they belong to the outputs that vary most on real data. Heads that are not
+    wider than `width` are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

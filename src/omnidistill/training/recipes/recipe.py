@@ -1,8 +1,8 @@
-"""Base class of recipes: how models are trained on a synthetic set. A recipe is stored with its set (`SetSpec`).
+"""Base class of recipes. A recipe trains models on a synthetic set, and is stored with this set (`SetSpec`).
 
     sgd      SGD on mini-batches, from given initial heads
-    anchor   ridge regression in closed form, from row i of every modality to the same unit vector e_i (its anchor)
-    map      regression of any torch modules to the heads of `anchor`
+    anchor   ridge regression in closed form; in every modality, the target of row i is the unit vector e_i (its anchor)
+    map      trains torch modules to give the same outputs as the heads of `anchor`
 
 Shapes: N rows, p_m feature width, d embedding width, R students, b rows per step.
 """
@@ -117,7 +117,7 @@ class Recipe(Component):
         """
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers (T x b) that the first student uses in each step, on the CPU.
+        """Return the row numbers of the first student's mini-batches, one mini-batch per step, as a tensor on the CPU.
 
         Raises:
             InputError: the recipe uses all rows at once.

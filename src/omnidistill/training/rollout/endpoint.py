@@ -24,8 +24,8 @@ Scalar = float | Float[Tensor, ""]
 class Target:
     """Target heads W*, stored as the difference D = W_0 - W* from the initial heads W_0.
 
-    The difference is stored to avoid a loss of precision. W_0 and W* are nearly equal, so subtracting a product with W*
-    from a product with W_0 would cause cancellation.
+    Storing D avoids a loss of precision. W_0 and W* are nearly equal, so for rows X the difference X W_0^T - X W*^T
+    would suffer from cancellation. The product X D^T does not.
     """
 
     difference: Heads  # D = W_0 - W*, one matrix per modality

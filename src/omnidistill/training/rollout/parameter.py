@@ -172,9 +172,9 @@ class _Tesla(torch.autograd.Function):
 
 
 def _reach(sizes: Tensor, momentum: float) -> Tensor:
-    """Return the weight of each step's gradient in the trained heads: sum_{s >= t} beta_s mu^{s - t} for step t.
+    """Return a factor f_t for each step t. The trained heads are theta_0 - sum_t f_t g_t with the gradients g_t.
 
-    beta_s is the step size of step s, and mu is the momentum.
+    With step sizes beta_s and momentum mu, f_t = sum_{s >= t} beta_s mu^{s - t}.
     """
     reach, carried = torch.empty_like(sizes), torch.zeros_like(sizes[0])
     for t in reversed(range(len(sizes))):
@@ -184,7 +184,7 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 
 
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
-    """Return the derivative of the loss L with respect to every step size, with the opposite sign.
+    """Return -dL/dbeta_s for every step s, where L is the loss and beta_s the step size.
 
     Let theta_T be the trained heads, g_t the gradient in step t, and v_s = sum_{t <= s} momentum^{s - t} g_t the
     velocity in step s. `aligned` contains <dL/dtheta_T, g_t> for every step t; the result is <dL/dtheta_T, v_s>.

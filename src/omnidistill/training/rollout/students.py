@@ -30,9 +30,9 @@ def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torc
 
 
 def recipe_order(seed: int) -> torch.Generator:
-    """Return the random generator that draws the mini-batches if all students use the same ones.
+    """Return the random generator for recipes that fix the mini-batches, so that all students use the same ones.
 
-    The seed is then part of the training recipe of the set, so it does not depend on the student.
+    The seed is a setting of the recipe (`order`).
     """
     return Streams(seed)["recipe/batches"]
 

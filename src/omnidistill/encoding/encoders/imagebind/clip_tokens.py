@@ -4,8 +4,8 @@
        convert it to lower case.
     2. Split the text into pieces: words, single digits, and sequences of other characters. Represent each UTF-8 byte of
        a piece by one character, and append `</w>` to the last character.
-    3. At first, the parts of a piece are these characters. Join the neighbouring parts whose pair comes first in the
-       list of merges. Repeat this until the list contains no pair of neighbours.
+    3. Start with one part per character. Of all pairs of neighbouring parts, find the one that comes first in the list
+       of merges, and join it wherever it occurs. Repeat this until no pair of neighbours is in the list.
     4. Return the ids of the start token, at most 75 tokens and the end token, padded with zeros to length 77.
 
 The vocabulary of 49,408 tokens consists of the bytes, the bytes followed by `</w>`, the merges in their order, and

@@ -237,7 +237,7 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "n t width"], mask: Float[Tensor, "t t"] | None) -> Float[Tensor, "n t width"]:
         """Apply attention. `mask` (queries x keys) is added to the attention scores.
 
-        With `extra_key`, `mask` must be None, because it has no column for the learned key-value pair.
+        With `extra_key`, `mask` must be None. A mask would have no column for the learned key-value pair.
         """
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         key, value = _append(key, self.bias_k), _append(value, self.bias_v)

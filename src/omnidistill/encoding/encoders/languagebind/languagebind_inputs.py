@@ -1,4 +1,4 @@
-"""Inputs for LanguageBind's towers, computed from decoded pictures, frames and sound without randomness.
+"""Inputs for LanguageBind's towers, computed from decoded pictures, frames and sound. Nothing is random.
 
 image   3 x 224 x 224
 video   3 x 8 x 224 x 224: eight frames, evenly spaced from the first to the last, cropped to their centre. The

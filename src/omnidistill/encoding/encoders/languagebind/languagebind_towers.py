@@ -72,7 +72,7 @@ class VisionTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, x: Float[Tensor, "n 3 *frames rows columns"]) -> Float[Tensor, "n width"]:
-        """Return the features, which are the input of the projection head, one row per item.
+        """Return one feature per item. The features are the input of the projection head.
 
         Args:
             x: videos (n x 3 x frames x 224 x 224), pictures (n x 3 x 224 x 224), or spectrograms (n x 3 x 112 x 1036).
@@ -109,7 +109,7 @@ class TextTower(nn.Module):
         self.projection = nn.Linear(size.width, size.output, bias=False)
 
     def features(self, ids: Int64[Tensor, "n 77"]) -> Float[Tensor, "n width"]:
-        """Return the features, which are the input of the projection head, one row per text.
+        """Return one feature per text. The features are the input of the projection head.
 
         The end token has the largest id. Tokens after it have no effect.
         """

@@ -2,9 +2,9 @@
 
 The adapter of a weight W (d x p) consists of B (d x r), A (r x p) and a constant alpha. W becomes W + (alpha / r) B A.
 
-Keys are as in the package peft. They contain `base_model.model.`. If a layer has an adapter, its weight is below
-`.base_layer`; in older releases of peft, it is directly below the name of the layer. The adapter is below
-`lora_A.default` and `lora_B.default`.
+The keys are those of the package peft. They contain `base_model.model.`. The adapter of a layer has the keys
+LAYER.lora_A.default.weight and LAYER.lora_B.default.weight. The weight itself has the key LAYER.base_layer.weight, or
+LAYER.weight in older releases of peft.
 
 Reference: https://arxiv.org/abs/2106.09685.
 """
