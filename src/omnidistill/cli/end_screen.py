@@ -41,7 +41,8 @@ def end_screen(lines: Sequence[str], width: int | None = None) -> list[str]:
     Args:
         lines: lines such as "set  RUN/distilled": a one-word label, spaces, and a text. A line that starts with a
             space has no label; it continues the text of the line before.
-        width: number of characters after which texts other than commands ("next") are wrapped; None for no wrapping.
+        width: number of characters per line. Longer lines are wrapped, except commands ("next"), which must stay ready
+            to be pasted. None for no wrapping.
     """
     entries: list[tuple[str, list[str]]] = []
     for line in lines:

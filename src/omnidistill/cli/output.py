@@ -122,7 +122,7 @@ def command_line(*words: object) -> str:
 
 
 def distill_command(dataset: Path | str, num_train: int, *options: object) -> str:
-    """Return a `distill` command for a synthetic set of 100 rows, or of `num_train // 4` rows if that is fewer."""
+    """Return a `distill` command for a set of 100 rows, or of `num_train // 4` rows (at least 1) if that is fewer."""
     return command_line("distill", dataset, *options, "--size", max(1, min(100, num_train // 4)), "-o", "RUN")
 
 

@@ -65,8 +65,8 @@ def peak_memory() -> Iterator[Callable[[], int | None]]:
     """Measure the peak resident memory of the process during the block.
 
     The kernel reports only the peak since the process started. If this peak rose during the block, it is also the
-    peak of the block. Otherwise the block stayed below an earlier peak, and the peak of the block is unknown. All
-    memory of the process counts, including data and libraries, so the peak is the memory that a machine needs.
+    peak of the block. Otherwise the block did not exceed an earlier peak, and the peak of the block is unknown.
+    All memory of the process counts, including data and libraries, so the peak is the memory that a machine needs.
 
     Yields:
         A function that returns the block's peak so far, in bytes. It returns None if the peak is unknown or the system

@@ -23,8 +23,9 @@ _MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteratio
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
     """Context manager that uses one thread if the matrix products of synthetic rows and heads are small.
 
-    The products are small if one iteration needs few multiply-adds: for each modality, two products of rows and head,
-    each with a forward and a backward pass. The previous number of threads is restored after the block.
+    The products are small if one iteration needs few multiply-adds: for each modality, two products of rows (N x p_m)
+    and head (d x p_m), each with a forward and a backward pass. The previous number of threads is restored after the
+    block.
 
     Args:
         num_rows: number of synthetic rows N.

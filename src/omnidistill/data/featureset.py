@@ -136,7 +136,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """Rows whose features are new in their group, {modality: ascending row numbers on the CPU}."""
+        """{modality: numbers of the rows that repeat no earlier row of their group}, ascending, on the CPU."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:
@@ -275,7 +275,8 @@ def prepare_rows(
         raw: all rows; each is validated.
         rows: numbers of the rows to return.
         standardise, centre: see `prepare`.
-        steps: steps of another set, used instead of `standardise` and `centre`. None fits steps to the train rows.
+        steps: steps of another set, used instead of `standardise` and `centre`. None fits steps to the train rows
+            among `rows`.
 
     Raises:
         InputError: see `prepare`.

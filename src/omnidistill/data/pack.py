@@ -119,8 +119,9 @@ def pack(
             to the rows, because only synthetic sets with equal means can be merged. None uses the train rows' means.
         merge_duplicates: True merges groups of the same split that contain identical rows, after leaks are dropped. All
             rows of a merged group are positives of each other. With a list, only these modalities are compared.
-        drop_leaks: True first drops rows that are identical to a test row, then rows that are identical to one of the
-            remaining validation rows. With a list, only these modalities are compared.
+        drop_leaks: True first drops rows of other splits that are identical to a test row, then rows of `heads` and
+            `train` that are identical to one of the remaining validation rows. With a list, only these modalities are
+            compared.
         force: whether to replace a set that is already in `out`.
 
     Returns:

@@ -201,7 +201,7 @@ def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
 
 
 def _as_codes(mean: Float32[Tensor, " p"]) -> tuple[Shaped[Tensor, " p"], float | None]:
-    """Return 8-bit integers and a step size that reproduce the mean exactly, or (mean, None) if there are none."""
+    """Return a mean as 8-bit integers and a step size if these reproduce it exactly; otherwise (mean, None)."""
     step = float(mean.double().abs().max()) / _LARGEST_CODE**2
     if not step:
         return mean, None

@@ -1,6 +1,6 @@
 """Two repairs for identical rows: drop rows that leak between splits, and merge groups that share identical rows.
 
-Both need to know only which rows are identical in a modality (see `data.duplicates`). They do not read the features.
+Neither reads the features: codes show which rows are identical in a modality (see `data.duplicates`).
 """
 
 from __future__ import annotations

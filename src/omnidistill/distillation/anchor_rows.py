@@ -80,8 +80,9 @@ class AnchorRows(LearnableHeads):
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
         """Return a copy with this cutoff, or `self` for None. `self` must have no cutoff.
 
-        A cutoff scales down the later outputs of the heads. The copy has a smaller `weight`. Otherwise, the computed
-        heads would gain influence when they are combined with initial heads.
+        A cutoff scales down the later outputs of the heads. The scaled outputs vary more in length, so the computed
+        heads would gain influence when they are combined with initial heads. To prevent this, the copy has a smaller
+        `weight`.
         """
         if cutoff is None:
             return self

@@ -118,8 +118,8 @@ def recall(
 ) -> dict[Direction, dict[int, float]]:
     """Return recall@K of every direction, {(query, gallery): {K: recall}}, in [0, 1].
 
-    A query is a hit at K if one of its positives is among the first K items of the gallery. Tied items are in random
-    order, and the result is the expected recall.
+    A query is a hit at K if one of its positives is among the K gallery items with the largest similarity. Tied items
+    are in random order, and the result is the expected recall.
 
     Args:
         embeddings: {modality: N x d}; compared by inner product, so normalise them first for cosine similarity.

@@ -136,8 +136,8 @@ def score_rows(
     Returns:
         {name: scores}, in the order of `rows`. The scores also contain comparisons with these rows, where present:
 
-        - "zero_shot" and "random": the difference in recall.
-        - "best" (the best heads trained on all rows): gain retained.
+        - "zero_shot" and "random": the difference in recall, except for the row "zero_shot" itself.
+        - "full" and "best" (the best heads trained on all rows): gain retained.
         - "full_own" (trained on all rows with the set's own objective): gain retained, only for "distilled".
 
     Raises:

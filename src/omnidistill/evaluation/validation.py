@@ -1,9 +1,9 @@
 """Choices on the validation split: the number of training steps on a set, and the step sizes of its recipe.
 
-Rows of one group are not independent, so the error of a score depends on the number of groups. For G groups of equal
-size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51 groups, this bound
-is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which is more than the
-usual gain from a set.
+Rows of one group are not independent, so the error of a score depends on the number of groups, not of rows. For G
+groups of equal size with scores in [0, 1], the standard error of the mean score is at most 1 / (2 sqrt(G)). With 51
+groups, this bound is 7 percentage points; choices on fewer groups are doubtful. With 20 groups it is 11 points, which
+is more than the usual gain from a set.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def validation_score(
 
 
 def largest_error(validation: FeatureSet) -> float:
-    """Return the largest possible standard error of a validation score: 1 / (2 sqrt(G)) for G groups of queries."""
+    """Return the largest possible standard error of a validation score: 1 / (2 sqrt(G)) for G groups of equal size."""
     return 0.5 / math.sqrt(_num_groups(validation))
 
 
@@ -75,7 +75,8 @@ def run_of(heads: Mapping[str, Float[Tensor, "_ _ _"]], run: int) -> Heads:
 def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: FeatureSet, start_share: float) -> float:
     """Return the sum of two validation scores, with the weights 1 - `start_share` and `start_share`.
 
-    The first is the score of the learned heads. The second is that of the learned heads stacked on the initial heads.
+    The first is the score of the learned heads. The second is that of the learned heads stacked on the initial heads:
+    the outputs of both are weighted and concatenated (see `stack_on`).
 
     Args:
         learned: the tensors from which the learned heads are computed.

@@ -4,10 +4,10 @@ A row x is stored as integers q in [-L, L] and a step s:
 
     x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
-The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, large numbers are clipped. An
-integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each other without gaps, lowest
-bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros at the end are recognised
-as unused. The number of values per row is therefore not stored.
+The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, the step is finer, but large
+numbers are clipped. An integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each
+other without gaps, lowest bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros
+at the end are recognised as unused. The number of values per row is therefore not stored.
 """
 
 from __future__ import annotations

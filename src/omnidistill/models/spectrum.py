@@ -11,7 +11,7 @@ paper calls it proxy):
 
 An SVD determines u_1 and v only up to a common sign. The sign matters, because inner products of consensus directions
 measure the similarity of instances. It is chosen such that the entries of u_1 have a non-negative sum. If this sum is
-zero, the first entry of u_1 is positive. This occurs if M = 2 and the two embeddings have a negative cosine.
+zero, the first entry of u_1 is positive. The sum is zero if M = 2 and the two embeddings have a negative cosine.
 
 Shapes: b instances, M modalities; `*r` stands for leading dimensions, one index per run.
 """

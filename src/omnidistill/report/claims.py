@@ -12,7 +12,7 @@ from omnidistill.report.run_table import human_bytes, interval, percent
 
 
 def claim(scores: RunScores) -> str:
-    """Return a sentence with the "gain retained" at one recall level, the first for which it is defined."""
+    """Return a sentence about gain retained at one recall level, the first for which it is defined."""
     gains = _gains(scores)
     if not gains:
         return (

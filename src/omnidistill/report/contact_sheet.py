@@ -1,4 +1,4 @@
-"""A contact sheet: one picture of all rendered media (right), each with the real medium nearest to its row (left).
+"""A contact sheet: one picture with pairs of the real medium nearest to a row (left) and the rendered medium (right).
 
 Every rendered row has one pair for each modality that can be shown as a picture: images, middle frames of videos, and
 spectrograms. The number below a pair is the cosine similarity between the features of the rendered medium and the row.

@@ -31,7 +31,7 @@ class MigrationRow(JsonContent):
         seconds: time to compute the maps.
         recall: {direction: {search task: recall on the test pairs}}. "reverse" is missing for a row without a map from
             new to old.
-        validation: mean recall on the validation pairs; the settings were chosen by this value.
+        validation: mean recall on the validation pairs, on which settings were chosen.
     """
 
     name: str

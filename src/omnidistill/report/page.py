@@ -151,8 +151,8 @@ def render_template(name: str, *, styles: Sequence[str] = (), scripts: Sequence[
 
     Args:
         name: file of the template, which extends base.html.jinja.
-        styles: style files in the templates folder, to insert after the style that all pages share.
-        scripts: script files in the templates folder, to insert after the script that all pages share.
+        styles: names of style files in the templates folder, to insert after the style that all pages share.
+        scripts: names of script files in the templates folder, to insert after the script that all pages share.
         content: values for the template.
     """
     style, script = (Markup("\n").join(map(_source, files)) for files in ((*_STYLES, *styles), ("base.js", *scripts)))

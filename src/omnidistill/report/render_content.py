@@ -23,7 +23,7 @@ class RenderedMedium(JsonContent):
     Attributes:
         content: path of the file relative to the output folder; for text, the caption itself.
         cosine: cosine similarity between the row and the features that the encoder computes from the file.
-        optimised: cosine similarity at the end of the optimisation, before the file was written; None for text.
+        optimised: cosine similarity of the optimised medium before it was written to the file; None for text.
         nearest: the real items nearest to the row, at most one per group.
         pictures: paths of two pictures, one of this medium and one of the nearest real item; empty for text.
     """

@@ -1,6 +1,6 @@
 """The strongest baseline that needs no more bytes than a distilled set, and could therefore replace the set.
 
-The bytes of a row of the score table are the size of its files. They include the initial heads if the row needs them.
+The bytes that a row of the score table needs are those of its files, plus those of the initial heads if it needs them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def strongest_rival(scores: RunScores, level: str) -> RowScores | None:
         level: the recall level, such as "R@1".
 
     Returns:
-        The row of the score table, or None. Baselines with unknown bytes or unknown gain are ignored.
+        The row of the score table; None if there is no such baseline. Baselines with unknown bytes or unknown gain are
+        ignored.
     """
     rivals = [
         (gain.mean, row)

@@ -2,8 +2,9 @@
 
     (task, units) --run--> Done, Done, ...             one `Done` object per finished unit
 
-Units may run in any order, unless a unit must wait for earlier units. A task writes its output to a folder and
-returns only a small value. A unit may be processed twice, so a task writes atomically or resumes from partial output.
+Units may run in parallel and in any order, unless a unit must wait for earlier units. A task writes its output to a
+folder and returns only a small value. A unit may be processed twice, so a task writes atomically or resumes from
+partial output.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class TextColumns:
 
     Attributes:
         all: names of all these columns.
-        default: the column to use if the user selects no columns. This is the first column with a usual name, such as
-            "caption", or else the only column. None if there is neither.
+        default: the column to use if the user selects no columns. This is the column with the most usual name, such as
+            "text" or "caption", or else the only column. None if there is neither.
     """
 
     all: tuple[str, ...]

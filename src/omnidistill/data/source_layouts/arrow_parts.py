@@ -81,7 +81,7 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Open the memory-mapped .arrow file. Read errors, also those in the `with` block, become InputErrors."""
+        """Open and map the .arrow file. Errors, also in the `with` block, become InputErrors, except lack of memory."""
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:

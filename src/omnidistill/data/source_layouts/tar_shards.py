@@ -43,7 +43,7 @@ class TarShards(Layout):
 
     @classmethod
     def matches(cls, source: Source) -> bool:
-        """Return whether the source is a .tar file, or a folder that contains .tar files but no media."""
+        """Return whether the source is a .tar file, or a folder of .tar files and files that may accompany them."""
         if not isinstance(source, Path):
             return False
         if source.is_dir():

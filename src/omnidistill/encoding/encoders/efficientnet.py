@@ -40,7 +40,9 @@ _CPU_BATCH = 4  # pictures per forward pass on a CPU; more take a third longer, 
 
 @dataclass(frozen=True)
 class EfficientNetLite(Lazy):
-    """EfficientNet-Lite, feature width 1280. The input is the centre of an image, resized to `side` x `side` pixels.
+    """EfficientNet-Lite, feature width 1280.
+
+    The input is the central square of an image, resized to `side` x `side` pixels.
 
     Attributes:
         size: size of the network, a key of `SIDES`.

@@ -177,8 +177,8 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 def mel_bands() -> Float[np.ndarray, "80 201"]:
     """Return 80 overlapping triangular filters of area 1.
 
-    Each triangle begins at the peak of the previous one and ends at the peak of the next one. The peaks are evenly
-    spaced on Slaney's mel scale, which is linear below 1 kHz.
+    Each triangle begins at the peak of the previous one (the first at 0 Hz) and ends at the peak of the next one (the
+    last at 8 kHz). All these frequencies are evenly spaced on Slaney's mel scale, which is linear below 1 kHz.
     """
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step

@@ -80,7 +80,10 @@ class _Item:
     files: dict[Kind, PurePosixPath] = field(default_factory=dict)
 
     def cell(self, folder: Path, kind: Kind) -> str:
-        """Return a cell of the manifest: the caption for kind "text", else the path; "" if the item lacks this kind."""
+        """Return a cell of the manifest: the caption for kind "text", else the path; "" if the item lacks this kind.
+
+        For kind "audio", the video replaces a missing sound file.
+        """
         path = self.files.get(kind) or (self.files.get("video") if kind == "audio" else None)
         if path is None:
             return ""

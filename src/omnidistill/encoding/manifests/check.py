@@ -73,7 +73,10 @@ class Checked:
     notes: tuple[str, ...] = ()
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a header, then one row per kind of problem with the number of items per modality and an example."""
+        """Return a table of the numbers of items per modality: a header, usable items, and each kind of problem found.
+
+        If there are problems, the last column contains an example of each kind: the id of an item.
+        """
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}
         counts["usable"] = dict.fromkeys(kinds, self.total)

@@ -49,8 +49,9 @@ def create_manifest(
             only one text column or field, such as the captions. A manifest does not accept this argument.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item. A folder
             of media files and a manifest do not use them.
-        seed: seed for random splits, which are drawn if the source defines none. If a manifest lacks a validation or
-            test split and `out` is given, 10 % of its training groups become that split.
+        seed: seed for random splits. They are drawn for a folder of media files without folders named after splits. If
+            another source lacks a validation or test split and `out` is given, 10 % of its training groups become that
+            split.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.

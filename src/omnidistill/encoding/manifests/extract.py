@@ -2,8 +2,8 @@
 
     00000.tar, 00001.tar, ... --> FOLDER/00000/000000000.jpg, FOLDER/00000/000000001.jpg, ... and the manifest
 
-Items are read and written one after the other. Files are numbered, so names in the source do not matter. If an
-item has several texts, each becomes a row of the manifest; these rows share the files and the group.
+Items are read and written one after the other. Files are numbered, so names in the source do not matter. If a
+modality of an item has several texts, each becomes a row of the manifest; these rows share the files and the group.
 """
 
 from __future__ import annotations

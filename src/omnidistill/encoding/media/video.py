@@ -47,7 +47,8 @@ def read_frames(source: Source, times: Sequence[float]) -> UInt8[Tensor, "n 3 he
 
     Raises:
         MediaError: `times` is empty, or a time is negative or not finite; or the file cannot be decoded, has no video
-            track, is truncated, or takes too much memory for its size (see `io.input_files.check_expansion`).
+            track, is truncated before one of the times, or takes too much memory for its size (see
+            `io.input_files.check_expansion`).
     """
     if not times or not all(0 <= time < float("inf") for time in times):
         raise MediaError(f"{source}: invalid frame times {list(times)}; pass at least one, all in seconds >= 0")

@@ -1,9 +1,10 @@
 """Baseline for the method "anchor": learned heads, which take no more bytes than a synthetic set.
 
 The method "anchor" learns synthetic rows and computes heads from them. This baseline learns the heads themselves. For
-modality m with feature width p_m, it learns a head V_m (r x p_m) and stores round(V_m). The rank r is the largest that
-fits in the bytes of the set. The stacked head J_m concatenates the outputs of round(V_m), with weight a, and those of
-the initial head, with weight 1 - a. With a loss L on training rows x and a setting c in [0, 1], learning solves
+modality m with feature width p_m, it learns a head V_m (r x p_m) and stores it as round(V_m), with the precision of
+the setting `storage`. The rank r is the largest that fits in the bytes of the set. The stacked head J_m concatenates
+the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. With a loss L on batches of
+training rows x and a setting c in [0, 1], learning solves
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)
 

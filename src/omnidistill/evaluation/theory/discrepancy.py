@@ -109,7 +109,7 @@ class Discrepancy:
     Attributes:
         delta: the discrepancy, the distance between the two gradients with respect to the heads.
         jacobian_norm: constant by which all terms except `jacobian` are multiplied in the bounds.
-        by_mode: effect of the difference in each mode, weighted by the gradients of the synthetic instances.
+        by_mode: for each mode, the effect of its difference, weighted by the gradients of the synthetic instances.
         by_mode_real: the same, weighted by the gradients of the real instances.
         coefficients: effect of the difference in the coefficients of the modes.
         rest: effect of the difference in the remainder.

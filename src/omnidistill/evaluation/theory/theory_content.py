@@ -31,12 +31,12 @@ class Terms(JsonContent):
     contains the formulas. All terms except `jacobian` include the factor C_J, the largest Jacobian norm.
 
     Attributes:
-        modes: for each mode k, the distance between the modes of paired instances, weighted by omega_k, the size of
-            the synthetic gradient in the mode.
+        modes: for each mode k, the effect of the distance between the modes of paired instances, weighted by omega_k,
+            the size of the synthetic gradient in the mode.
         modes_real: the same, weighted by the size of the real gradient; not part of the complete bound.
-        coefficients: the difference in the coefficients of the gradients in the modes.
-        rest: the difference in the parts of the gradients outside the modes.
-        jacobian: the difference in the Jacobians of the embeddings with respect to the heads.
+        coefficients: effect of the difference in the coefficients of the gradients in the modes.
+        rest: effect of the difference in the parts of the gradients outside the modes.
+        jacobian: effect of the difference in the Jacobians of the embeddings with respect to the heads.
     """
 
     modes: Sequence[float]

@@ -68,7 +68,7 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
 
 
 def _with_more_bits(config: RunConfig, most: int, data: FeatureSet) -> RunConfig:
-    """Return the settings with the most bits per number, in tenths, for which the files take at most `most` bytes.
+    """Return the settings with as many bits per number (in steps of 0.1) as fit into `most` bytes.
 
     Only entropy-coded rows get more bits.
     """

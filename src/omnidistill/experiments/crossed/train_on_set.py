@@ -257,7 +257,7 @@ def _best_anchor(
 
     The recipe computes one output per row of the set. If there are more than `width` outputs, their number is reduced:
     for a set distilled for this recipe, the first outputs are kept; for all other sets, the outputs are multiplied by a
-    random projection, so that every row contributes.
+    random projection, so that every row contributes. If there are fewer, they are embedded in `width` dimensions.
 
     Args:
         distilled: the distilled set.

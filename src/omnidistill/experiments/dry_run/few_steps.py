@@ -2,7 +2,7 @@
 
 `Recorder` records the times of all steps. `searched` repeats a search for the best epoch with larger limits, until a
 search is complete or takes too long. `with_few_steps` reduces the number of iterations and keeps only one of several
-candidate step sizes. This is a rather small one (the second smallest of six), because small step sizes need more epochs
+candidate step sizes. This is a rather small one (such as the second of six), because small step sizes need more epochs
 than large ones and usually win.
 """
 

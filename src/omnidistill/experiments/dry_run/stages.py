@@ -52,7 +52,7 @@ class DryRunStore(MemoryStore):
         shown: display that shows the progress to the user.
         stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
             choice is a separate stage.
-        spent: actual duration of each training in the dry run, in seconds.
+        spent: seconds that the dry run itself spent on each training of a few experts.
     """
 
     shown: Progress = field(default_factory=SilentProgress)

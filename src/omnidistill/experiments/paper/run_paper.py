@@ -174,8 +174,8 @@ def _jobs(
     """Yield every table to compute, with its settings and data.
 
     Raises:
-        InputError: a setting is invalid, or a table cannot be computed from the data. After the last table: none of the
-            methods has one of the settings.
+        InputError: a setting is invalid; a table cannot be computed from the data; or (raised only after the last
+            table) a setting does not exist in any of the methods.
     """
     used: set[str] = set()
     known: set[str] = set()

@@ -295,5 +295,5 @@ def open_or_create_run(
 
 
 def _tensor_bytes(folder: Path) -> int:
-    """Return the size in bytes of the tensor files in a folder. The manifest, whose size varies, is not counted."""
+    """Return the size in bytes of the tensor files. The manifest is left out: it records times, so its size varies."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

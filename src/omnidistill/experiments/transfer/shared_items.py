@@ -17,7 +17,7 @@ def require_modalities(data: FeatureSet, modalities: Sequence[str]) -> FeatureSe
     """Return the data with only the modalities of the run.
 
     Raises:
-        InputError: a modality of the run is missing, or the matching rows are defined by a matrix, without groups.
+        InputError: a modality of the run is missing, or the matching rows are defined by a matrix instead of groups.
     """
     for name in modalities:
         if name not in data.features:

@@ -106,7 +106,7 @@ def is_temp(path: Path) -> bool:
 
 @contextmanager
 def temp_folder(target: Path) -> Iterator[Path]:
-    """Yield the path of a temporary folder next to `target`. The caller creates the folder; it is deleted at the end.
+    """Yield a new path next to `target`, where the caller may create a folder. At the end, delete what is still there.
 
     At the start, temporary files and folders that killed processes left next to `target` are deleted.
     """

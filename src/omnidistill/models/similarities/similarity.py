@@ -40,7 +40,7 @@ class Similarity(Component):
         return self
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of rows for which `init` creates tensors. The default implementation returns `num_rows`.
+        """Return the number of rows to pass to `init`. The default implementation returns `num_rows`.
 
         Args:
             num_stored: number of stored rows of the set.

@@ -11,7 +11,7 @@ The derivative of rounding is zero almost everywhere. `expand` therefore uses th
     Plain      float32
     Half       float16
     Bits       integers of 2 to 8 bits, and one quantisation step per row
-    Views      rows in one of the other forms; each stored row gives several training rows with flipped signs
+    Views      rows in one of the other forms; fixed sign patterns turn each stored row into several training rows
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ the module. The inputs x in training are random mixtures of the rows and noise:
 The loss is mean || f_m(x) - W_m x ||^2 / mean || W_m x ||^2.
 
 A network trained only on the N rows would reproduce W_m on these rows, but its outputs for other inputs would be
-arbitrary. With mu = 0, inputs are pure noise, and the rows are used only to compute W_m.
+arbitrary. With mu = 0, inputs are pure noise, and the rows are used only to compute W_m and r.
 
 Shapes: N rows, p_m feature width, d embedding width, b inputs per step.
 """

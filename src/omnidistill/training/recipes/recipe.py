@@ -1,7 +1,7 @@
 """Base class of recipes. A recipe trains models on a synthetic set, and is stored with this set (`SetSpec`).
 
     sgd      SGD on mini-batches, from given initial heads
-    anchor   ridge regression in closed form; in every modality, the target of row i is the unit vector e_i (its anchor)
+    anchor   ridge regression in closed form, from row i of every modality to its anchor, a multiple of unit vector i
     map      trains torch modules to give the same outputs as the heads of `anchor`
 
 Shapes: N rows, p_m feature width, d embedding width, R students, b rows per step.
@@ -117,7 +117,7 @@ class Recipe(Component):
         """
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers of the first student's mini-batches, one mini-batch per step, as a tensor on the CPU.
+        """Return the row numbers of the mini-batch in each step of the first student with this seed, on the CPU.
 
         Raises:
             InputError: the recipe uses all rows at once.

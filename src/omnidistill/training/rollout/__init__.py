@@ -79,9 +79,10 @@ def cheaper_form(
 ) -> Literal["dual", "bptt"]:
     """Return "dual" or "bptt", whichever needs fewer multiply-adds for one rollout with its gradients.
 
-    The form "dual" multiplies the rows once with the heads and once with each other. The form "bptt" multiplies every
-    mini-batch with the heads. For N rows, T steps of b rows, embedding width d and M modalities, let p be the sum of
-    the feature widths p_m, and n the smaller of N and T b. The numbers of multiply-adds are about
+    The form "dual" multiplies the rows once with the heads and once with each other, and its steps use only these
+    products. The form "bptt" multiplies every mini-batch with the heads. For N rows, T steps of b rows, embedding width
+    d and M modalities, let p be the sum of the feature widths p_m, and n the smaller of N and T b. The numbers of
+    multiply-adds are about
 
         dual    4 n p d + 2 n^2 p + 3 T b n d M
         bptt    T (6 b + 5) p d
