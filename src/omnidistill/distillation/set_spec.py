@@ -147,9 +147,9 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a copy with every number, boolean and null replaced by the number with the longest text.
+    """Return a copy that is as long as possible when it is written as text.
 
-    No other JSON value with the same structure and the same strings has a longer text.
+    Every number, boolean and null is replaced by a number with the most characters that any number can have.
     """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}

@@ -248,7 +248,6 @@ class AnchorMethod(Method):
 def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
     """Return low candidate weights for learned heads whose outputs are concatenated with those of initial heads.
 
-    Low weights are useful only with a cutoff, i.e. if the outputs of the learned heads beyond a certain number count
-    less. If the rows have no cutoff, the result is empty.
+    The result is empty if the rows have no cutoff, because low weights are then useless.
     """
     return () if rows.cutoff is None else _LOW_WEIGHTS

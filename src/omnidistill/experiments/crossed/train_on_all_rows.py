@@ -36,7 +36,7 @@ Runs = tuple[list[Outputs], dict[str, Json]]
 
 
 def heads_on_all_rows(start: Heads, data: Development, settings: CrossedSettings) -> Runs:
-    """Train linear heads on all training rows by InfoNCE. A crossed table compares sets with these heads."""
+    """Train linear heads on all training rows by InfoNCE. They are a reference in crossed tables."""
     setting = Setting(data, start, settings.evaluate, settings.seed)
     return _runs(train_on_all_rows(InfoNCE(tau=settings.evaluate.tau), "all rows, InfoNCE", setting, start))
 

@@ -118,5 +118,5 @@ class Recorder(SilentProgress):
         self.shown.advance(n, **fields)
 
     def stop(self) -> None:
-        """End the current stage of the command on the display."""
+        """Show on the display that the current stage has ended."""
         self.shown.stop()

@@ -26,8 +26,8 @@ def rendered_features(folder: Path, size: int, new: FeatureSet) -> dict[str, Flo
     """Return features of rendered media, preprocessed like the data of the new encoder.
 
     Args:
-        folder: a dataset that `encode` or `pack` wrote, or a folder with one file MODALITY.npy per modality. Both
-            contain one row per row of the distilled set, in the same order.
+        folder: a dataset that `encode` or `pack` wrote, or a folder with one file MODALITY.npy per modality. Row i
+            has the features of the medium that was rendered from row i of the distilled set.
         size: number of rows of the distilled set.
         new: data of the new encoder.
 

@@ -1,7 +1,7 @@
 """Similarity by groups: S_ij = 1 if rows i and j are in the same group and the same view, else 0. Nothing is learned.
 
 A view is a copy of the N stored rows of a set, in which a fixed pattern changes the signs of some entries. A row has
-the same group in all views. Students train on the rows of all views: training row v N + i is stored row i in view v.
+the same group in all views. Students train on the rows of all views. Training row number v N + i is row i of view v.
 """
 
 from __future__ import annotations
