@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
-    """Run a command and return its exit code. Raise interruptions, SystemExit (of argparse) and unexpected errors."""
+    """Run a command and return its exit code. Interruptions, argparse's SystemExit and unexpected errors are raised."""
     try:
         try:
             with written_as_options(), printable_warnings():

@@ -136,7 +136,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """{modality: numbers of the rows that repeat no earlier row of their group}, ascending, on the CPU."""
+        """Rows that differ from every earlier row of their group, {modality: ascending row numbers on the CPU}."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:

@@ -108,8 +108,8 @@ def pack(
         modalities: {modality: its array or column in `features`}, or a list of names; None: all arrays or columns of
             numbers.
         id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
-            a table, these columns may be missing. Rows are then numbered, every row is its own group, and missing
-            splits consist of groups drawn at random from the training groups.
+            a table, these columns may be missing. Rows are then numbered, every row is its own group, and a missing
+            validation or test split is drawn at random from the training groups.
         separator: character between the columns of a .csv or .tsv table; None detects commas, semicolons, tabs and
             vertical bars.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.

@@ -176,7 +176,7 @@ class DistilledSet:
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
             width: output width of the heads; only for "anchor" without modules. The default is N (the number of rows to
-                train on) for new heads alone, d for stacked heads with `recipe.keep_width`, N + d for others.
+                train on) for new heads alone, and N + d for stacked heads (d with `recipe.keep_width`).
             recipe: training recipe to use instead of that of the set.
 
         Returns:

@@ -115,7 +115,7 @@ class Learner:
 
     @property
     def rate_factor(self) -> float:
-        """Factor of the learning rates, 2^-restarts, because each restart halves them."""
+        """Factor 2^-restarts of the learning rates: each restart halves them."""
         return 0.5**self.restarts
 
     def iterate(self, iteration: int) -> MetricsRecord:

@@ -13,7 +13,7 @@ The N rows of the merged set are computed as follows:
 
 1. Apply the heads H_m to the rows of all sets, with row i of each set divided by sqrt(i).
 2. Compute the canonical directions of these outputs. The first N of them are the columns of Q.
-3. The rows are the transposed pseudo-inverse of Q^T H_m. The recipe computes the heads Q^T H_m from them.
+3. The rows are the transposed pseudo-inverse of Q^T H_m. From these rows, the recipe computes the heads Q^T H_m.
 
 **Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
 steps is the sum over all sets.

@@ -236,8 +236,8 @@ def _leading_outputs(
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
     """Return outputs of the heads for the training items, summed over the modalities, and the indices of these items.
 
-    Row i contains output i for the `count` items for which it is largest in absolute value. If `count` is None, row i
-    contains output i for all items in order, and the indices are None.
+    Row i contains the `count` values of output i that are largest in absolute value. If `count` is None, row i contains
+    output i for all items in order, and the indices are None.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

@@ -49,7 +49,7 @@ class Provenance:
     validation: float | None = None
 
     def of_data(self, data: FeatureSet) -> Provenance:
-        """Return the provenance of the set after its rows were computed again from the features in `data`.
+        """Return a copy for a set whose rows were computed again from the features in `data`.
 
         `data` contains the same items, encoded by another encoder. The fingerprints and the validation score are
         removed, because they do not apply to the new rows.

@@ -90,7 +90,7 @@ def published_recipe(distilled: DistilledSet, evaluate: EvaluateConfig) -> Disti
 
 
 def require_finite(heads: Mapping[str, Float[Tensor, "_ _ _"]]) -> None:
-    """Raise NotFiniteError if the heads of a student contain NaN or Inf, because its training diverged."""
+    """Raise NotFiniteError if training has diverged, that is, if the heads of a student contain NaN or Inf."""
     for name, matrix in heads.items():
         if not bool(torch.isfinite(matrix).all()):
             raise NotFiniteError(

@@ -180,8 +180,8 @@ def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
     """For each threshold, count the scores above it, and the scores at or above it.
 
     Let t' be the largest floating-point number below a threshold t. Then score >= t is the same as score > t'. All t
-    and t' of a row are sorted together. For each score, one binary search then counts how many of them are smaller. A
-    cumulative histogram of these numbers gives both counts.
+    and t' of a row are sorted together. For each score, a binary search finds how many t and t' are smaller than the
+    score. A cumulative histogram of these numbers gives both counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)

@@ -136,7 +136,7 @@ def score_rows(
     Returns:
         {name: scores}, in the order of `rows`. The scores also contain comparisons with these rows, where present:
 
-        - "zero_shot" and "random": the difference in recall, except for the row "zero_shot" itself.
+        - "zero_shot" and "random": the difference in recall. The row "zero_shot" has no differences.
         - "full" and "best" (the best heads trained on all rows): gain retained.
         - "full_own" (trained on all rows with the set's own objective): gain retained, only for "distilled".
 

@@ -82,7 +82,7 @@ def score_alone_and_stacked(learned: LearnableHeads, start: Heads, validation: F
         learned: the tensors from which the learned heads are computed.
         start: initial heads {modality: d x p_m}.
         validation: the validation split.
-        start_share: weight of the second score, in [0, 1]. The loss in `distillation.head_learning` is weighted alike.
+        start_share: weight in [0, 1] of the second score. The loss in `distillation.head_learning` uses the same one.
     """
     rows, heads = learned.solved()
     alone = validation_score(heads, validation)

@@ -12,8 +12,8 @@ whose products B_m B_n^T approximate C_mn. The solution is
 
 See `training.closed_form.covariance_matching`.
 
-With weights = "errors", every pair of rows in C_mn is weighted by its InfoNCE error at several epochs of an expert.
-UniCon (Sui et al. 2026, arXiv 2604.16678) calls this cross-covariance C(gamma).
+With weights = "errors", C_mn is computed from all pairs of real rows, weighted by their InfoNCE errors. The errors are
+averaged over several epochs of an expert. UniCon (Sui et al. 2026, arXiv 2604.16678) calls the result C(gamma).
 """
 
 from __future__ import annotations

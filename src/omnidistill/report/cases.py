@@ -5,7 +5,7 @@ At most one item per group is shown, because the items of a group are variants o
 The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. The change of a rank
 is the ratio of the ranks before and after. For each retrieval direction, the query that improves most and the query
 that worsens most are selected. All selected queries belong to different groups. Each row of the score table is
-represented by its first student. Cases are computed with the scores and stored next to them. They are not used to
+represented by its first student. Evaluation computes cases and stores them next to the scores. They are not used to
 choose settings or sets.
 """
 

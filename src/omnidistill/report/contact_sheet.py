@@ -1,7 +1,7 @@
-"""A contact sheet: one picture with pairs of the real medium nearest to a row (left) and the rendered medium (right).
+"""A contact sheet: one picture with the real medium nearest to each row (left) next to the rendered medium (right).
 
-Every rendered row has one pair for each modality that can be shown as a picture: images, middle frames of videos, and
-spectrograms. The number below a pair is the cosine similarity between the features of the rendered medium and the row.
+Every rendered row has one such pair for each modality that can be shown as a picture: images, middle frames of videos,
+and spectrograms. The number below a pair is the cosine similarity of the features of the rendered medium to the row.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class EmojiItems:
         return f"{texts['audio'][name]} ({name.partition('/')[0]})"
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return the Noto drawing of the emoji."""
+        """Return a function that creates the Noto drawing of the emoji, or None if there is no drawing."""
         data = emoji_picture(name.partition("/")[2])
         return None if data is None else lambda: Medium("image/png", data)
 
@@ -123,14 +123,14 @@ class ManifestItems:
         return next((media[m] for m in (modality, *media) if m in media and self.manifest.kinds[m] == "text"), name)
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return the first picture of the item, or else the middle frame of its first video."""
+        """Return a function that creates the first picture of the item, or else the middle frame of its first video."""
         pictures, videos = self._files(name, "image"), self._files(name, "video")
         if pictures:
             return lambda: thumbnail(read_picture(pictures[0][1]))
         return (lambda: _poster(*videos[0])) if videos else None
 
     def sound(self, name: str, modality: str) -> MediumFactory | None:
-        """Return the first seconds of the item's sound in this modality."""
+        """Return a function that creates the first seconds of the item's sound in this modality."""
         sounds = self._files(name, "audio", modality)
         return (lambda: _beginning(*sounds[0])) if sounds else None
 

@@ -2,8 +2,8 @@
 
 Every section (one table on one dataset) shows mean recall and gain retained. Tables 1 to 3 also have recall by
 direction, and table 7 has seconds per outer iteration. A dash stands for a number that the paper does not print, or
-that is not known. "n/a" stands for an undefined number of ours. For example, gain retained is undefined where training
-on all rows improves recall by no more than noise.
+that is not known. If one of our numbers is undefined, "n/a" is shown. For example, gain retained is undefined where
+training on all rows improves recall by no more than noise.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _ours(row: PaperRow, number: float | None, decimals: int) -> str:
 def _printed(number: float | None, decimals: int) -> str:
     """Return a number from the paper as text, or a dash if it is None.
 
-    A recall with more decimals in the paper than in our tables keeps one more than `decimals`.
+    If `decimals` is 1 but the paper prints a second decimal, the text has two decimals.
     """
     if number is None:
         return ABSENT

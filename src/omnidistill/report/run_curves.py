@@ -157,7 +157,7 @@ def _changes(of_names: Mapping[str, Sequence[Point]]) -> bool:
 
 
 def _summed(drawn: Sequence[Sequence[Point]]) -> dict[str, list[Point]]:
-    """Return the pointwise sum of the curves. Iterations at which any curve has no value are omitted."""
+    """Return the pointwise sum of the curves. Iterations that are missing in at least one curve are omitted."""
     values: dict[float, list[float]] = {}
     for curve in drawn:
         for x, y in curve:

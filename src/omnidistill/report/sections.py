@@ -77,7 +77,7 @@ class ShownSimilarity:
     Attributes:
         sentence: description of the matrix.
         picture: heat map as PNG in base64; None if there is none.
-        scale: smallest magnitude of entries that are opaque in the heat map, as text.
+        scale: entries with at least this magnitude, which is given as text, are opaque in the heat map.
         pairs: the largest entries, each as (value, row i, column j, caption of row i, caption of row j).
     """
 

@@ -32,7 +32,7 @@ class TableOfTexts(Protocol):
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """The texts of every row; the first is the name of the row."""
+        """The rows. Each consists of the texts of its cells, and the first text is the name of the row."""
         ...
 
 

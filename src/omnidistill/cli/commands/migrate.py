@@ -57,7 +57,7 @@ def add(group: CommandGroup) -> None:
         "--size",
         type=int,
         metavar="N",
-        help="number of synthetic rows from which the map is computed in both directions; replaces --bytes",
+        help="number of synthetic rows from which both maps are computed, old to new and new to old; replaces --bytes",
     )
     parser.add_argument(
         "--groups",

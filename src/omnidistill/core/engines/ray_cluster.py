@@ -158,8 +158,8 @@ class RayEngine:
     def _cpus(self, ray: Any, helpers: int) -> int:
         """Return the number of CPUs to reserve per unit of work.
 
-        Each thread and each helper process needs one CPU. The result does not exceed the CPUs of the largest machine,
-        unless no machine has a CPU.
+        Each thread and each helper process needs one CPU. If the largest machine has fewer CPUs, but at least one, the
+        result is its number of CPUs.
         """
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):

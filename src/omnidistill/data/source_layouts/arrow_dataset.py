@@ -206,7 +206,7 @@ class ArrowDataset(Layout):
 
 
 def _inner(kind: Any) -> Any:
-    """Return the element type of a list type whose elements are not numbers. Return any other type unchanged."""
+    """Return the element type of a list type. Lists of numbers and all other types are returned unchanged."""
     from pyarrow import types
 
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)

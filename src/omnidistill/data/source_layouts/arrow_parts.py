@@ -81,7 +81,7 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Open and map the .arrow file. Errors, also in the `with` block, become InputErrors, except lack of memory."""
+        """Open and map the .arrow file. Errors here or in the block become InputErrors, except if memory ran out."""
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:

@@ -89,7 +89,7 @@ class SoundCanvas:
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Clamp each sound's log energies to at least their maximum - `spectrogram.range`. None sets no limit."""
+        """Clamp each sound's log energies to within `spectrogram.range` of their maximum; None means no limit."""
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)

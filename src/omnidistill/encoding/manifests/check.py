@@ -73,9 +73,9 @@ class Checked:
     notes: tuple[str, ...] = ()
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return a table of the numbers of items per modality: a header, usable items, and each kind of problem found.
+        """Return a table of item counts: a header, a row for usable items, and a row per kind of problem found.
 
-        If there are problems, the last column contains an example of each kind: the id of an item.
+        There is one column per modality. If there are problems, the last column has the id of an example of each kind.
         """
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}

@@ -106,7 +106,7 @@ def stack_heads(upper: Heads, lower: Heads, weight: float, bias: Bias = None) ->
 def _normalised(row: TrainedHeads, run: int, setting: Setting) -> tuple[Heads, Bias]:
     """Return the heads and biases of one run, scaled so that their outputs have a mean length of 1.
 
-    If the heads have biases, `row` must contain exactly one run.
+    `row` is the result of a baseline. If it has biases, it must have exactly one run.
     """
     assert row.bias is None or row.num_runs == 1
     device = device_of(setting.start)

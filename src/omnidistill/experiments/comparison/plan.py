@@ -266,8 +266,8 @@ def _cells_of_budgets(
 def _entries(methods: Sequence[MethodEntry], modalities: Sequence[str]) -> list[tuple[str, MethodEntry]]:
     """Return (name of the table row, entry) for every method.
 
-    A method that sets `each_anchor` has one entry per modality, the anchor. The losses of an entry compare only pairs
-    that contain its anchor.
+    A method that sets `each_anchor` has one entry per modality. That modality is the anchor of the entry: the losses
+    compare only pairs that contain it.
     """
     entries: dict[str, MethodEntry] = {}
     for entry in methods:

@@ -57,8 +57,8 @@ def run_bytes(config: RunConfig, widths: Mapping[str, int], preprocessing: Prepr
     Args:
         config: the settings of the run.
         widths: width p_m of the features of each modality.
-        preprocessing: the preprocessing of the data, whose means are stored in each set. If None, the features are
-            assumed to be centred, and each value of the means to take 8 bits.
+        preprocessing: the preprocessing of the data, whose means are stored in each set. If None, assume
+            that features are centred and that the means are stored with 8 bits per value.
     """
     steps = Preprocessing.usual(widths) if preprocessing is None else preprocessing
     parts = [tuple(widths)] if config.joint else combinations(widths, 2)

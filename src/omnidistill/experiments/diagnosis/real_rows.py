@@ -4,9 +4,9 @@
     nearest   the training row with the highest cosine similarity of features, averaged over modalities
     random    different training rows, drawn at random
 
-The modes of a row are the singular values and vectors of the matrix of its embeddings, one per modality. The error
-bounds of the HoPA paper hold for any assignment. They are tighter if the two rows are similar, because their modes then
-differ less.
+The error bounds of the HoPA paper hold for any assignment. They are tighter if the synthetic row and its real row are
+similar, because their modes then differ less. A row has one embedding per modality; its modes are the singular values
+and vectors of the matrix of these embeddings.
 
 Shapes: N synthetic rows.
 """

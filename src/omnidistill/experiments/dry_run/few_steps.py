@@ -38,7 +38,7 @@ def with_few_steps(settings: S) -> S:
 def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tuple[T, float, float]:
     """Repeat a search for the best epoch, each time with a larger limit on the number of epochs.
 
-    The last search is the first one that stops before its limit, has the limit `most`, or takes more than 15 seconds.
+    The repetition ends after a search that stops before its limit, has the limit `most`, or takes more than 15 seconds.
 
     Args:
         run: function that runs the search up to a limit, and returns its result and the best epoch. The best epoch is 0
@@ -47,9 +47,9 @@ def searched(run: Callable[[int], tuple[T, int]], least: int, most: int) -> tupl
         most: largest limit.
 
     Returns:
-        The result of the last search, its duration in seconds, and how many times as long a complete search would take.
-        The third value is 1 if the last search was complete. Otherwise, it assumes that a complete search needs 1.5
-        times as many epochs as the last limit (at least 30, at most `most`).
+        The result of the last search, its duration in seconds, and the factor by which a complete search takes longer.
+        The factor is 1 if the last search was complete. Otherwise, it assumes that a complete search needs 1.5 times
+        as many epochs as the last limit (at least 30, at most `most`).
     """
     limit = min(least, most)
     while True:

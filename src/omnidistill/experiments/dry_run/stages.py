@@ -52,7 +52,7 @@ class DryRunStore(MemoryStore):
         shown: display that shows the progress to the user.
         stages: estimated cost of training all experts. If validation chooses their step size and number of epochs, this
             choice is a separate stage.
-        spent: seconds that the dry run itself took to train few experts, one number per set of experts.
+        spent: for each training of experts, the seconds that the dry run took for it.
     """
 
     shown: Progress = field(default_factory=SilentProgress)

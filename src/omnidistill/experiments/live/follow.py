@@ -122,7 +122,7 @@ class _Run:
         return live_run(self._run)
 
     def write_last(self, write: Callable[[str], None]) -> str:
-        """Write the report. If this fails, write that the run has finished, and raise the error."""
+        """Write the report. If this fails, write a page with the error instead, and raise the error."""
         status = "The run has finished."
         try:
             write(render_page([stored_view(self._run.folder, self._page, self._data, self._media)]))

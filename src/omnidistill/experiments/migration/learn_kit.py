@@ -70,7 +70,7 @@ def size_for(
         storage: how the rows are stored.
         means: means of the old and the new embeddings.
         unit: whether the old embeddings have length 1, and whether the new ones do.
-        num_train: number of training pairs. The number of rows is at most the minimum of this number and both widths.
+        num_train: number of training pairs. A kit has at most this many rows, and no more than either width.
         whole: size in bytes of all training pairs in float32.
 
     Raises:

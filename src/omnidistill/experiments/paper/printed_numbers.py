@@ -70,8 +70,8 @@ def printed_gain(recall: Percentages, benchmark: str) -> dict[Level, float]:
         benchmark: name of the dataset.
 
     Returns:
-        The gain as a fraction. The module docstring defines its terms `zero` and `full`. Levels for which the paper
-        does not print both are omitted.
+        The gain as a fraction, for each level for which the paper prints the recalls `zero` and `full`. The module
+        docstring defines both.
     """
     zero, full = printed_references(benchmark)
     levels = [level for level in recall if level in zero and level in full]

@@ -174,8 +174,8 @@ def _jobs(
     """Yield every table to compute, with its settings and data.
 
     Raises:
-        InputError: a setting is invalid; a table cannot be computed from the data; or (raised only after the last
-            table) a setting does not exist in any of the methods.
+        InputError: a setting is invalid, a table cannot be computed from the data, or a setting is unknown to all
+            methods. The last of these is raised only after all tables were yielded.
     """
     used: set[str] = set()
     known: set[str] = set()

@@ -44,7 +44,7 @@ def check_part(folder: Path, modalities: Collection[str]) -> None:
 
 
 def load_part(folder: Path, distilled: DistilledSet, seconds: float) -> Distillation:
-    """Return the result of a method that is stored in a run folder.
+    """Return the result of a method, read from a run folder.
 
     Args:
         folder: the run folder.

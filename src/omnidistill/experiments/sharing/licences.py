@@ -69,12 +69,12 @@ def licence_of(provenance: Mapping[str, Json], said: str | None = None) -> Licen
 
     Args:
         provenance: provenance of the set, as JSON. The field "licences" contains one licence of the data, a list of
-            them, or a dict {source: licence}. In the dict, sources that are keys of the field "encoders" are encoders;
-            all others are parts of the data. The entries of "encoders" can also contain licences.
+            them, or a dict {source: licence}. A source that is also a key of the field "encoders" is an encoder; any
+            other source is a part of the data. The licence of an encoder can also be in its entry in "encoders".
         said: SPDX identifier from the user. It applies to all sources whose licence is not known.
 
     Raises:
-        InputError: a licence forbids redistribution; or `said` is None, and a licence is unknown or the data have none.
+        InputError: a licence forbids redistribution; or a licence is unknown or the data have none, and `said` is None.
     """
     data, weights = _sources(provenance)
     sources = {**data, **weights}

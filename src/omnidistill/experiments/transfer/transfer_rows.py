@@ -127,9 +127,9 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Train heads on the candidate sets of each option. Return one table row with the best heads for each option.
+        """Return a table row. For each element of `options`, it contains the heads of the best candidate set.
 
-        `options` contains the same option once per run or, for a baseline, once per training repetition.
+        The elements are the same option, once per run or, for a baseline, once per training repetition.
         """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()

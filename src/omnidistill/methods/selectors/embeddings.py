@@ -54,8 +54,8 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
     """Yield slices of the rows, for computing a matrix of `num_rows` x `num_columns` slice by slice.
 
-    Slices are so small that `_BLOCKS` float32 matrices of one slice fit in `memory.CHUNK_BYTES` bytes together. Every
-    slice has at least one row, even if a single row exceeds this limit.
+    With r rows per slice, `_BLOCKS` float32 matrices of r x `num_columns` fit together in `memory.CHUNK_BYTES` bytes.
+    Every slice has at least one row, even if a single row exceeds this limit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):

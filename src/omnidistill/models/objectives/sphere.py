@@ -32,7 +32,7 @@ def pull_back(
 
 
 def inner_products(left: Float[Tensor, "*r n d"], right: Float[Tensor, "*r k d"]) -> Float[Tensor, "*r n k"]:
-    """Return left right^T, with a faster backward pass than that of `torch.matmul`.
+    """Return the inner products of all rows of `left` and `right`, with a faster backward pass than `torch.matmul`.
 
     The backward pass multiplies contiguous rows of length d, whereas that of torch multiplies transposed matrices.
     """

@@ -18,7 +18,7 @@ from omnidistill.models.similarities.similarity import Similarity, similarities
 
 @similarities.register("groups")
 class SharedGroups(Similarity):
-    """Target similarities that are 1 for two rows of the same group, and 0 otherwise. They are not learned."""
+    """Target similarities that are 1 for two rows of the same group and view, else 0. They are not learned."""
 
     def init(self, num_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return initial group numbers (int32), which put every row in a separate group."""
@@ -34,5 +34,5 @@ class SharedGroups(Similarity):
         return shared_groups(groups[row]) * shared_groups(view)
 
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
-        """Return the number of stored rows, because a stored row has the same group number in all views."""
+        """Return `num_stored`, because all views of a stored row share one group number."""
         return num_stored

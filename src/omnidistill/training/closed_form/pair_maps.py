@@ -18,7 +18,7 @@ X W_x^T + Y W_y^T. Then
 
     shared rows         R = T^T X,  Q = T^T Y                                                                     (5)
 
-Finally, row i of R and row i of Q are divided by the geometric mean of their root mean squares.
+Finally, row i of R and row i of Q are divided by the same number: the geometric mean of their root mean squares.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space.
 """

@@ -3,7 +3,7 @@
     one process          trains all experts together, and writes a snapshot of their heads after every epoch
     several processes    each train a block of experts (`experts.blocks`); then one snapshot per epoch is written
 
-After the last epoch, the norms and spectra of the buffer are computed, and its manifest is written (`experts.buffer`).
+After the last epoch, the squared distances and spectra are computed, and the manifest is written (`experts.buffer`).
 If the folder already contains a finished buffer with the same key, this buffer is returned.
 """
 
@@ -65,8 +65,8 @@ def train_experts(
         folder: folder of the trajectories; None keeps them in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs in an update, for the stored singular values of the first expert's updates.
-            None: all epochs of this expert.
+        spectrum_epochs: number of epochs over which each update of the first expert is taken. The buffer stores the
+            singular values of these updates. None: all epochs of this expert.
         identity: fingerprints of data and heads, stored to recognise the trajectories.
         progress: advances by one per epoch or, with several processes, by one per block of experts.
         engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the

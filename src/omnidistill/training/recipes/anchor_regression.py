@@ -177,8 +177,8 @@ def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> H
     """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
     The directions are computed from the outputs on the rows of the set. The outputs on row i are first divided by
-    sqrt(i), so that earlier rows count more: they belong to the outputs that vary most on real data. Heads that are not
-    wider than `width` are returned unchanged.
+    sqrt(i), so that earlier rows count more: the anchor of row i points along output i of the set's heads, and earlier
+    outputs vary more on real data. Heads that are not wider than `width` are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

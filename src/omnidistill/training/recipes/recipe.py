@@ -117,7 +117,7 @@ class Recipe(Component):
         """
 
     def batches(self, num_rows: int, seed: int) -> Int[Tensor, "T b"]:
-        """Return the row numbers of the mini-batch in each step of the first student with this seed, on the CPU.
+        """Return the row numbers (T x b) that the first student uses in each step, on the CPU.
 
         Raises:
             InputError: the recipe uses all rows at once.
