@@ -10,6 +10,7 @@ import argparse
 import ast
 import random
 from collections.abc import Iterator
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -50,9 +51,14 @@ def help_lines() -> Iterator[Text]:
 def sample(number: int, seed: int) -> list[Text]:
     """Return `number` texts, equally many of each kind, sorted by kind and place."""
     draw = random.Random(seed)
-    shuffled = [draw.sample(texts, len(texts)) for texts in map(list, (docstrings(), messages(), help_lines()))]
+    shuffled = [draw.sample(texts, len(texts)) for texts in _texts()]
     alternating = [text for triple in zip_longest(*shuffled) for text in triple if text is not None]
     return sorted(alternating[:number])
+
+
+@cache
+def _texts() -> tuple[list[Text], ...]:
+    return list(docstrings()), list(messages()), list(help_lines())
 
 
 def _modules() -> Iterator[tuple[str, ast.Module]]:

@@ -9,8 +9,11 @@ import pytest
 from snippets import ROOT
 
 
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "sample_texts.py"))
+
+
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    runpy.run_path(str(ROOT / "benchmarks" / "sample_texts.py"))["main"](list(arguments))
+    SCRIPT["main"](list(arguments))
     return capsys.readouterr().out
 
 

@@ -33,7 +33,13 @@ from omnidistill.training.recipes.anchor_regression import Anchor, stack_on
 from small_runs import features, shipped, small_heads
 
 SIZE = 6
-FAST = ("distill.size=6", "distill.iterations=4", "distill.validate_every=2", "distill.real_rows=40")
+FAST = (
+    "distill.size=6",
+    "distill.iterations=4",
+    "distill.validate_every=2",
+    "distill.real_rows=40",
+    "distill.cca_ridges=[0.3]",  # every other choice is tried with each of them
+)
 
 
 def method_task(folder: Path, data: FeatureSet, *settings: str, preset: str = "anchor") -> tuple[RunConfig, Task]:
@@ -191,7 +197,8 @@ def test_it_uses_the_pairing_matrix_of_the_data(tmp_path: Path) -> None:
     data = features(2, positives_per_group=1)
     pairing = torch.eye(len(data)) + 0.5 * (torch.eye(len(data)).roll(1, 0) + torch.eye(len(data)).roll(-1, 0))
     paired = FeatureSet(data.features, data.ids, data.groups, data.splits, pairing, data.preprocessing, data.provenance)
-    one, other = created(tmp_path / "one", data), created(tmp_path / "other", paired)
+    ridges = "distill.cca_ridges=[0.1, 1.0]"
+    one, other = created(tmp_path / "one", data, ridges), created(tmp_path / "other", paired, ridges)
     assert not torch.equal(one.rows()["a"], other.rows()["a"])
     assert {name: tuple(w.shape) for name, w in other.train().items()} == {"a": (SIZE, 12), "b": (SIZE, 14)}
 

@@ -150,12 +150,12 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
     for name, p in widths.items():
         if not isinstance(modules.get(name), nn.Module):
             raise InputError(
-                f"modules to train on the synthetic set: modality '{name}' has no module; pass one per modality"
+                f"modality '{name}' has no module to train on the synthetic set; pass one module per modality"
             )
         try:
             parameter = first_parameter(modules[name])
         except InputError as error:
-            raise InputError(f"modules to train on the synthetic set: modality '{name}': {error}") from None
+            raise InputError(f"the module of '{name}' cannot be trained on the synthetic set: {error}") from None
         zeros = torch.zeros(2, p, dtype=parameter.dtype, device=parameter.device)
         try:
             with torch.no_grad():
@@ -175,7 +175,6 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
         outputs[name] = output.shape[1]
     if len(set(outputs.values())) > 1:
         raise InputError(
-            f"modules to train on the synthetic set: their outputs have different widths {outputs}; use the same "
-            "output width for all"
+            f"the outputs of the modules have different widths {outputs}; use the same output width for all"
         )
     return next(iter(outputs.values()))

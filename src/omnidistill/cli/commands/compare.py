@@ -94,8 +94,8 @@ def add(group: CommandGroup) -> None:
         "--layout",
         metavar="NAME",
         help="layout of the result table: retrieval (recall and cost), variants (mean recall per size), cost (time and "
-        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: the improvement as a "
-        "share of the improvement by training on all rows)",
+        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: the improvement by "
+        "the set, divided by that by all rows)",
     )
     parser.add_argument(
         "--heads",

@@ -50,7 +50,7 @@ def add(group: CommandGroup) -> None:
         dest="initial_set",
         type=Path,
         metavar="RUN",
-        help="existing run: start from its synthetic rows or, with --add, merge its synthetic rows with the result",
+        help="existing run: start from its synthetic rows or, with --add, merge them with the new ones",
     )
     parser.add_argument(
         "--add",

@@ -40,7 +40,7 @@ def add(group: CommandGroup) -> None:
         metavar="FILE",
         help="output: an .html file (default: report.html in the first RUN)",
     )
-    add_force(parser, "an existing output file; not needed for report.html in the first RUN")
+    add_force(parser, "an existing output file (report.html in the folder of the first run is always replaced)")
     parser.add_argument(
         "--media",
         type=Path,

@@ -63,7 +63,7 @@ class DistillResult(Plottable):
 
     @property
     def set(self) -> DistilledSet:
-        """The set of a result with a single set.
+        """The set, if the result has only one.
 
         Raises:
             InputError: the result has one set per pair of modalities; use `sets`.

@@ -2,8 +2,9 @@
 
 Rendered media belong to the rows of a distilled set. The new encoder's features of these media replace the rows.
 
-In a dataset, features x have been centred by subtracting their own means mu. The means mu' of the new encoder's data
-are subtracted instead: x + mu - mu'. Features in .npy files are raw, and go through all preprocessing steps.
+In a dataset, the features x of rendered media have been centred by their own means mu. The means mu' of real items,
+computed by the same encoder, are subtracted instead: x + mu - mu'. Features in .npy files are raw, and go through all
+preprocessing steps.
 """
 
 from __future__ import annotations

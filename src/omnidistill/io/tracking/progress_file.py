@@ -119,7 +119,9 @@ class ProgressFile:
 
 @contextmanager
 def followable(progress: Progress, folder: Path | None) -> Iterator[Progress]:
-    """Yield a display that also writes the current stage to a file in `folder`. If `folder` is None, yield `progress`.
+    """Yield a display that does what `progress` does, and writes the current stage to a file in `folder`.
+
+    If `folder` is None, yield `progress` itself.
 
     The file is deleted at the end of the `with` block, unless the block raises an exception.
     """

@@ -50,7 +50,7 @@ def anchor_lengths(num_rows: int, cutoff: float | None) -> Float64[Tensor, " N"]
 
 
 def anchor_map(rows: Float[Tensor, "N p"], ridge: float | Float[Tensor, ""]) -> Float[Tensor, "N p"]:
-    """Return the head of one modality by ridge regression to anchors of length 1, equation (1) of the module docstring.
+    """Return the head of one modality by ridge regression from row i to unit vector i: (1) in the module docstring.
 
     The result is differentiable with respect to `rows` and `ridge`.
 

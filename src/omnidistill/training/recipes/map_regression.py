@@ -48,7 +48,7 @@ class MapRegression(Recipe):
     count alike."""
     num_steps: Annotated[int, Field(ge=0)] = 600
     """Number of steps of AdamW."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     """Initial learning rate of AdamW. It decreases to zero along a cosine."""
     batch_size: Count = 256
     """Number of inputs per step. Each input is a random mixture of rows and noise."""
