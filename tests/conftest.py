@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
+@pytest.fixture(autouse=True)
+def _types_are_checked_again() -> None:
+    """The first calls of every function are checked in every test."""
+    type_checks.start_test()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _random_rows_are_trained_briefly() -> Iterator[None]:
     """An evaluation of a small run spends nine tenths of its time on how long random rows are trained best: 2048 steps

@@ -1,8 +1,9 @@
-"""Types and shapes are checked in every call of the library, as jaxtyping's import hook does, in a third of its time.
+"""Types and shapes of arguments and results are checked in calls of the library, as jaxtyping's import hook does.
 
 The hook decorates each function with `jaxtyping.jaxtyped`, which binds the arguments to the signature and checks them
-twice: before the call and, with the result, after it. `checked` takes its place: beartype checks arguments and result
-once, and only a function whose annotations have shapes gets a scope for the sizes that their names stand for.
+twice: before the call and, with the result, after it. `checked` takes its place and needs less time: beartype checks
+arguments and result once, and only a function whose annotations have shapes gets a scope for the sizes that their names
+stand for. In each test, only the first calls of a function are checked, because a loop repeats the same types.
 """
 
 from __future__ import annotations
@@ -17,8 +18,17 @@ from typing import Any, get_type_hints
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
+FIRST_CALLS = 10
+"""Calls of a function that are checked in each test."""
 _jaxtyped = jaxtyping.jaxtyped
+_test = 0
 _typed = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as jaxtyping raises
+
+
+def start_test() -> None:
+    """Check the first calls of every function again."""
+    global _test
+    _test += 1
 
 
 def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
@@ -36,11 +46,27 @@ def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     resolved = {name: _resolved(each, target.__globals__) for name, each in annotations.items()}
     text = repr(resolved)
     if "{" in text[1:]:  # a size that an argument gives
-        return _jaxtyped(target, typechecker=typechecker)
+        return _first_calls(_jaxtyped(target, typechecker=typechecker), target)
     target.__annotations__ = resolved
     checks = _typed(target)
     target.__annotations__ = checks.__annotations__ = annotations  # whoever reads them sees those of the source
-    return _scoped(checks) if "jaxtyping" in text else checks
+    return _first_calls(_scoped(checks) if "jaxtyping" in text else checks, target)
+
+
+def _first_calls(checks: Callable[..., Any], target: FunctionType) -> Callable[..., Any]:
+    """Return the function `target`, whose first calls in a test go through `checks`."""
+    test, calls = -1, 0
+
+    @functools.wraps(checks)
+    def limited(*arguments: Any, **named: Any) -> Any:
+        __tracebackhide__ = True
+        nonlocal test, calls
+        if test != _test:
+            test, calls = _test, 0
+        calls += 1
+        return (checks if calls <= FIRST_CALLS else target)(*arguments, **named)
+
+    return limited
 
 
 def _scoped(checks: Callable[..., Any]) -> Callable[..., Any]:

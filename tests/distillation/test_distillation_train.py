@@ -219,9 +219,19 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             r"'image' has shape \(4, 9\), expected \(output width, 12\)",
         ),
         (ANCHOR, {name: heads()[name] for name in ("text", "image")}, {"width": 3}, r"no head for modality 'audio'"),
-        (ANCHOR, with_text(None), {}, r"modality 'text' has no module to train on the synthetic set; pass one module per modality"),
+        (
+            ANCHOR,
+            with_text(None),
+            {},
+            r"modality 'text' has no module to train on the synthetic set; pass one module per modality",
+        ),
         (SGD, with_text(heads()["text"]), {}, r"modality 'text' has no module"),  # type: ignore[arg-type]
-        (ANCHOR, with_text(nn.Flatten()), {}, r"module of 'text' cannot be trained on the synthetic set: the module has no parameters to train"),
+        (
+            ANCHOR,
+            with_text(nn.Flatten()),
+            {},
+            r"module of 'text' cannot be trained on .*: the module has no parameters",
+        ),
         (SGD, with_text(layer(9, 4).requires_grad_(False)), {}, r"the module has no parameters to train"),
         (
             ANCHOR,
@@ -237,7 +247,12 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             r"module of 'text' returns list for rows .*; pass .* of shape \(2, output width\)",
         ),
         (MAP, with_text(Returns(lambda x: x.sum(1))), {}, r"module of 'text' returns \(2,\) for rows"),
-        (SGD, with_text(layer(9, 5)), {}, r"outputs of the modules have different widths \{'text': 5, 'image': 4, 'audio': 4\}"),
+        (
+            SGD,
+            with_text(layer(9, 5)),
+            {},
+            r"modules have different widths \{'text': 5, 'image': 4, 'audio': 4\}",
+        ),
         (
             SGD,
             heads(),

@@ -22,8 +22,11 @@ PAGES = {str(path.relative_to(ROOT)): path for path in execute.pages()}
 
 
 def words(text: str) -> set[str]:
-    """The words of an output, without numbers, the units that depend on them, and the baseline that is best."""
+    """The words of an output, without numbers, the units that depend on them, hashes of files that hold numbers (whose
+    last bits depend on the processor), and the baseline that is best.
+    """
     text = re.sub(r"^chosen +best on all rows.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\b[0-9a-f]{64}\b", "", text)
     return set(re.findall(r"[^\W\d_]{2,}", text)) - {"kB", "MB"}
 
 

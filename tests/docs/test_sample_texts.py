@@ -8,7 +8,6 @@ import pytest
 
 from snippets import ROOT
 
-
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "sample_texts.py"))
 
 

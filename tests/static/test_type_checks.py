@@ -1,4 +1,4 @@
-"""In the tests, every call of the library is checked: types, shapes, and sizes that share a name."""
+"""In the tests, the first calls of the library are checked: types, shapes, and sizes that share a name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnidistill.data.planted import planted
 from omnidistill.evaluation.intervals import mean_std
 from omnidistill.evaluation.student_t import quantile
 from omnidistill.models.heads import random_heads
-from type_checks import checked
+from type_checks import FIRST_CALLS, checked, start_test
 
 
 @checked(typechecker=beartype)
@@ -84,6 +84,18 @@ def test_fields_of_a_dataclass() -> None:
     Pair(torch.ones(2), b=torch.ones(2))
     with pytest.raises(TypeCheckError):
         Pair(torch.ones(2), b=torch.ones(3))
+
+
+def test_the_first_calls_in_every_test_are_checked() -> None:
+    a, b = torch.ones(2, 3), torch.ones(3, 4)
+    for _ in range(FIRST_CALLS - 1):
+        product(a, b, torch.ones(2, 4))
+    with pytest.raises(TypeCheckError):
+        product(a, b, torch.ones(2, 3))
+    product(a, b, torch.ones(2, 3))
+    start_test()
+    with pytest.raises(TypeCheckError):
+        product(a, b, torch.ones(2, 3))
 
 
 def test_the_library_is_checked() -> None:
