@@ -153,7 +153,7 @@ def _other_set(like: Prepared | str | Path, standardise: bool, centre: bool) -> 
     if not (standardise and centre):
         raise InputError(
             f"{argument('like')}: uses the preprocessing of the set that it names, so standardising and centring "
-            f"cannot be disabled; do not disable them, or omit {argument('like')}"
+            f"cannot be disabled; enable both, or omit {argument('like')}"
         )
     if isinstance(like, Prepared):
         return like

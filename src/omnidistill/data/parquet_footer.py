@@ -23,7 +23,8 @@ _MOST_VARINT_BYTES = 10
 def column_bytes(file: BufferedReader) -> int:
     """Return the number of bytes that the columns of a Parquet file take in memory.
 
-    A column takes its uncompressed size in each group of rows, or 8 bytes per value if that is more.
+    The bytes of every column in every group of rows are added. These are its uncompressed size, or 8 bytes per value if
+    that is more.
 
     Args:
         file: a file whose metadata pyarrow was able to read.

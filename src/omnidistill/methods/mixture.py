@@ -114,8 +114,8 @@ class MixtureMethod(Method):
         """Initialise the mixing matrix in closed form, learn it, and return the set with the best validation score.
 
         Raises:
-            InputError: the size is below 2 or above the number of training rows, the storage derives several training
-                rows (views) from each stored row, or the data have a pairing matrix.
+            InputError: the size is below 2 or above the number of training rows; the storage derives several training
+                rows (views) from each stored row; or the data have a pairing matrix.
         """
         started_at, train, validation = time.monotonic(), task.development.train, task.development.validation
         check_size(self.kind, self.num_stored, self.num_rows, train)

@@ -180,7 +180,7 @@ def _curve(segments: list[list[Point]], x_axis: Axis, y_axis: Axis, number: int)
 def _rings(
     drawn: Mapping[str, list[list[Point]]], marked: Mapping[str, float], x_axis: Axis, y_axis: Axis
 ) -> list[str]:
-    """Return a ring for each marked curve, at the drawn point nearest to the mark."""
+    """Return a ring for each marked curve. `marked` gives its x value; the ring is at the nearest drawn point."""
     body = []
     for number, (name, segments) in enumerate(drawn.items()):
         if name in marked:

@@ -24,7 +24,7 @@ def add(group: CommandGroup) -> None:
         type=Path,
         metavar="PATH",
         help="file or folder written by omnidistill, such as a dataset, projection heads, a run or a comparison; or "
-        "the table of a dataset: a manifest, or a table for 'omnidistill pack'",
+        "a table that you wrote for 'omnidistill pack' or 'encode'",
     )
     parser.add_argument("--verify", action="store_true", help="read all files completely and verify their checksums")
     add_json(parser)

@@ -56,7 +56,7 @@ class ArrowDataset(Layout):
 
     @property
     def where(self) -> str:
-        """Name of the source in messages."""
+        """The name by which messages call the source."""
         return str(self.source) if isinstance(self.source, Path | str) else type(self.source).__name__
 
     @property

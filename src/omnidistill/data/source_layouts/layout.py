@@ -218,7 +218,7 @@ class Layout(ABC):
 
     @property
     def where(self) -> str:
-        """Name of the source in messages."""
+        """The name by which messages call the source."""
         return str(self.source)
 
     def features(self, choice: Choice) -> StoredFeatures:

@@ -174,7 +174,7 @@ class _Row:
 
 
 def _method_name(cell: AnyCell) -> str:
-    """Return the name of a method or baseline. If a method has the name of a baseline, return NAME-set for it."""
+    """Return the name of a method or baseline. The name of a method gets "-set" if a baseline has the same name."""
     if isinstance(cell, BaselineCell):
         return cell.name
     return f"{cell.method}-set" if cell.method in baselines else cell.method

@@ -163,7 +163,7 @@ def by_map(
 ) -> Trained:
     """Train networks by regression to the heads of the recipe "anchor".
 
-    The ridge of "anchor" is the candidate whose heads have the best validation score.
+    Of the candidate ridges, the one is used whose heads have the best validation score.
     """
     anchor, heads = _best_anchor(distilled, validation.features, width, validation, settings)
     networks, rows = copy.deepcopy(start), _rows_like(distilled, validation.features).rows

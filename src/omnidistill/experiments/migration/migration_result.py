@@ -53,7 +53,7 @@ class Migration(Plottable):
         return render_migration(self.content)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Migration:
-        """Write the kit (maps between old and new embeddings) and the report, and return the result with this folder.
+        """Write the kit (maps between old and new embeddings) and the report. Return a copy that knows its folder.
 
         Args:
             folder: folder of the kit. The report is written next to it.

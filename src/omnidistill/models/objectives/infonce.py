@@ -5,8 +5,9 @@ similarity matrix (see `objectives.softmax`) over all pairs of modalities m and 
 
     L = sum_{(m,n)} InfoNCE(z_m z_n^T / tau, T)
 
-The targets are at least 0. T can be the identity, be 1 for every two rows of the same group, or be learned ("soft
-InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads on all real rows.
+The targets are at least 0. T is the identity, or T_ij = 1 if rows i and j are in the same group (else 0), or T is
+learned ("soft InfoNCE"). LoRS and MTT-VL train their experts with this loss. omnidistill also uses it to train heads
+on all real rows.
 """
 
 from __future__ import annotations

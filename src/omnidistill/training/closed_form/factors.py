@@ -8,8 +8,9 @@ should minimise the residual
 For M = 2 modalities, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it.
 
 Initialisation: let G be the matrix with off-diagonal blocks C_mn, and diagonal blocks estimated from the SVDs of the
-C_mn. G is restricted to the span of the leading singular vectors. Its k leading eigenvectors, each times the square
-root of its eigenvalue, are the B_m, stacked on top of each other. For M = 2, this is already the solution.
+C_mn. G is restricted to the span of the leading singular vectors. The k leading eigenvectors of G, each multiplied by
+the square root of its eigenvalue, are the k columns of a matrix. Its row blocks are the B_m. For M = 2, this is already
+the solution.
 
 Updates: each sweep updates the B_m one after the other. B_m becomes the least-squares solution for fixed other factors,
 so r never increases:
