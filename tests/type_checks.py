@@ -57,7 +57,7 @@ def _first_calls(checks: Callable[..., Any], target: FunctionType) -> Callable[.
     """Return the function `target`, whose first calls in a test go through `checks`."""
     test, calls = -1, 0
 
-    @functools.wraps(checks)
+    @functools.wraps(target)
     def limited(*arguments: Any, **named: Any) -> Any:
         __tracebackhide__ = True
         nonlocal test, calls
@@ -66,6 +66,7 @@ def _first_calls(checks: Callable[..., Any], target: FunctionType) -> Callable[.
         calls += 1
         return (checks if calls <= FIRST_CALLS else target)(*arguments, **named)
 
+    limited.__code__ = limited.__code__.replace(co_name=target.__name__)  # a code of its own, by which frames are told
     return limited
 
 
