@@ -33,7 +33,7 @@ class GainPoint:
 
 
 def gain_points(comparison: Comparison, level: str) -> dict[str, list[GainPoint]]:
-    """Return {method or baseline: its points in ascending order of size}. Rows without gain or bytes have no point.
+    """Return {method or baseline: its points in ascending order of size}. Table rows without gain or bytes are omitted.
 
     Args:
         comparison: the comparison.

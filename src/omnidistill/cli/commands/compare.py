@@ -94,8 +94,8 @@ def add(group: CommandGroup) -> None:
         "--layout",
         metavar="NAME",
         help="layout of the result table: retrieval (recall and cost), variants (mean recall per size), cost (time and "
-        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: the improvement by "
-        "the set, divided by that by all rows)",
+        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: improvement from the "
+        "set / improvement from all rows)",
     )
     parser.add_argument(
         "--heads",

@@ -123,7 +123,7 @@ def _source(options: argparse.Namespace) -> str | Path:
     if options.add is None:
         return set_of(options.set)
     if options.initial_set is None:
-        raise InputError(f"--add {options.add}: --from is missing; use --from RUN to name the run to add the data to")
+        raise InputError(f"--add {options.add}: --from is missing; use --from RUN to name the run that gets the data")
     return set_of(options.add)
 
 

@@ -75,8 +75,8 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="merge two groups of the same split if a row of one is identical in any modality to a row of the other, "
-        "for example has the same image. Compares all modalities, or only MODALITIES, such as image,audio",
+        help="merge two groups of the same split if they share a row's content in any modality, such as the same "
+        "image. Compares all modalities, or only MODALITIES, such as image,audio",
     )
     parser.add_argument(
         "--drop-leaks",

@@ -188,7 +188,7 @@ class Item:
 
     Attributes:
         id: a name that is unique in the source.
-        group: name of the group; None: the id.
+        group: name of the group; None means that the item is a group of its own, named by its id.
         split: the split as the source names it; None if the source does not say.
         contents: {modality: a file, a text, or several texts}.
     """

@@ -119,5 +119,5 @@ class TaskObjective(OuterObjective):
     """Temperature of the InfoNCE loss on real rows."""
 
     def bind(self, material: Material) -> TaskLoss:
-        """Create the loss of trained students on real rows, for the training rows and initial heads in `material`."""
+        """Create the objective. `material` has the real rows on which students are scored, and their initial heads."""
         return TaskLoss(material.train, material.start, self.rows, self.tau)

@@ -99,7 +99,7 @@ class DirectMatrices(LearnableHeads):
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows on which output lengths are measured, and the heads, rounded as they will be stored."""
+        """Return the rows on which output lengths are measured, and the heads. The heads are rounded as when stored."""
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:

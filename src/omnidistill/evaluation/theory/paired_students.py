@@ -131,7 +131,8 @@ class PairedStudents:
     ) -> tuple[TheoryStep, Heads, Heads]:
         """Return the measurements before a step, and both gradients: on synthetic rows, then on real rows.
 
-        `ours` and `theirs` are the heads of the students that train on synthetic and on real rows.
+        `ours` are the heads of the student that trains on synthetic rows, `theirs` those of the other, which trains on
+        real rows.
         """
         synthetic = self.synthetic.batch(self.objective, ours, indices)
         real = self.real.batch(self.objective, ours, indices)

@@ -37,7 +37,7 @@ def craig(
     generator: torch.Generator,
     trajectory: Sequence[Heads] | None = None,
 ) -> Int[Tensor, " N"]:
-    """Select rows greedily by their gradients at the initial heads, spread evenly over the groups.
+    """Select rows greedily by their gradients at the initial heads. The rows are spread evenly over the groups.
 
     The selection is deterministic, so `generator` is not used.
     """

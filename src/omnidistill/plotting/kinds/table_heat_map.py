@@ -47,7 +47,7 @@ class _HeatTable:
 
 
 class TableHeatMap(FigureKind):
-    """Heat maps of a crossed table, or of recall by direction."""
+    """Heat maps of a table of sets, recipes and models (a crossed table), or of recall by direction."""
 
     name = "heat-map"
     needs = "one crossed table, comparison or migration report, or evaluated runs on the same data"
