@@ -16,7 +16,7 @@ from omnidistill.core.errors import InputError
 from omnidistill.data.featureset import FeatureSet
 from omnidistill.evaluation.baselines import Setting, baselines
 from omnidistill.evaluation.directions import mean_recall, rank_heads
-from omnidistill.experiments.crossed import SetEntry, crossed, works
+from omnidistill.experiments.crossed import SetEntry, crossed, train_on_set, works
 from omnidistill.experiments.crossed.crossed_models import network, outputs_of_modules, recall_of
 from omnidistill.experiments.crossed.crossed_settings import TeacherEntry
 from omnidistill.experiments.run import open_run
@@ -190,6 +190,21 @@ def test_only_missing_results_are_computed(made: Made, tmp_path: Path, monkeypat
     assert cells[0] == cells[1]
     crossed_of(made.data, folder=folder, resume=True, settings=[*TINY, "max_steps=8"], recipes=["sgd"], models=["own"])
     assert done[1:] == [f"{name} / sgd / own" for name in (ANCHOR, COMPACT, RANDOM)], "and leave all others as they are"
+
+
+def test_networks_learn_with_the_step_size_of_the_settings(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results with another step size are other results, and are computed even where those of the first are stored."""
+    folder = shutil.copytree(made.folder, tmp_path / "C")
+    used, recipe = set(), train_on_set.MapRegression
+    monkeypatch.setattr(train_on_set, "MapRegression", lambda **each: used.add(each["learning_rate"]) or recipe(**each))
+    choice: dict[str, Any] = {"recipes": ["map"], "models": ["mlp-2"], "parts": ["table"]}
+    table = crossed_of(made.data, folder=folder, resume=True, settings=[*TINY, "map_learning_rate=0.5"], **choice)
+    assert used == {0.5}
+    cells = [cell for cell in made.table.content.cells if (cell.recipe, cell.column) == ("map", "mlp-2")]
+    assert [cell.set for cell in table.content.cells] == [cell.set for cell in cells]
+    assert [cell.recall for cell in table.content.cells] != [cell.recall for cell in cells]
 
 
 def test_a_failure_is_reported_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

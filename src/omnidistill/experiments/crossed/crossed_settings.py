@@ -113,6 +113,8 @@ class CrossedSettings(Settings):
     """Width of the hidden layers of networks."""
     map_steps: Annotated[int, Field(ge=0)] = 600
     """Number of training steps of the recipe "map"."""
+    map_learning_rate: Positive = 2e-3
+    """Learning rate of AdamW for networks that are trained by the recipe "map"."""
     network_learning_rate: Positive = 1e-3
     """Learning rate of AdamW for networks that are trained on all rows."""
     mismatch_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0, 0.1, 0.2, 0.4)

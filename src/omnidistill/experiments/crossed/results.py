@@ -23,11 +23,11 @@ from omnidistill.io.artifacts import JsonContent, write_atomic
 
 _ALWAYS = ("seed", "heads", "evaluate", "hidden")
 _USED: dict[str, tuple[str, ...]] = {
-    "own": ("map_steps",),
+    "own": ("map_steps", "map_learning_rate"),
     "sgd": ("learning_rates", "max_steps"),
     "anchor": ("ridges",),
     "stacked": ("ridges", "weights"),
-    "map": ("ridges", "map_steps"),
+    "map": ("ridges", "map_steps", "map_learning_rate"),
     "infonce": ("network_learning_rate",),
 }
 """Settings of the table that affect the results of a recipe, in addition to `_ALWAYS`."""

@@ -285,7 +285,8 @@ def _trained_networks(distilled: DistilledSet, recipe: Recipe, start: Networks, 
 
 
 def _map_recipe(ridges: Sequence[float], settings: CrossedSettings, cutoff: float | None = None) -> MapRegression:
-    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps, cutoff=cutoff)
+    rate = settings.map_learning_rate
+    return MapRegression(ridges=tuple(ridges), num_steps=settings.map_steps, learning_rate=rate, cutoff=cutoff)
 
 
 def _rows_like(distilled: DistilledSet, like: Mapping[str, torch.Tensor]) -> TrainingRows:
