@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-FIRST_CALLS = 3
+FIRST_CALLS = 5
 """Calls of a function that are checked in each test."""
 _jaxtyped = jaxtyping.jaxtyped
 _test = 0
