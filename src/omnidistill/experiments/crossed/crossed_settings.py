@@ -25,6 +25,7 @@ from omnidistill.experiments.config.settings_tree import explain
 from omnidistill.experiments.config.toml_files import packaged_files, read_file, read_toml
 from omnidistill.experiments.crossed.crossed_models import Model, expanded
 from omnidistill.training.experts import HeadsConfig
+from omnidistill.training.recipes.map_regression import MapRegression
 
 NAME = "crossed"
 """Name of the comparison preset."""
@@ -35,6 +36,7 @@ PartName = Literal["table", "robustness", "mismatch"]
 RECIPES: tuple[RecipeName, ...] = ("own", "sgd", "anchor", "stacked", "map")
 PARTS: tuple[PartName, ...] = ("table", "robustness", "mismatch")
 _OF_SETS = ("distill", "experts")
+_MAP = MapRegression(ridges=(1.0,))  # for its defaults
 
 Overrides = Annotated[tuple[str, ...], AfterValidator(split_tables)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -111,9 +113,9 @@ class CrossedSettings(Settings):
     validation."""
     hidden: Count = 512
     """Width of the hidden layers of networks."""
-    map_steps: Annotated[int, Field(ge=0)] = 600
+    map_steps: Annotated[int, Field(ge=0)] = _MAP.num_steps
     """Number of training steps of the recipe "map"."""
-    map_learning_rate: Positive = 2e-3
+    map_learning_rate: Positive = _MAP.learning_rate
     """Learning rate of AdamW for networks that are trained by the recipe "map"."""
     network_learning_rate: Positive = 1e-3
     """Learning rate of AdamW for networks that are trained on all rows."""
