@@ -108,6 +108,24 @@ def test_several_caption_embeddings_of_a_row_become_rows_of_one_group(tmp_path: 
     assert len(data.distinct_rows["image"]) == ROWS  # a repeated image is one query
 
 
+def test_columns_missing_from_a_table_of_items_with_several_captions_are_noticed(tmp_path: Path) -> None:
+    image, text = vectors().values()
+    captions = [[text[row], -text[row]] for row in range(ROWS)]
+    (folder := tmp_path / "DATA").mkdir()
+    pq.write_table(pa.table({"image": list(image), "text": captions}), folder / "rows.parquet")
+    splits, table = ["train"] * 40 + ["validation"] * 10 + ["test"] * 10, tmp_path / "table.csv"
+    table.write_text("split\n" + "\n".join(splits))
+    given = {"table": table, **PLAIN}
+    refused(folder, "the column 'id' is missing", **given)
+    table.write_text("id,split\n" + "\n".join(f"item {row},{split}" for row, split in enumerate(splits)))
+    for keyword in ("id_column", "group_column"):
+        refused(folder, "the column 'nope' is missing", **given, **{keyword: "nope"})
+    report = pack(folder, **given)
+    assert any("every item gets a separate group, and only its own rows" in note for note in report.notes)
+    assert report.data.ids[:3] == ("item 0", "item 0#1", "item 1")
+    assert report.data.groups[:3] == ("item 0", "item 0", "item 1")
+
+
 def test_hub_names_are_loaded_by_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
 

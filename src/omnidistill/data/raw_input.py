@@ -14,7 +14,7 @@ from omnidistill.data.raw_rows import RawRows
 from omnidistill.data.row_checks import check_groups, check_ids
 from omnidistill.data.source_layouts import Choice, Source, StoredFeatures, as_source, open_layout
 from omnidistill.data.sources import read_sources
-from omnidistill.data.table import read_splits, read_table, text_column
+from omnidistill.data.table import read_splits, read_table, require_column, text_column
 from omnidistill.io.input_files import open_input
 
 
@@ -33,8 +33,8 @@ def read_raw(
         table: .jsonl, .csv, .tsv or .parquet file with rows in the order of the tensors. None reads ids, groups and
             splits from `features`.
         choice: modalities, and the names of the columns with ids, groups and splits. Without a column "group", every
-            row gets a separate group. If `table` is None, ids and splits may be missing too: rows are then numbered,
-            and splits are drawn at random.
+            item is a group of its own; if it has several captions, their rows are in this group. If `table` is None,
+            ids and splits may be missing too: rows are then numbered, and splits are drawn at random.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         separator: character between the columns of a .csv or .tsv table; None detects it.
 
@@ -43,8 +43,8 @@ def read_raw(
         user, for example about missing columns.
 
     Raises:
-        InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, or
-            the tensors and the table have different numbers of rows.
+        InputError: a file is invalid, the table or a column is missing, ids repeat, a group is in several splits, the
+            tensors and the table have different numbers of rows, or `separator` is given without `table`.
     """
     choice, features = choice or Choice(), as_source(features)
     if table is None and separator is not None:
@@ -52,22 +52,23 @@ def read_raw(
             f"{argument('separator', separator)}: applies only to a table, but no table is given; omit the separator"
         )
     stored, layout_notes = _stored(features, table, choice, separator)
-    place, columns, count = stored.where, stored.table, len(next(iter(stored.rows.values())))
-    notes = []
-    if table is None and choice.id == "id" and "id" not in columns:
-        ids = tuple(map(str, range(count)))
+    place, given, notes = stored.where, stored.table, []
+    if table is None and choice.id == "id" and "id" not in given:
         notes.append(f"no column 'id': rows are numbered; {argument('id_column', 'NAME')} names a column")
     else:
-        ids = text_column(place, columns, choice.id, "every row needs a unique id", "id_column")
-    if choice.group == "group" and "group" not in columns:
-        groups = ids
-        notes.append(
-            "no column 'group': every row gets a separate group and is a positive only of itself; "
-            f"{argument('group_column', 'NAME')} names a column"
-        )
+        require_column(place, given, choice.id, "every row needs a unique id", "id_column")
+    if choice.group == "group" and "group" not in given:
+        rule = "every row gets a separate group and is a positive only of itself"
+        if stored.counts:
+            rule = "every item gets a separate group, and only its own rows are positives of each other"
+        notes.append(f"no column 'group': {rule}; {argument('group_column', 'NAME')} names a column")
     else:
         purpose = "rows in the same group are positives of each other"
-        groups = text_column(place, columns, choice.group, purpose, "group_column")
+        require_column(place, given, choice.group, purpose, "group_column")
+    stored = stored.expanded(choice)
+    columns, count = stored.table, len(next(iter(stored.rows.values())))
+    ids = text_column(place, columns, choice.id, "") if choice.id in columns else tuple(map(str, range(count)))
+    groups = text_column(place, columns, choice.group, "") if choice.group in columns else ids
     splits, split_notes = read_splits(place, columns, choice.split, groups if table is None else None)
     try:
         check_ids(ids, columns.place)
@@ -100,14 +101,14 @@ def read_raw(
 def _stored(
     features: Source, table: Path | None, choice: Choice, separator: str | None
 ) -> tuple[StoredFeatures, list[str]]:
-    """Read features and their table; return them with notes for the user."""
+    """Read features and their table. An item may still have several rows. Return them with notes for the user."""
     is_file = isinstance(features, Path) and features.is_file()
     if (layout := None if table is not None and is_file else open_layout(features)) is not None:
         stored = layout.features(choice if table is None else replace(choice, with_table=False))
         if table is not None:
             files = {**stored.files, table.name: table}
             stored = replace(stored, where=str(table), table=read_table(table, separator), files=files)
-        return stored.expanded(choice), layout.notes
+        return stored, layout.notes
     if isinstance(features, Path) and not features.exists():
         raise InputError(f"{features}: no such file or folder; check the path")
     if table is None:

@@ -1,8 +1,7 @@
 """The table that accompanies feature tensors: ids, groups and splits, with one row per instance in the same order.
 
-Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. The separator of .csv and
-.tsv files may be given. Otherwise, it is whichever of comma, semicolon, tab and vertical bar gives the header the most
-columns.
+Formats: .jsonl (one object per line), .csv and .tsv (with a header line, UTF-8), .parquet. If no separator is given for
+a .csv or .tsv file, the header is split at commas, semicolons, tabs or vertical bars, whichever gives the most columns.
 """
 
 from __future__ import annotations
@@ -78,8 +77,8 @@ def read_table(path: Path, separator: str | None = None) -> Table:
     return table
 
 
-def text_column(path: Path | str, columns: Table, name: str, purpose: str, keyword: str = "") -> tuple[str, ...]:
-    """Return the values of a column as strings; integers are converted.
+def require_column(path: Path | str, columns: Table, name: str, purpose: str, keyword: str = "") -> None:
+    """Raise InputError if a column is missing. The message suggests the closest name.
 
     Args:
         path: path of the table, used in error messages.
@@ -87,10 +86,6 @@ def text_column(path: Path | str, columns: Table, name: str, purpose: str, keywo
         name: name of the column.
         purpose: what the column is needed for, used in error messages.
         keyword: argument with which the user can name another column, used in error messages; "" if there is none.
-
-    Raises:
-        InputError: the column is missing (the message suggests the closest name), or a value is missing or is
-            neither text nor an integer (the message names the line).
     """
     if name not in columns:
         known = [*columns, *columns.unread]
@@ -99,6 +94,19 @@ def text_column(path: Path | str, columns: Table, name: str, purpose: str, keywo
             f"{path}: the column {name!r} is missing ({purpose}); found the columns "
             f"{', '.join(known)}{remedy}{nearest(name, known)}"
         )
+
+
+def text_column(path: Path | str, columns: Table, name: str, purpose: str, keyword: str = "") -> tuple[str, ...]:
+    """Return the values of a column as strings; integers are converted.
+
+    Args:
+        path, columns, name, purpose, keyword: see `require_column`.
+
+    Raises:
+        InputError: the column is missing, or a value is missing or is neither text nor an integer (the message names
+            the line).
+    """
+    require_column(path, columns, name, purpose, keyword)
     return tuple(_text(path, name, columns.place(row), value) for row, value in enumerate(columns[name]))
 
 
@@ -113,12 +121,14 @@ def read_splits(
         path: path of the table, used in error messages.
         columns: the table.
         name: name of the column.
-        groups: group of each row. A missing validation or test split is drawn at random from the training groups. If
-            `name` is "split" and this column is missing, all rows are training rows before the draw. Without groups,
-            the column and the splits train, validation and test must exist.
+        groups: group of each row, which allows missing splits. If the table has no validation or test rows, training
+            groups are drawn at random and moved to the missing split. If the column "split" is missing and `name` is
+            "split", all rows are training rows at first. None: the column must exist and contain train, validation
+            and test.
 
     Raises:
-        InputError: a split is unknown (the message suggests the closest name), or the column or a split is missing.
+        InputError: a value is missing or is not a known split (the message suggests the closest name); the column is
+            missing; or train, validation or test still has no rows after the draw.
     """
     given: tuple[str, ...]
     if groups is not None and name == "split" and name not in columns:
