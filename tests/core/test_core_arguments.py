@@ -18,6 +18,8 @@ from omnidistill.core.arguments import argument, written_as_options
         ("bytes", "1%", "bytes='1%'", "--bytes 1%"),
         ("initial_set", Path("RUN"), "initial_set='RUN'", "--from RUN"),
         ("num_students", 1, "num_students=1", "--students 1"),
+        ("encoders", {"image": "NAME"}, "encoders={'image': 'NAME'}", "--encoder image=NAME"),
+        ("encoders", {"a": "A", "b": "B"}, "encoders={'a': 'A', 'b': 'B'}", "--encoder a=A --encoder b=B"),
     ],
 )
 def test_an_argument_is_written_as_its_user_writes_it(name: str, value: object, in_python: str, as_option: str) -> None:

@@ -27,6 +27,15 @@ def test_features_are_those_of_the_other_means() -> None:
     assert recentred(own, own.preprocessing, own.widths) is own
 
 
+def test_the_order_of_the_modalities_does_not_matter() -> None:
+    own, other = prepare(planted({"a": 8, "b": 7}, ROWS)), prepare(planted({"b": 7, "a": 8}, ROWS, seed=1))
+    result = recentred(own, other.preprocessing, other.widths)
+    for name, x in own.features.items():
+        torch.testing.assert_close(
+            result.features[name], x + own.preprocessing.means[name] - other.preprocessing.means[name]
+        )
+
+
 def test_features_of_another_kind_are_refused() -> None:
     data = prepare(planted({"a": 8, "b": 7}, ROWS))
     with pytest.raises(InputError, match="the features have a 8, b 7, but the synthetic set has a 8, b 6; use"):

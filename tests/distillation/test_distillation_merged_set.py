@@ -116,10 +116,14 @@ def test_sets_that_do_not_fit_are_one_line() -> None:
         ),
         (
             replace(part, preprocessing=replace(part.preprocessing, means={})),
-            r"differ in whether rows are centred, .* pack the data of set 2 with the preprocessing of set 1",
+            r"differ in whether rows are centred; pack the data of set 2 with the preprocessing of set 1",
         ),
         (small_set(4, SGD), "were distilled in different ways"),
         (replace(part, spec=replace(part.spec, objective=Hopa())), "were distilled in different ways"),
+        (
+            replace(part, spec=replace(part.spec, objective=part.objective.evolve(tau=0.5))),
+            rf"\(recipe 'anchor' and objective 'infonce' tau={part.objective.tau}; .* tau=0\.5\)",
+        ),
         (small_set(4, encoders={"a": "other"}), "of different encoders"),
     ):
         with pytest.raises(InputError, match=message) as caught:

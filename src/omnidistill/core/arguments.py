@@ -1,14 +1,15 @@
 """How messages name arguments: as Python keywords, or as options when the command line is running.
 
-call                          in Python            on the command line
-argument("seeds", 3)          seeds=3              --seeds 3
-argument("resume", True)      resume=True          --resume
-argument("heads")             heads                --heads
+call                                       in Python                     on the command line
+argument("seeds", 3)                       seeds=3                       --seeds 3
+argument("resume", True)                   resume=True                   --resume
+argument("encoders", {"image": "NAME"})    encoders={'image': 'NAME'}    --encoder image=NAME
+argument("heads")                          heads                         --heads
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,6 +19,7 @@ _AS_OPTIONS: ContextVar[bool] = ContextVar("arguments as options", default=False
 _OPTIONS = {
     "initial_set": "from",
     "add_to": "from",
+    "encoders": "encoder",
     "num_students": "students",
     "num_seeds": "seeds",
     "num_steps": "steps",
@@ -42,6 +44,8 @@ def argument(name: str, value: object = None) -> str:
             return name
         return f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}"
     option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{option} {key}={each}" for key, each in value.items())
     return option if value is None or value is True else f"{option} {value}"
 
 

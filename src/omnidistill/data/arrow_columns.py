@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnidistill.core.errors import InputError
+from omnidistill.core.memory import out_of_memory
 from omnidistill.data.parquet_footer import column_bytes
 from omnidistill.io.input_files import check_expansion, one_line, open_input
 
@@ -51,7 +52,8 @@ def parquet_file(path: Path, dictionaries: bool = True) -> Iterator[pyarrow.parq
 
     Raises:
         InputError: pyarrow is not installed, the file is missing or damaged, or its content takes too much memory.
-            Errors in the `with` block count as damage, too.
+            Exceptions in the `with` block are also raised as InputError, because reading damaged data can raise any
+            exception. Only a lack of memory is raised unchanged.
     """
     try:
         from pyarrow import parquet
@@ -67,9 +69,11 @@ def parquet_file(path: Path, dictionaries: bool = True) -> Iterator[pyarrow.parq
         texts = [column.path for column in columns if dictionaries and column.physical_type == "BYTE_ARRAY"]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             yield file
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except Exception as error:  # the parser raises many types of errors for damaged bytes
+        if out_of_memory(error):
+            raise
         raise InputError(
             f"{path}: cannot be read as a Parquet file ({one_line(error)}); check the path, or write the file again"
         ) from error

@@ -43,8 +43,8 @@ def steps_of(other: Prepared, widths: dict[str, int], name: str) -> Preprocessin
     """
     if widths != other.widths:
         raise InputError(
-            f"{name}: the features have {_listed(widths)}, but the set named here has {_listed(other.widths)}; use the "
-            f"same modalities ({argument('modalities')} selects and renames them) from the same encoders"
+            f"{name}: the features have the widths {_listed(widths)}, but this set has {_listed(other.widths)}; use "
+            f"the same modalities ({argument('modalities')} selects and renames them) from the same encoders"
         )
     return other.preprocessing
 
@@ -69,7 +69,7 @@ def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) ->
         )
     if own.difference(steps) is None:
         return data
-    if (own.standardise, own.epsilon, [*own.means]) != (steps.standardise, steps.epsilon, [*steps.means]):
+    if (own.standardise, own.epsilon, own.means.keys()) != (steps.standardise, steps.epsilon, steps.means.keys()):
         raise InputError(
             f"the features and the synthetic set differ in {own.difference(steps)}; pack the features again with the "
             "preprocessing options of the dataset from which the set was distilled"

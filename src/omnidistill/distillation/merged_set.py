@@ -15,8 +15,10 @@ The N rows of the merged set are computed as follows:
 2. Compute the canonical directions of these outputs. The first N of them are the columns of Q.
 3. The rows are the transposed pseudo-inverse of Q^T H_m. From these rows, the recipe computes the heads Q^T H_m.
 
-**Other recipes.** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
+**Recipe "sgd".** The rows of all sets are concatenated. Rows of different sets do not match. The number of training
 steps is the sum over all sets.
+
+Sets with any other recipe cannot be merged.
 """
 
 from __future__ import annotations
@@ -49,11 +51,12 @@ def merged_set(sets: Sequence[DistilledSet], size: int | None = None) -> Distill
 
     Args:
         sets: two or more sets of the same modalities, widths, preprocessing, recipe and objective.
-        size: number of rows N of the result; None selects the largest possible number (see `most_rows`).
+        size: number of rows N of the result. None selects the largest possible number (see `most_rows`), which is the
+            only possible number for the recipe "sgd".
 
     Raises:
-        InputError: the sets have different modalities, widths, preprocessing, encoders, recipes or objectives, or they
-            cannot be merged to this size.
+        InputError: the sets have different modalities, widths, preprocessing, encoders, recipes or objectives; their
+            recipe is neither "anchor" nor "sgd"; or the result cannot have this number of rows.
     """
     check_mergeable(sets)
     if isinstance(sets[0].recipe, Anchor):
@@ -77,9 +80,10 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if difference := first.preprocessing.difference(other.preprocessing):
             raise InputError(
-                f"{where}: {which} differ in {difference}, but need the same preprocessing; pack the data of set "
-                f"{number} with the preprocessing of set 1 (pack --like SET) and distil again, or, if only the means "
-                "differ, add these data to the run of set 1 (distill --add NEW --from RUN)"
+                f"{where}: {which} need the same preprocessing, but differ in {difference}; pack the data of set "
+                f"{number} with the preprocessing of set 1 (pack --like SET), and distil them again. If only the means "
+                f"differ, you can instead add the data of set {number} to the run of set 1 (distill --add NEW "
+                "--from RUN)"
             )
         encoders = first.provenance.encoders, other.provenance.encoders
         if all(encoders) and encoders[0] != encoders[1]:
@@ -89,17 +93,27 @@ def check_mergeable(sets: Sequence[DistilledSet]) -> None:
             )
         if first.recipe.kind != other.recipe.kind or first.objective != other.objective:
             raise InputError(
-                f"{where}: {which} were distilled in different ways (recipe '{first.recipe.kind}' and objective "
-                f"'{first.objective.kind}'; recipe '{other.recipe.kind}' and objective '{other.objective.kind}'); "
-                "distil both sets with the same method"
+                f"{where}: {which} were distilled in different ways ({_method(first, other)}; "
+                f"{_method(other, first)}); distil both sets with the same recipe, the same objective and the same "
+                "settings of the objective"
             )
+
+
+def _method(distilled: DistilledSet, other: DistilledSet) -> str:
+    """Return the recipe and objective of a set, with those settings of the objective in which another set differs."""
+    mine, theirs = (each.objective.model_dump(mode="json") for each in (distilled, other))
+    text = f"recipe '{distilled.recipe.kind}' and objective '{distilled.objective.kind}'"
+    if distilled.objective.kind != other.objective.kind:
+        return text
+    return " ".join([text, *(f"{name}={value}" for name, value in mine.items() if value != theirs[name])])
 
 
 def most_rows(sets: Sequence[DistilledSet]) -> int:
     """Return the largest number of rows that the merged set can have.
 
-    This is the total number of rows of all sets. For the recipe "anchor", the second largest feature width is a further
-    limit, because no pair of modalities has more canonical directions.
+    This is the total number of rows of all sets. For the recipe "anchor", it is limited to the second largest feature
+    width, because no pair of modalities has more canonical directions. For the feature widths 768, 512 and 256, the
+    limit is 512.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):

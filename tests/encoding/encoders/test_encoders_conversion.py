@@ -61,6 +61,17 @@ def test_imagebind_becomes_a_folder_that_encoders_open(tmp_path: Path, capsys: p
     assert len(list(out.rglob("tensors-*"))) == 3
 
 
+def test_a_vocabulary_of_any_name_is_found(tmp_path: Path) -> None:
+    file, given = checkpoint(tmp_path / "given"), write_vocabulary(tmp_path)
+    for vocabulary in (given.rename(tmp_path / "my words.txt"), tmp_path / "folder"):
+        if vocabulary.suffix == "":
+            vocabulary.mkdir()
+            shutil.copyfile(tmp_path / "my words.txt", vocabulary / "merges.txt")
+        result = convert("imagebind", file, tmp_path / f"from {vocabulary.name}", vocabulary=vocabulary)
+        assert result.vocabulary == "merges.txt"
+        open_encoder(result.encoders[-1]).prepare(Item("the sea"))
+
+
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = languagebind_folder(tmp_path / "model", languagebind_state())
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import wave
 from collections.abc import Callable
@@ -221,8 +222,14 @@ def test_settings_of_sentence_transformers_are_respected(model: Callable[[str], 
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
     assert len(open_encoder(f"sentence:{folder}").prepare(Item("a red cat and the sea"))) == 5
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
-    with pytest.raises(InputError, match="does not use mean pooling over tokens"):
+    both = {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}
+    refused: list[dict[str, Any]] = [{"pooling_mode_mean_tokens": False}, both, {"pooling_mode": "cls"}]
+    for settings in refused:
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+        with pytest.raises(InputError, match="does not use mean pooling over tokens"):
+            open_encoder(f"sentence:{folder}")
+    for settings in ({"pooling_mode": "mean"}, {**both, "pooling_mode_max_tokens": False}, {}):
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
         open_encoder(f"sentence:{folder}")
 
 

@@ -174,6 +174,10 @@ OLD, NEW = planted()
             lambda: migrate(OLD, NEW, size=400, **QUIET),
             "size=400: a migration kit must have at least 2 rows, and at most 28",
         ),
+        (
+            lambda: migrate(OLD[:, :1], NEW, **QUIET),
+            "embedding widths of at least 2, found 400 pairs and the widths 1,",
+        ),
         (lambda: migrate(OLD, NEW, size=1, **QUIET), "size=1: a migration kit must have at least 2 rows, and at"),
         (
             lambda: migrate(OLD, NEW, bytes="0.1%", **QUIET),

@@ -197,7 +197,7 @@ def test_rendered_rows_can_be_a_dataset(tmp_path: Path) -> None:
     source, few = Source(SourceRun(result(), old()), *pair, "error"), FAST.evolve(options=())
 
     def write(name: str, rows: int = SIZE, **steps: bool) -> Path:
-        part = {modality: x[:rows] for modality, x in raw.items()}
+        part = {modality: raw[modality][:rows] for modality in reversed(raw)}  # the order does not matter
         save_features(
             prepare(RawFeatures(part, ids[:rows], ids[:rows], ("train",) * rows, {}), **steps), tmp_path / name
         )
@@ -208,7 +208,7 @@ def test_rendered_rows_can_be_a_dataset(tmp_path: Path) -> None:
         torch.testing.assert_close(rendered.sets[""].rows()[name], x, atol=1e-5, rtol=1e-5)
     with pytest.raises(InputError, match=r"few: contains 5 rows, but the set has 6; render all rows of the set"):
         list(options_of(source, few, write("few", rows=SIZE - 1)))
-    with pytest.raises(InputError, match=r"other: differs from planted in whether rows are centred; encode the"):
+    with pytest.raises(InputError, match=r"other: its preprocessing differs from that of planted in whether rows"):
         list(options_of(source, few, write("other", centre=False)))
     save_features(load(tmp_path / "all").only(["a", "b"]), tmp_path / "less")
     with pytest.raises(InputError, match="less: has no modality 'c'"):
@@ -261,7 +261,7 @@ def paired_by_matrix(data: FeatureSet) -> FeatureSet:
             lambda data: replace(data, splits=tuple("heads" if s == "train" else s for s in data.splits)),
             "planted: 64 training items of the run are in another split (train-0, train-1, train-2, ...)",
         ),
-        (other_groups, "planted: the groups differ from those of the run; item "),
+        (other_groups, "planted: the groups differ from those of the run; group "),
         (paired_by_matrix, "planted: a matrix defines which rows match"),
     ],
 )

@@ -19,13 +19,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A finished unit of work.
-
-    The engine calls the same function, the task, for every unit.
+    """A unit of work that an engine has finished, successfully or not.
 
     Attributes:
-        number: index of the unit in the sequence passed to `Engine.run`.
-        result: function that returns the task's result for this unit, or raises the exception that the task raised.
+        number: index of the unit in the argument `units` of `Engine.run`.
+        result: function without arguments. It returns what the task returned for this unit. If the unit failed, it
+            raises the exception of the task, or an exception of the engine, for example because a worker died.
     """
 
     number: int
@@ -67,11 +66,12 @@ class Engine(Protocol):
         """Call the task for every unit, and yield a `Done` object whenever a unit is finished.
 
         Args:
-            task: function of one unit.
+            task: function that processes one unit. The engine calls it with the unit as the only argument.
             units: units of work.
-            after: {index of a unit: indices of earlier units that it waits for}. If an earlier unit raises an
-                exception, the waiting unit may raise the same exception.
-            helpers: number of helper processes that each unit keeps busy, in addition to its compute threads.
+            after: {index of a unit: indices of earlier units that must be finished first}. If one of these fails, an
+                engine may skip the waiting unit; `Done.result` of the waiting unit then raises the same exception.
+            helpers: number of helper processes that the task uses for each unit, for example to load data. Each needs a
+                CPU, in addition to the CPUs for the compute threads of the unit.
         """
         ...
 

@@ -70,17 +70,22 @@ def engine_from(text: str, device: str = "cpu") -> Engine:
     if not isinstance(engine, Engine):
         raise InputError(
             f"{argument('engine', text)}: the registered function returned a {type(engine).__name__}, but must return "
-            "an engine, which has the members 'here', 'at_once' and 'run'"
+            "an engine: a context manager with the members 'here', 'at_once' and 'run'"
         )
     return engine
 
 
 @contextmanager
 def engine_in_use(engine: Engine | str, device: str = "cpu") -> Iterator[Engine]:
-    """Yield an open engine. A name opens a new engine for the block. An Engine object must already be open.
+    """Yield an open engine for a `with` block.
+
+    Args:
+        engine: an Engine object, or a text such as "ray" or "ray:ADDRESS". An Engine object must already be open, and
+            it stays open after the block. A text opens a new engine, which is closed at the end of the block.
+        device: device on which the tasks of a new engine compute; not used for an Engine object.
 
     Raises:
-        InputError: see `engine_from`.
+        InputError: see `engine_from`. The engine may also raise it while it opens, for example if it cannot connect.
     """
     if isinstance(engine, str):
         with engine_from(engine, device) as opened:

@@ -158,8 +158,11 @@ class RayEngine:
     def _cpus(self, ray: Any, helpers: int) -> int:
         """Return the number of CPUs to reserve per unit of work.
 
-        Each thread and each helper process needs one CPU. If the largest machine has fewer CPUs, but at least one, the
-        result is its number of CPUs.
+        A unit needs one CPU per torch thread and one per helper process. The result is at most the number of CPUs of
+        the largest machine, unless no machine has a CPU.
+
+        Raises:
+            InputError: the units need GPUs, but the engine started the cluster on this machine, which has no GPU.
         """
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.gpus and self._owns_connection and self.address is None and not any("GPU" in each for each in machines):

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
-from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary
+from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary, vocabulary_name
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
 from omnidistill.io.artifacts import load_artifact, making, move_output, require_new_folder, temp_folder
 
@@ -53,7 +53,8 @@ class Conversion:
 
     Attributes:
         towers: the converted towers.
-        encoders: references MODEL-KIND:FOLDER, with which `open_encoder` opens the converted encoders.
+        encoders: names of the converted encoders with their folder, such as "imagebind-video:FOLDER". `open_encoder`
+            accepts these names.
         vocabulary: file name of the vocabulary, or None if no vocabulary was found.
     """
 
@@ -78,11 +79,12 @@ def convert(
     Args:
         model: name of the model.
         source: file with ImageBind's weights, or folder of a LanguageBind model.
-        folder: output folder, which does not exist or is empty.
+        folder: output folder. Unless `force` is True, it must be empty or not exist yet.
         modality: modality of a LanguageBind model; None for ImageBind.
         vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses a vocabulary
             that is next to the weights, if there is one.
-        force: whether the folder may contain an earlier conversion, whose towers and vocabulary are replaced.
+        force: whether the folder may contain files, such as an earlier conversion. Towers and vocabularies with the
+            same names are replaced; other files are kept.
 
     Returns:
         The converted towers, and how to open them.
@@ -98,6 +100,8 @@ def convert(
     vocabulary = vocabulary or find_vocabulary(source if source.is_dir() else source.parent)
     if vocabulary is not None:
         ClipTokenizer.from_file(vocabulary)
+        if vocabulary.is_dir():
+            vocabulary = find_vocabulary(vocabulary)
     try:
         with making(folder.parent), temp_folder(folder) as temporary:
             temporary.mkdir()
@@ -106,7 +110,7 @@ def convert(
             else:
                 languagebind.convert(source, temporary, modality)
             if vocabulary is not None:
-                shutil.copyfile(vocabulary, temporary / vocabulary.name)
+                shutil.copyfile(vocabulary, temporary / vocabulary_name(vocabulary))
             names = sorted(path.name for path in temporary.iterdir() if path.is_dir())
             move_output(temporary, folder)
     except OSError as error:
@@ -114,7 +118,7 @@ def convert(
     towers = tuple(_tower(folder / name) for name in names)
     kinds = ("video", "audio", "text") if modality is None else (modality, "text")
     encoders = tuple(f"{model}-{kind}:{folder}" for kind in kinds)
-    return Conversion(towers, encoders, None if vocabulary is None else vocabulary.name)
+    return Conversion(towers, encoders, None if vocabulary is None else vocabulary_name(vocabulary))
 
 
 def _modality_hint(model: Model) -> str:

@@ -1,11 +1,12 @@
 """Text towers of CLIP, SigLIP, CLAP and PE-AV, and a tower that averages the token features of any other text model.
 
-Texts are truncated to the maximum length of the model. A batch contains only texts with the same number of tokens, so
-they need no padding. Texts for SigLIP are padded nevertheless, because SigLIP was trained on padded texts.
+Texts are truncated to the maximum length of the model. All texts of a batch have the same number of tokens, so they
+need no padding. SigLIP is an exception: it was trained on padded texts, so its texts are padded to the maximum length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -84,15 +85,18 @@ class TextTower(Pretrained):
 class SentenceTower(TextTower):
     """Text tower for any text model. A feature is the mean of the token features, and is not normalised.
 
-    If the folder contains settings saved by sentence-transformers, their maximum text length applies, and any pooling
-    other than the mean raises InputError.
+    The folder of the model may contain settings saved by sentence-transformers. If they set `max_seq_length`, texts are
+    truncated to at most this number of tokens.
+
+    Raises:
+        InputError: according to these settings, the model does not use the mean (alone) as its pooling.
     """
 
     family: str = field(default="sentence", kw_only=True)
     source: str = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self._settings_file("1_Pooling/config.json").get("pooling_mode_mean_tokens", True):
+        if not _is_mean(self._settings_file("1_Pooling/config.json")):
             raise InputError(
                 f"{self.source}: the model does not use mean pooling over tokens, and other kinds of pooling are not "
                 "supported; choose another model"
@@ -117,6 +121,17 @@ class SentenceTower(TextTower):
     @property
     def _text_config(self) -> Any:
         return self.full_config
+
+
+def _is_mean(pooling: Mapping[str, Any]) -> bool:
+    """Return whether pooling settings of sentence-transformers stand for the mean alone. No settings mean the mean.
+
+    Version 6 stores the setting `pooling_mode`, "mean" or a list. Earlier versions store one boolean per mode.
+    """
+    if (mode := pooling.get("pooling_mode")) is not None:
+        return mode in ("mean", ["mean"])
+    flags = {name: on for name, on in pooling.items() if name.startswith("pooling_mode_")}
+    return all(on == (name == "pooling_mode_mean_tokens") for name, on in flags.items())
 
 
 @encoders.register("clip-text")

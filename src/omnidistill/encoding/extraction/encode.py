@@ -4,9 +4,10 @@
     OUT/shards/NNNNN    one folder per shard, see the module `shards`
     OUT/encoded.json    written last: number of shards, number of encoded rows, failed items, number of truncated items
 
-A resumed run must use the same encoders and settings. It reuses every finished shard whose rows have not changed. All
-items of a batch belong to the same shard, so an interruption does not change the result. The memory use does not depend
-on the number of rows: at most one shard of features and a few batches of preprocessed items are in memory.
+A run that was interrupted can be resumed with the same encoders and settings. A finished shard is reused unless its
+rows, or the sizes of their files, have changed. A batch never contains items of two shards, so the features are the
+same as without the interruption. The memory for features does not grow with the number of rows: each process holds at
+most one shard of features and a few batches of preprocessed items.
 """
 
 from __future__ import annotations
@@ -170,7 +171,13 @@ def _reporter(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: EncodeSettings) -> None:
-    """Record the encoders and settings in a new folder. In an existing folder, check that they match the record."""
+    """Check that the shards in `out` were made with the same encoders and settings.
+
+    If `out` contains no shards, write the encoders, settings and licences to encoders.json instead.
+
+    Raises:
+        InputError: the encoders or settings differ from those in encoders.json, or this file is missing.
+    """
     requested: dict[str, Any] = {
         "encoders": {modality: encoder.fingerprint() for modality, encoder in encoders.items()},
         "batch_size": settings.batch_size,
@@ -179,7 +186,7 @@ def _check_resumable(out: Path, encoders: Mapping[str, Encoder], settings: Encod
         "keep_views": settings.keep_views,
     }
     path = out / ENCODERS
-    if not path.exists() or not (out / "shards").exists():  # without shards, there is nothing to resume
+    if not (out / "shards").exists():  # there is nothing to resume
         content = {**requested, "licences": licences_of(encoders)}
         write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
         return

@@ -33,9 +33,10 @@ _UNIT_TOLERANCE = 1e-2  # float16 vectors of length 1 differ from it by less
 
 
 def frame_of(train: Pairs) -> tuple[Preprocessing, Frame]:
-    """Return the means of the old and the new embeddings as a preprocessing step, and a `Frame` with the same means.
+    """Return a `Preprocessing` and a `Frame`, both with the means of the old and of the new training vectors.
 
-    The `Frame` also records whether all old training vectors have length 1, and whether all new ones do.
+    The kit stores the `Preprocessing`, and maps are computed with the `Frame`. The `Frame` also records whether all old
+    training vectors have length 1, and whether all new ones do.
 
     Raises:
         InputError: all old or all new training vectors are equal.
@@ -61,30 +62,39 @@ def size_for(
 ) -> int:
     """Return the number of paired rows in a migration kit.
 
-    This is `size` if it is given, otherwise the largest number for which the files of the kit fit into `bytes`.
+    This is `size` if it is given, otherwise the largest number for which the files of the kit fit into `bytes`. A kit
+    has at least 2 rows. It has at most as many rows as there are training pairs, and at most as many as the smaller
+    width.
 
     Args:
         size: number of rows; None if `bytes` determines it.
-        bytes: largest total size of the files, such as "200kB" or "1%" (of `whole`). None means "1%".
+        bytes: largest total size of the files in bytes (200000 or "200kB") or in percent of `whole` ("1%"). None means
+            "1%".
         widths: widths of the old and the new embeddings.
         storage: how the rows are stored.
         means: means of the old and the new embeddings.
         unit: whether the old embeddings have length 1, and whether the new ones do.
-        num_train: number of training pairs. A kit has at most this many rows, and no more than either width.
+        num_train: number of training pairs.
         whole: size in bytes of all training pairs in float32.
 
     Raises:
-        InputError: both `size` and `bytes` are given, `size` is out of range, or `bytes` is too small.
+        InputError: there are fewer than 2 training pairs, or a width below 2; both `size` and `bytes` are given; `size`
+            is out of range; or `bytes` is too small.
     """
     most = min(num_train, *widths.values())
+    if most < FEWEST_ROWS:
+        raise InputError(
+            f"embeddings: a migration kit needs at least {FEWEST_ROWS} training pairs and embedding widths of at least "
+            f"{FEWEST_ROWS}, found {num_train} pairs and the widths {', '.join(map(str, widths.values()))}"
+        )
     if size is not None and bytes is not None:
         raise InputError(f"{argument('size')} and {argument('bytes')}: both set the size; pass one of them")
     if size is not None:
         if not FEWEST_ROWS <= size <= most:
             raise InputError(
-                f"{argument('size', size)}: a migration kit must have at least {FEWEST_ROWS} rows, and at most {most}, "
-                "because it cannot have more rows than there are training pairs, or than either embedding width; "
-                "choose a size in this range"
+                f"{argument('size', size)}: a migration kit must have at least {FEWEST_ROWS} rows, and at most {most} "
+                "(the number of training pairs or the smaller embedding width, whichever is less); choose a size in "
+                "this range"
             )
         return size
     budget = parse_budget(str("1%" if bytes is None else bytes), whole)

@@ -2,9 +2,9 @@
 
 Rendered media belong to the rows of a distilled set. The new encoder's features of these media replace the rows.
 
-In a dataset, the features x of rendered media have been centred by their own means mu. The means mu' of real items,
-computed by the same encoder, are subtracted instead: x + mu - mu'. Features in .npy files are raw, and go through all
-preprocessing steps.
+The result is centred by mu', the means of the new encoder's features of real items. A dataset of rendered media is
+centred by its own means mu, so its features x are changed to x + mu - mu'. Features in .npy files are raw, and go
+through all preprocessing steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def rendered_features(folder: Path, size: int, new: FeatureSet) -> dict[str, Flo
 
     Raises:
         InputError: the folder or a file is missing, has the wrong number of rows or the wrong widths, or its values
-            cannot be used.
+            cannot be used; or the dataset lacks a modality of `new`, has a pairing matrix, or was standardised or
+            centred with other options than `new`.
     """
     if not folder.is_dir():
         raise InputError(
@@ -61,10 +62,10 @@ def _of_dataset(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Ten
             f"rendered media with the encoders of {named(new)}"
         )
     own, other = given.preprocessing, new.preprocessing
-    if (own.standardise, [*own.means]) != (other.standardise, [*other.means]):
+    if (own.standardise, own.means.keys()) != (other.standardise, other.means.keys()):
         raise InputError(
-            f"{folder}: differs from {named(new)} in {own.difference(other)}; encode the rendered media again, "
-            f"with the same choice of --no-standardise and --no-centre as for {named(new)}"
+            f"{folder}: its preprocessing differs from that of {named(new)} in {own.difference(other)}; encode the "
+            f"rendered media again, with the same --no-standardise and --no-centre options as {named(new)}"
         )
     return recentred(given, other, new.widths).to(new.device).features
 

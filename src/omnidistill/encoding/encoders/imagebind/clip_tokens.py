@@ -2,14 +2,16 @@
 
     1. Clean the text: repair it with ftfy, resolve HTML entities twice, replace white space with single spaces, and
        convert it to lower case.
-    2. Split the text into pieces: words, single digits, and sequences of other characters. Represent each UTF-8 byte of
-       a piece by one character, and append `</w>` to the last character.
-    3. Start with one part per character. Of all pairs of neighbouring parts, find the one that comes first in the list
-       of merges, and join it wherever it occurs. Repeat this until no pair of neighbours is in the list.
-    4. Return the ids of the start token, at most 75 tokens and the end token, padded with zeros to length 77.
+    2. Split the text into pieces: words, English endings such as `'s`, single digits, and sequences of other
+       characters. Represent each UTF-8 byte of a piece by one character, and append `</w>` to the last character.
+    3. Join the characters of each piece into longer parts: find the pair of neighbouring parts that comes first in the
+       list of merges, and join it wherever it occurs in the piece. Repeat this until no pair of neighbours is in the
+       list. The remaining parts are the tokens.
+    4. Look up the id of each token, and keep at most 75 ids. Put the start token before them and the end token after
+       them, and append zeros up to a length of 77.
 
-The vocabulary of 49,408 tokens consists of the bytes, the bytes followed by `</w>`, the merges in their order, and
-the start and end tokens. The file with the merges belongs to CLIP and is not part of this package.
+The vocabulary has 49,408 tokens: the 256 bytes, the same bytes followed by `</w>`, one token per merge in the order of
+the list, the start token, and the end token. The file with the merges belongs to CLIP and is not part of this package.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from omnidistill.io.input_files import open_input, read_json
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _NUM_MERGES = VOCABULARY - 2 * 256 - 2
 _MOST_BYTES = 2**24  # CLIP's vocabulary has 3.2 MB
-_FILES = ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json")
+_FILES = ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json")  # by suffix: text, .gz and .json
 _PIECES = rf"{re.escape(_START)}|{re.escape(_END)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 
 
@@ -148,6 +150,12 @@ def _byte_letters() -> dict[int, str]:
 def find_vocabulary(folder: Path) -> Path | None:
     """Return the path of the vocabulary file in a folder; None if the folder contains none."""
     return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+
+
+def vocabulary_name(path: Path) -> str:
+    """Return the file name under which `find_vocabulary` finds a vocabulary in the format of this file."""
+    text, packed, json = _FILES
+    return {".gz": packed, ".json": json}.get(path.suffix, text)
 
 
 def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
