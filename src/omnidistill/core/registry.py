@@ -8,9 +8,9 @@ To add an entry from another package:
     [project.entry-points."omnidistill.objectives"]          in pyproject.toml of an installed package
     margin = "my_package.margin:Margin"
 
-`Registry` holds objects of any type, for example functions that create encoders. `ComponentRegistry` holds component
-classes. It can also annotate a field of a pydantic model: `student: Annotated[Objective, objectives]` accepts an
-instance, a name, or a table with the key `kind`.
+A `Registry` holds functions or classes, for example functions that create encoders. A `ComponentRegistry` holds
+component classes. It can also be part of the type of a field in a pydantic model. For example, the field
+`student: Annotated[Objective, objectives]` accepts an instance, a name, or a table with the key `kind`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema, to_json
 
+from omnidistill.core.entry_points import entry_points
 from omnidistill.core.errors import InputError, nearest
 from omnidistill.core.settings import Component
 
@@ -66,8 +67,8 @@ class Registry(Generic[T]):
         """Return the object with this name, importing it if necessary.
 
         Raises:
-            InputError: no object with this name is installed (the message lists the installed names), or its package
-                fails to load.
+            InputError: no object with this name is installed (the message lists the installed names), or the object
+                comes from another package and cannot be imported or registered.
         """
         if name not in self._loaded:
             if name in self._builtin:
@@ -203,7 +204,11 @@ class ComponentRegistry(Registry[type[C]]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two objects are copies of one definition, for example after a reload or a run as `__main__`."""
+    """Return whether two objects have the same definition: the same qualified name in the same module.
+
+    They may still be different objects, for example after a reload of the module. The module `__main__` counts as equal
+    to any other module, because a module that runs as a script can also be imported under its own name.
+    """
     modules = {getattr(each, "__module__", None) for each in (one, other)}
     names = {getattr(each, "__qualname__", each) for each in (one, other)}
     return len(names) == 1 and len(modules - {"__main__"}) <= 1
