@@ -87,7 +87,7 @@ def test_a_dry_run_writes_nothing(manifest: Path, tmp_path: Path, capsys: pytest
         (["--encoder", "letters"], r"only one encoder is given \(text\)"),
         (
             ["--encoder", "letters", "--encoder", "letters:2"],
-            r"'text' already has an encoder; give this encoder another modality: MODALITY=letters:2",
+            r"modality 'text' already has an encoder; to use another modality .*, write MODALITY=letters:2",
         ),
         (["--encoder", "letters", "--encoder", "sounds"], r"modality 'audio' is not a column of the manifest"),
         (

@@ -80,9 +80,9 @@ def test_data_packed_like_a_set_can_be_merged_with_it(folder: Path, tmp_path: Pa
         od.merge(first, own)
     two = cli("pack", *files, "--modalities", "a,b", "--like", folder / "RUN", "-o", tmp_path / "M")
     assert (two.code, two.err.count("\n")) == (2, 1)
-    assert two.err.startswith("omnidistill: --like: the features have a 12, b 14, but the set named here has a 12, b")
+    assert two.err.startswith("omnidistill: --like: the features have the widths a 12, b 14, but this set has a 12, b")
     both = cli("pack", *files, "--no-centre", "--like", folder / "RUN", "-o", tmp_path / "M")
-    assert (both.code, "--like: uses the preprocessing of the set that it names, so" in both.err) == (2, True)
+    assert (both.code, "--like: the preprocessing is copied from the other set, so" in both.err) == (2, True)
     assert not (tmp_path / "M").exists()
 
 
@@ -118,7 +118,7 @@ def test_sets_are_merged_into_a_folder(folder: Path, tmp_path: Path) -> None:
     [
         ("merge RUN -o M", "pass two or more sets, or one set and a smaller size or budget"),
         ("merge RUN GROWN --size 8 --bytes 9kB -o M", "--size 8 and --bytes 9kB: both set the size"),
-        ("merge RUN GROWN --bytes 1% -o M", "--bytes 1%: a percentage needs the data"),
+        ("merge RUN GROWN --bytes 1% -o M", "--bytes 1%: a percentage refers to the size of the training features"),
         ("merge RUN GROWN --bytes 100 -o M", "--bytes 100: too small; pass at least "),
         ("merge RUN GROWN --size 99 -o M", "--size 99: merging these sets gives at most "),
         ("merge RUN SECOND -o M", "SECOND"),

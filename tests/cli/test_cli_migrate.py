@@ -83,7 +83,7 @@ def test_inspect_describes_a_kit(folder: Path) -> None:
         ("migrate old.npy new.npy -o K", "--bytes 1%: 960 bytes are too few for a migration kit"),
         ("migrate old.npy new.npy -o KIT", "KIT: is not empty; choose another folder, or use --force"),
         ("migrate old.npy new.npy --bits 5 -o K", "--bits: unknown value '5'"),
-        ("apply KIT new.npy -o out.npy", "new.npy: the embeddings have width 28, but those of the old encoder"),
+        ("apply KIT new.npy -o out.npy", "new.npy: the embeddings have width 28, but the old encoder"),
         ("apply KIT nan.npy -o out.npy", "nan.npy: row 0 (counted from 0) contains NaN or Inf"),
         ("apply KIT old.npy -o new.npy", "new.npy: already exists; use --force to replace it"),
         ("apply old.npy old.npy -o out.npy", "old.npy: is a file, but an omnidistill artifact is a folder"),

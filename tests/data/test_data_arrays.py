@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_one_line() -> None:
         r"x: dtype is <U1; features must be integers or floating-point numbers": lambda: as_rows("x", [["a"]]),
         r"x: dtype is bool; features must be real numbers": lambda: as_rows("x", torch.ones(2, 2, dtype=torch.bool)),
         r"x: shape is \(3,\); features must have shape \(rows, width\)": lambda: as_rows("x", [1, 2, 3]),
-        r"a training groups are too few|too few to use some": lambda: raw_from_arrays({"a": [[1.0]], "b": [[2.0]]}),
+        r"no validation rows, and too few training groups \(1\)": lambda: raw_from_arrays({"a": [[1.0]], "b": [[2.0]]}),
         r"split 'trian': unknown": lambda: FeatureSet.from_arrays(good, splits=["trian", *SPLITS[1:]]),
     }
     for message, act in cases.items():

@@ -82,7 +82,7 @@ def bad(value, row, column):
         ({"pairing": torch.full((3, 3), float("nan"))}, "nan"),
         (
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2)})},
-            "'b': the features have width 4, which does not fit the preprocessing",
+            "'b': the features have width 4, but the preprocessing has no mean for this modality",
         ),
         (
             {"preprocessing": Preprocessing(True, EPSILON, {"a": torch.ones(2), "b": torch.ones(3)})},
@@ -289,7 +289,7 @@ def test_values_whose_squares_float32_cannot_hold_are_refused(size):
 
 def test_a_single_train_row_is_no_mean_to_centre_by():
     raw = planted({"a": 5, "b": 7}, {"test": 2, "train": 1})
-    with pytest.raises(InputError, match=r"'a', row 2 \(id 'train-0'\): equal to the mean of the train rows"):
+    with pytest.raises(InputError, match=r"'a', row 2 \(id 'train-0'\): equal to the subtracted mean"):
         prepare(raw)
     prepare(raw, centre=False)
 

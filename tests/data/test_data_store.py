@@ -148,7 +148,7 @@ def test_rows_that_cannot_be_prepared_leave_the_set_as_it_was(tmp_path):
     train = [row for row, split in enumerate(raw.splits) if split == "train"]
     raw.features["b"][train] = raw.features["b"][train[0]].clone()
     with pytest.raises(
-        InputError, match=rf"'b', row {train[0]} \(id '{raw.ids[train[0]]}'\): equal to the mean of the train rows"
+        InputError, match=rf"'b', row {train[0]} \(id '{raw.ids[train[0]]}'\): equal to the subtracted mean"
     ):
         prepare_raw(RawRows.of(raw)).save(tmp_path / "set")
     assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before

@@ -208,7 +208,7 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             ANCHOR,
             modules(),
             {"width": 3},
-            r"width: the output width of modules cannot be changed; omit this argument",
+            r"width: the output width of the torch modules in `start` is fixed; omit this argument",
         ),
         (ANCHOR, None, {"width": 0}, r"width = 0: the width of heads must be at least 1"),
         (ANCHOR, {}, {}, r"no head for modality 'text'"),
@@ -223,9 +223,9 @@ def with_text(module: nn.Module | None) -> dict[str, Any]:
             ANCHOR,
             with_text(None),
             {},
-            r"modality 'text' has no module to train on the synthetic set; pass one module per modality",
+            r"modality 'text': found no torch\.nn\.Module to train on the synthetic set; pass one module per modality",
         ),
-        (SGD, with_text(heads()["text"]), {}, r"modality 'text' has no module"),  # type: ignore[arg-type]
+        (SGD, with_text(heads()["text"]), {}, r"modality 'text': found no torch\.nn\.Module"),  # type: ignore[arg-type]
         (
             ANCHOR,
             with_text(nn.Flatten()),

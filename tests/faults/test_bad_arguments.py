@@ -45,7 +45,7 @@ TOLD = {
     "embeddings as a text path": "old: found 'old.npy'; pass an array, the Path of a .npy file, or SET:MODALITY",
     "embeddings of strings": "old: dtype is <U32; embeddings must be real numbers",
     "unknown baselines of a migration": "baselines='some': unknown; choose from 'all', 'quick' and 'none'",
-    "a transfer to no data": "runs or to: empty; pass at least one run and the data of at least one new encoder",
+    "a transfer to no data": "runs and to: neither list may be empty; pass at least one run, and the data of at",
     "missing items of a transfer": "missing='some': unknown; choose 'error' or 'drop'",
     "unknown option of a transfer": "options contains the unknown name 'guess'; choose from mixture, nearest, map",
     "unknown preset of a transfer": "preset='hopa': not a preset of transfer; choose from paper-table-4",

@@ -112,7 +112,7 @@ def test_a_column_that_is_not_there(tmp_path, option):
 
 def test_no_table(tmp_path):
     np.savez(tmp_path / "f.npz", **arrays())
-    refused(tmp_path, tmp_path / "f.npz", None, "the table of its rows is missing.*: table='rows.csv'$")
+    refused(tmp_path, tmp_path / "f.npz", None, "the table with the id, .* is missing; .*such as table='rows.csv'$")
 
 
 def test_a_repair_that_leaves_a_split_empty(tmp_path):

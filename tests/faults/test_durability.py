@@ -157,7 +157,7 @@ def test_a_disk_that_refuses_any_step_is_one_clear_line_and_nothing_is_lost(
         assert str(folder) in message
         assert "\n" not in message
         committed = step > log.index("replace manifest.json")
-        assert ("an existing file is unchanged" in message) == (name != "sync folder")
+        assert ("if the file existed before, it was not changed" in message) == (name != "sync folder")
         assert loaded_value(folder) == (2.0 if committed else 1.0)
         assert names(folder) == CLEAN
         assert committed or len(list(folder.iterdir())) == 2
@@ -187,7 +187,7 @@ def test_a_real_refusal_by_the_kernel_keeps_the_old(old: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"File too large.*unchanged"):
+        with pytest.raises(InputError, match=r"File too large.*not changed"):
             save_artifact(old, "checkpoint", {"a": torch.ones(1_000_000)}, {"value": 9.0})
         with pytest.raises(InputError, match=r"new.*File too large"):
             write_tensors(old.parent / "new" / "t", {"a": torch.ones(1_000_000)})

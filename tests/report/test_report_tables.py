@@ -312,7 +312,7 @@ def test_combine_refuses_other_data_other_references_and_nothing() -> None:
     with pytest.raises(InputError, match=r"data\.rows is .* in run 2"):
         combine([read(sample()), read(other_data)])
     other_reference["full"]["recall"]["mean"]["R@5"]["mean"] += 0.01
-    with pytest.raises(InputError, match=r"R@5 of the row 'full' is 0\.3970 in run 2 but 0\.3870 in run 1"):
+    with pytest.raises(InputError, match=r"R@5 of the baseline 'full' is 0\.3970 in run 2 but 0\.3870 in run 1"):
         combine([read(sample()), read(other_reference)])
     with pytest.raises(InputError, match="no scores"):
         combine([])

@@ -110,7 +110,7 @@ def test_what_has_no_floor_is_refused() -> None:
     for nothing in (torch.zeros(3), torch.zeros(0)):
         with pytest.raises(InputError, match="there is no update to match"):
             rank_floor(nothing, 1)
-    with pytest.raises(InputError, match="rank = -1: found a negative rank"):
+    with pytest.raises(InputError, match="rank = -1: the rank must be at least 0"):
         rank_floor(torch.ones(3), -1)
     difference = torch.ones(3, 4)
     difference[1, 2] = float("nan")

@@ -194,7 +194,10 @@ def _flags(command: Command) -> list[str]:
 
 
 def _quoted(text: str, special: str = "") -> str:
-    """Return `text` for use inside single quotes, with a backslash before each character that is in `special`."""
+    """Return `text` in a form that can be put between single quotes in a script.
+
+    Each character that occurs in `special` gets a backslash before it. Each single quote (') becomes an apostrophe (’).
+    """
     for character in special:
         text = text.replace(character, f"\\{character}")
     return text.replace("'", "’")

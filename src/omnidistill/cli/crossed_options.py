@@ -32,9 +32,9 @@ def add_crossed_options(parser: Parser) -> None:
         "--models",
         type=names,
         metavar="A,B",
-        help="with --preset crossed: comma-separated models to train: linear (linear heads of several kinds), "
-        "mlp (networks with 2 and with 3 layers), or single models: linear heads, such as seed-1 or width-64, or a "
-        "network, such as mlp-2; default: all",
+        help="with --preset crossed: comma-separated models to train: linear heads, such as seed-1 or width-64, or "
+        "networks, such as mlp-2 with 2 layers. The name linear selects several kinds of linear heads, and the name "
+        "mlp selects mlp-2 and mlp-3 (default: linear,mlp)",
     )
     parser.add_argument(
         "--parts",

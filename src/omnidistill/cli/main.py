@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     Args:
-        arguments: The words after the program's name on the command line. None uses those in `sys.argv`. With None, the
-            signal handlers of the command stay installed, so the process should end after the call.
+        arguments: The words after the program's name, for example ["distill", "emoji", "-o", "RUN"]. None reads them
+            from `sys.argv`. Use None only if the process ends after the call: the signal handlers then stay installed,
+            and any later signal ends the process immediately.
     """
     options = argparse.Namespace()
     with signals_raised(permanent=arguments is None):
@@ -41,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
-    """Run a command and return its exit code. Interruptions, argparse's SystemExit and unexpected errors are raised."""
+    """Run a command and return its exit code; expected errors are printed, not raised.
+
+    Raises:
+        KeyboardInterrupt: the command was interrupted, or an error occurred because of an interruption.
+        SystemExit: argparse ended the command, for example after `--help` or because of an unknown option.
+        Exception: an unexpected error occurred.
+    """
     try:
         try:
             with written_as_options(), printable_warnings():
@@ -57,7 +64,10 @@ def _exit_code(arguments: Sequence[str] | None, options: argparse.Namespace) -> 
 
 
 def _failed(error: Exception, options: argparse.Namespace) -> int:
-    """Print an expected error in one line, and return the exit code. Re-raise any other error, because it is a bug."""
+    """Print an expected error in one line, and return the exit code. Re-raise any other error, because it is a bug.
+
+    A BrokenPipeError is expected, but not printed: the program that reads the output has ended, for example `head`.
+    """
     if out_of_memory(error):
         return _print_error(f"out of memory; {getattr(options, 'less_memory', LESS_MEMORY)}", 1)
     match error:
@@ -109,9 +119,10 @@ def _print_error(line: str, code: int) -> int:
 
 
 def _interruption_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the KeyboardInterrupt that an error results from, directly or through other errors; None otherwise.
+    """Return the KeyboardInterrupt that caused an error, or None if no KeyboardInterrupt did.
 
-    For example, if a terminal is closed, SIGHUP interrupts the command, and then printing raises an OSError.
+    The function searches the error and its chain of causes (`__cause__`, or else `__context__`). For example, when a
+    terminal is closed, SIGHUP interrupts the command. If the command then tries to print, this raises an OSError.
     """
     before: BaseException | None = error
     while before is not None and not isinstance(before, KeyboardInterrupt):

@@ -162,8 +162,8 @@ def add_force(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--force", action="store_true", help=f"replace {what}")
 
 
-def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add the options of commands that write a manifest (list of media items)."""
+def add_manifest_output(parser: argparse.ArgumentParser, required: bool, more: str = "") -> None:
+    """Add the options of commands that write a manifest (list of media items). `more` is added to the help of -o."""
     parser.add_argument(
         "--missing",
         choices=("drop", "fail"),
@@ -178,7 +178,8 @@ def add_manifest_output(parser: argparse.ArgumentParser, required: bool) -> None
         type=Path,
         required=required,
         metavar="FILE",
-        help="output file (.csv, .jsonl or .parquet), in the folder of the media files or in one of its parent folders",
+        help="output file (.csv, .jsonl or .parquet), in the folder of the media files or in one of its parent folders"
+        + more,
     )
     add_force(parser, "an existing output file")
 

@@ -122,7 +122,15 @@ def command_line(*words: object) -> str:
 
 
 def distill_command(dataset: Path | str, num_train: int, *options: object) -> str:
-    """Return a `distill` command for a set of 100 rows, or of `num_train // 4` rows (at least 1) if that is fewer."""
+    """Return a `distill` command that the user can run next.
+
+    The size of the synthetic set is a quarter of the training rows, rounded down, but at least 1 and at most 100 rows.
+
+    Args:
+        dataset: name or folder of the dataset.
+        num_train: number of training rows.
+        options: more words for the command, for example "--heads", "HEADS".
+    """
     return command_line("distill", dataset, *options, "--size", max(1, min(100, num_train // 4)), "-o", "RUN")
 
 

@@ -1,21 +1,21 @@
 """Signals that ask the program to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-    first signal                              raises `Interrupted`
+    first signal in `signals_raised`          raises `Interrupted`
     first signal in `interrupt_deferred`      the current iteration is finished and saved, then `Interrupted` is raised
     second signal in `interrupt_deferred`     raises `Interrupted` immediately
     first signal in `signals_held`            takes effect at the end of the block
 
-In a command, three further rules apply to a signal:
+A command runs in a `signals_raised` block. For commands, there are three more rules:
 
-    after `Interrupted` was raised            ends the process immediately, with the same exit code
-    while the program is imported             ends the process immediately
-    while the interpreter shuts down          is ignored: the exit code is that of the command
+    signal after `Interrupted` was raised     ends the process immediately, with exit code 128 + number of the signal
+    signal while the program is imported      ends the process immediately, with the same exit code
+    signal while the interpreter shuts down   is ignored, so it does not change the exit code of the command
 
-Python prints and drops an exception that is raised in a finaliser (`__del__`) or in a callback of a weak reference. A
-signal that arrives there would be lost, so a command repeats the signal until `Interrupted` is raised elsewhere.
+If a finaliser (`__del__`) or a callback of a weak reference raises an exception, Python only prints it. A signal that
+arrives there would be lost. A command therefore sends the signal again until `Interrupted` is raised elsewhere.
 
-Only signals with their default handler are handled. A signal that is ignored (as by nohup) stays ignored, and a handler
-that the program has installed stays in place.
+A signal is handled only if its handler is the default one. A signal that is ignored (as by nohup) stays ignored, and a
+handler that the program has installed stays in place.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class _Handler:
 def signals_end_program() -> None:
     """Let any signal end the process immediately until `signals_raised` begins. The program calls this function first.
 
-    At exit, signals are ignored once all other exit functions have run. Otherwise Python would restore the default
-    handlers, and a signal could change the exit code of a finished command.
+    When the program exits, signals are ignored as soon as all other `atexit` functions have run. Otherwise Python would
+    restore the default handlers, and a signal could change the exit code of a command that has finished.
     """
     handler = _Handler(of_command=True)
     handler.ends_process = True

@@ -13,9 +13,9 @@ _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud80
 
 
 def printable(text: str) -> str:
-    r"""Return the text with control, direction and surrogate characters replaced by their escapes, such as `\\u001b`.
+    r"""Return the text with control, direction and surrogate characters replaced by their escapes, such as `\u001b`.
 
-    Line breaks and tabs stay. The escapes are valid in JSON and YAML strings, so text that contains such strings keeps
-    its meaning.
+    Line breaks and tabs stay. In a double-quoted string of JSON or YAML, an escape stands for the character that it
+    replaces, so the string keeps its meaning.
     """
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,7 +1,7 @@
 """The number of torch threads for small computations.
 
-If an iteration has few multiply-adds, its work consists of many small operations. A second thread then gains nothing on
-an idle machine, and on a busy machine every operation waits for the slower thread. Small computations therefore use one
+An iteration with few multiply-adds consists of many small operations. On an idle machine, a second thread does not make
+them faster. On a busy machine, every operation waits for the slower thread. Small computations therefore use one
 thread.
 
 The number of threads affects rounding, because it determines the order of additions in a matrix product. The choice of
@@ -21,16 +21,16 @@ _MULTITHREADED_FROM = 5e8  # multiply-adds in the large products of one iteratio
 
 @contextmanager
 def threads_for(num_rows: int, widths: Mapping[str, int], width: int) -> Iterator[None]:
-    """Context manager that uses one thread if the matrix products of synthetic rows and heads are small.
+    """Use one torch thread in the block if an iteration is small. Restore the number of threads after the block.
 
-    The products are small if one iteration needs few multiply-adds: for each modality, two products of rows (N x p_m)
-    and head (d x p_m), each with a forward and a backward pass. The previous number of threads is restored after the
-    block.
+    An iteration is small if its large matrix products need fewer than 5e8 multiply-adds. For each modality, these are
+    two products of the rows (N x p_m) and the head (d x p_m), each with a forward and a backward pass. Together they
+    need 4 N d sum_m p_m multiply-adds.
 
     Args:
-        num_rows: number of synthetic rows N.
+        num_rows: number of rows N in a product, such as the synthetic rows or the rows of a mini-batch.
         widths: {modality: feature width p_m}.
-        width: embedding width d.
+        width: number of outputs d per row, such as the embedding width.
     """
     before = torch.get_num_threads()
     if 4 * num_rows * sum(widths.values()) * width < _MULTITHREADED_FROM:

@@ -91,8 +91,8 @@ def with_validation(raw: RawFeatures, seed: int = 0) -> RawFeatures:
     count = min(round(_VALIDATION_SHARE * len(known)), _MOST_VALIDATION_GROUPS)
     if not count:
         raise InputError(
-            f"splits: there are no validation rows, and {len(known)} training groups are too few to use some of them "
-            "for validation; add training groups or validation rows"
+            f"splits: there are no validation rows, and too few training groups ({len(known)}) to use some of them for "
+            "validation; add training groups or validation rows"
         )
     order = torch.randperm(len(known), generator=Streams(seed)["estimator/validation"], device="cpu")[:count]
     drawn = {known[number] for number in order.tolist()}

@@ -40,13 +40,13 @@ class FeatureSet:
         splits: split of each row, one of `data.names.SPLITS`.
         preprocessing: the preprocessing steps that were applied.
         provenance: where the rows come from, as JSON values.
-        pairing: N x N matrix with the similarity of every two rows, in [0, 1]. None means 1 within a group and 0
-            otherwise.
+        pairing: N x N matrix with the similarity of every two rows, in [0, 1]. None means that two rows have the
+            similarity 1 if they are in the same group, and 0 otherwise.
         location: folder or dataset name from which `data.datasets.load` read the set. None means that the set exists
             only in memory.
 
     Raises:
-        InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.
+        InputError: an attribute does not satisfy its description. The message names the row, if there is a single one.
     """
 
     features: dict[str, Tensor]
@@ -136,7 +136,7 @@ class FeatureSet:
 
     @cached_property
     def distinct_rows(self) -> dict[str, Int[Tensor, " _"]]:
-        """Rows that differ from every earlier row of their group, {modality: ascending row numbers on the CPU}."""
+        """Rows that do not repeat an earlier row of their group, {modality: ascending row numbers}, on the CPU."""
         return {name: distinct_rows(x, self.group_codes) for name, x in self.features.items()}
 
     def to(self, device: torch.device | str) -> FeatureSet:
@@ -204,8 +204,8 @@ class FeatureSet:
         if not count:
             present = ", ".join(f"{split} ({count})" for split, count in self.split_sizes.items())
             raise InputError(
-                f"split {name!r}: no rows; the splits with rows are {present}; to add rows, write {name!r} in the "
-                "column 'split' of the table from which the set is created"
+                f"split {name!r}: no rows; the splits with rows are {present}; to add rows, set their split to "
+                f"{name!r} (in a table: column 'split') and create the dataset again"
             )
         first = self.splits.index(name)
         rows = slice(first, first + count)
@@ -269,14 +269,14 @@ def prepare_rows(
     centre: bool = True,
     steps: Preprocessing | None = None,
 ) -> FeatureSet:
-    """Preprocess some of the rows as `prepare` does, and return them in memory, in the given order.
+    """Preprocess selected rows as `prepare` does, and return them in memory, in the order of `rows`.
 
     Args:
-        raw: all rows; each is validated.
-        rows: numbers of the rows to return.
+        raw: all rows. All of them are validated, not only the selected rows.
+        rows: numbers of the selected rows.
         standardise, centre: see `prepare`.
-        steps: steps of another set, used instead of `standardise` and `centre`. None fits steps to the train rows
-            among `rows`.
+        steps: preprocessing of another set to apply; `standardise` and `centre` then have no effect. If None,
+            centring uses the means of the selected rows of the split `train`.
 
     Raises:
         InputError: see `prepare`.

@@ -46,8 +46,8 @@ def expand_lists(table: Table, columns: Sequence[str]) -> Table:
         return table
     if len(lists) > 1:
         raise InputError(
-            f"the columns {lists[0]!r} and {lists[1]!r} both contain lists; only one column may contain lists, so "
-            "write single values in the other"
+            f"the columns {lists[0]!r} and {lists[1]!r} both contain lists; only one column may contain lists; "
+            "replace each list in one of these two columns by a single value"
         )
     elements = [(value or [None]) if isinstance(value, list) else [value] for value in table[lists[0]]]
     places = expand_rows([len(each) for each in elements])

@@ -95,8 +95,8 @@ def pack(
 ) -> PackReport:
     """Read features and a table, and preprocess the rows. If `out` is given, save the rows there, ordered by split.
 
-    Two rows are identical if all their values in at least one modality are equal in float32. A *leak* is a row outside
-    the test split that is identical to a test row, or a row of `train` or `heads` that is identical to a validation
+    Two rows are identical if all their values in at least one modality are equal in float32. A row is a *leak* if it is
+    outside the test split and identical to a test row, or if it is in `train` or `heads` and identical to a validation
     row. (The optional split `heads` is for pre-training the projection heads.) Leaks are reported.
 
     Args:
@@ -105,18 +105,20 @@ def pack(
             "hub:OWNER/NAME" of a dataset on the Hugging Face Hub; or .tar shards with .npy members.
         table: .jsonl, .csv, .tsv or .parquet file with the id, group and split of every feature row, in the order of
             the features. None reads these columns from `features`.
-        modalities: {modality: its array or column in `features`}, or a list of names; None: all arrays or columns of
-            numbers.
-        id_column, group_column, split_column: names of the columns with the id, group and split of each row. Without
-            a table, these columns may be missing. Rows are then numbered, every row is its own group, and a missing
-            validation or test split is drawn at random from the training groups.
+        modalities: {modality: name of its array or column in `features`}, or a list with elements such as "image" or
+            "image=clip_vectors" (modality=name). None uses all arrays or columns that contain features.
+        id_column, group_column, split_column: names of the columns with the id, group and split of each row. If there
+            is no column "group", every row is its own group. If `table` is None, "id" and "split" may also be missing.
+            Rows without ids are numbered. Rows without splits are training rows, and if there is no validation or test
+            split, training groups are drawn at random for it.
         separator: character between the columns of a .csv or .tsv table; None detects commas, semicolons, tabs and
             vertical bars.
         name: name of the dataset, for reports and cards. None uses the name of `features` without its suffix.
         out: folder of the feature set; None: in memory only.
         standardise, centre: preprocessing steps, see `data.preprocessing`.
-        like: a dataset or a synthetic set, or the name or Path of a dataset. Its preprocessing and means are applied
-            to the rows, because only synthetic sets with equal means can be merged. None uses the train rows' means.
+        like: a dataset or a synthetic set, or the name or Path of a dataset. Its preprocessing, including the means, is
+            applied to the rows. (Synthetic sets can be merged only if their means are equal.) None uses the means of
+            the train rows.
         merge_duplicates: True merges groups of the same split that contain identical rows, after leaks are dropped. All
             rows of a merged group are positives of each other. With a list, only these modalities are compared.
         drop_leaks: True first drops rows of other splits that are identical to a test row, then rows of `heads` and
@@ -128,8 +130,9 @@ def pack(
         The set, and a summary of its rows.
 
     Raises:
-        InputError: the input is invalid, its modalities or widths differ from those of `like`, `drop_leaks` would leave
-            a split without rows, or `out` is not empty and `force` is False. Any error leaves `out` unchanged.
+        InputError: the input is invalid, its modalities or widths differ from those of `like`, `like` is given but
+            `standardise` or `centre` is False, `drop_leaks` would leave a split without rows, or `out` is not empty and
+            `force` is False. Any error leaves `out` unchanged.
     """
     if out is not None:
         require_new_folder(Path(out), force)
@@ -152,7 +155,7 @@ def _other_set(like: Prepared | str | Path, standardise: bool, centre: bool) -> 
     """Return the set given by `like`, and load it if `like` is a name or a path."""
     if not (standardise and centre):
         raise InputError(
-            f"{argument('like')}: uses the preprocessing of the set that it names, so standardising and centring "
+            f"{argument('like')}: the preprocessing is copied from the other set, so standardising and centring "
             f"cannot be disabled; enable both, or omit {argument('like')}"
         )
     if isinstance(like, Prepared):

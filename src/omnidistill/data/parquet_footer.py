@@ -23,8 +23,8 @@ _MOST_VARINT_BYTES = 10
 def column_bytes(file: BufferedReader) -> int:
     """Return the number of bytes that the columns of a Parquet file take in memory.
 
-    The bytes of every column in every group of rows are added. These are its uncompressed size, or 8 bytes per value if
-    that is more.
+    The result is a sum over all columns of all row groups. A column of a row group takes its uncompressed size, or 8
+    bytes per value if that is more.
 
     Args:
         file: a file whose metadata pyarrow was able to read.
@@ -48,7 +48,14 @@ class _Compact:
         self._data, self._at = data, 0
 
     def struct(self, level: int = 0) -> dict[int, Any]:
-        """Return {number of the field: value} of a struct at `level` of the nesting."""
+        """Read a struct and return {field number: value}.
+
+        Args:
+            level: nesting depth of the struct; 0 for the outermost struct.
+
+        Raises:
+            Exception: the data are damaged or nested too deeply. The exception can have any type.
+        """
         if level > MOST_LEVELS:
             raise ValueError("values are nested too deeply")
         fields: dict[int, Any] = {}
@@ -60,7 +67,11 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, level: int) -> Any:
-        """Return the next value, which has type `kind`. `struct` calls this for all fields except truth values."""
+        """Read and return the next value, which has the Thrift type `kind`.
+
+        In a struct, the type of a truth value is the value itself (1: true, 2: false). Nothing else is stored for it,
+        so `struct` does not call this method for truth values.
+        """
         match kind:
             case 1 | 2 | 3:  # a truth value in a list, a byte
                 return self._byte()

@@ -67,7 +67,7 @@ def prepare_chunks(
         chunk = steps.apply({name: x})[name]
         is_zero[numbers] = (chunk == 0).all(dim=1)
         yield chunk
-    _check_directions(name, is_zero, raw.ids, "equal to the mean of the train rows, so centring makes it a zero vector")
+    _check_directions(name, is_zero, raw.ids, "equal to the subtracted mean, so centring makes it a zero vector")
 
 
 def _check(raw: RawRows, name: str, standardise: bool) -> None:

@@ -4,10 +4,10 @@ standardise:  replace each row x by (x - mean(x)) / sqrt(var(x) + epsilon); mean
               values of the row (a LayerNorm without affine parameters)
 centre:       subtract mu, the mean of the standardised training rows of the modality
 
-Distilled sets include mu. To keep them small, mu is rounded to 8 bits per value before it is subtracted. Each modality
-has one step u. A rounded value is sign(c) c^2 u for an integer c from -127 to 127, so small values are rounded more
-finely than large values. If the squared distance between mu and its rounded value would exceed 0.1 % of the variance of
-the rows, mu stays in float32.
+Distilled sets include mu. To keep them small, mu is rounded to 8 bits per value before it is subtracted. A rounded
+value is sign(c) c^2 u, where c is an integer from -127 to 127, and the step size u is one number per modality. Small
+values are thus rounded more finely than large values. If the squared distance between mu and the rounded mu would
+exceed 0.1 % of the variance of the rows, mu stays in float32.
 
 Centring closes the modality gap. It is equivalent to a bias in the head W: W (x - mu) = W x + b with b = -W mu.
 """
@@ -120,8 +120,8 @@ class Preprocessing:
     def to_meta(self) -> dict[str, Any]:
         """Return the JSON metadata to store.
 
-        The field "centred" contains one number per centred modality: the step of a mean that is rounded to 8 bits, or
-        null for a mean in float32.
+        The field "centred" contains one entry per centred modality: the step size u if the mean is stored in 8 bits
+        per value, or null if it is stored in float32.
         """
         steps = {name: _as_codes(mean)[1] for name, mean in self.means.items()}
         return {"standardise": self.standardise, "epsilon": self.epsilon, "centred": steps}
@@ -180,8 +180,8 @@ class Preprocessing:
                 "no mean is stored for this modality" if mean is None else f"the stored mean has width {mean.shape[0]}"
             )
             raise InputError(
-                f"modality {name!r}: the features have width {width}, but {problem}. The widths of the stored mean "
-                f"vectors are: {_widths(self.means)}. Pass features of the encoder for which the mean was computed"
+                f"modality {name!r}: the features have width {width}, but {problem}. Stored means and their widths: "
+                f"{_widths(self.means)}. Pass features of the encoders for which these means were computed"
             )
         return mean
 
@@ -189,7 +189,7 @@ class Preprocessing:
 def _rounded(mean: Float64[Tensor, " p"]) -> Float32[Tensor, " p"]:
     """Return the mean with each value x rounded to sign(x) c^2 u, where c is the integer nearest to sqrt(|x| / u).
 
-    The step u is one number for the complete mean, chosen such that c is at most 127.
+    The step size u is one number for the complete mean, chosen such that c is at most 127.
     """
     largest = float(mean.abs().max())
     if not largest:

@@ -113,8 +113,8 @@ def _stored(
         raise InputError(f"{features}: no such file or folder; check the path")
     if table is None:
         raise InputError(
-            f"{features}: the table of its rows is missing; pass a .jsonl, .csv, .tsv or .parquet file with the id, "
-            f"group and split of every row: {argument('table', 'rows.csv')}"
+            f"{features}: the table with the id, group and split of every row is missing; pass a .jsonl, .csv, .tsv or "
+            f".parquet file, such as {argument('table', 'rows.csv')}"
         )
     tensors, sources = read_sources(features)
     names = choice.select(str(features), list(tensors), (), "features")

@@ -56,14 +56,14 @@ class MergedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """The result of `repair`, which drops rows or merges groups.
+    """The result of `repair`.
 
     Attributes:
-        raw: all rows of the source, including the dropped rows. The groups of the remaining rows are those after the
-            merge. The provenance records the repairs.
-        rows: the rows that were not dropped, without their features.
-        dropped: the rows that were dropped.
-        merged: the groups that were merged.
+        raw: all rows of the source, including the dropped rows. Only the remaining rows have merged groups; dropped
+            rows keep their old groups. The provenance records the repairs.
+        rows: the remaining rows, without their features.
+        dropped: how many rows were dropped from each split, and which split contains the identical rows.
+        merged: how many groups were merged in each split.
     """
 
     raw: RawRows

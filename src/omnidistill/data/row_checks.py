@@ -27,7 +27,8 @@ def check_parts(
     """Check that these attributes of a `FeatureSet` are valid.
 
     Raises:
-        InputError: an attribute does not satisfy its description. The message names the modality, the row and its id.
+        InputError: an attribute does not match its description in `FeatureSet`. If possible, the message names the
+            modality, the row and its id.
     """
     check_modality_names(features)
     check_counts(features, ids, groups, splits, preprocessing)
@@ -69,10 +70,10 @@ def check_counts(
         counts[f"modality {name!r}"] = x.shape[0]
         means = preprocessing.means
         if means and (name not in means or len(means[name]) != x.shape[1]):
-            problem = f"its mean has width {len(means[name])}" if name in means else "it has no mean for this modality"
+            problem = f"a mean of width {len(means[name])}" if name in means else "no mean for this modality"
             raise InputError(
-                f"modality {name!r}: the features have width {x.shape[1]}, which does not fit the preprocessing, "
-                f"because {problem}; call `prepare` again"
+                f"modality {name!r}: the features have width {x.shape[1]}, but the preprocessing has {problem}; "
+                "call `prepare` again"
             )
     for what, count in counts.items():
         if count != len(ids):

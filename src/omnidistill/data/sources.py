@@ -37,9 +37,9 @@ def read_sources(path: Path) -> tuple[dict[str, Float[Tensor, "_ _"]], tuple[Pat
     """Read the modalities in a file or folder, memory-mapped where possible.
 
     Args:
-        path: either a file with one array (`.npz`), tensor (`.safetensors`) or column of number lists (`.parquet`) per
-            modality; or a folder with one `.npy`, `.npz` or `.safetensors` file per modality. Each file in a folder is
-            named after its modality and contains a single array.
+        path: a file or a folder. A file contains one array (`.npz`), one tensor (`.safetensors`) or one column with
+            lists of numbers (`.parquet`) per modality. A folder contains one `.npy`, `.npz` or `.safetensors` file per
+            modality. Each of these files is named after its modality, such as "image.npy", and contains one array.
 
     Returns:
         {modality: rows x width} in the stored types (whole numbers as float32), and the files that were read.
@@ -198,7 +198,10 @@ def _npy(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _numpy_errors(path: Path | str) -> Iterator[None]:
-    """Convert any error in the block to an InputError. For damaged files, NumPy raises many types of errors."""
+    """Convert all errors in a `with` block to InputErrors, except if memory ran out.
+
+    This is necessary because NumPy raises many types of errors for damaged files.
+    """
     try:
         yield
     except InputError:

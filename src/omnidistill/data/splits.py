@@ -34,7 +34,9 @@ def random_split(key: str, seed: int = 0) -> str:
 
 
 def draw_missing(splits: Sequence[str], groups: Sequence[str], seed: int = 0) -> tuple[tuple[str, ...], list[str]]:
-    """Turn some training groups into the validation or test split if the data has no such split.
+    """Fill a missing validation or test split with training groups that are drawn at random.
+
+    Rows in other splits than "train" do not change. If neither split is missing, nothing changes.
 
     Args:
         splits: split of each row.
@@ -42,7 +44,7 @@ def draw_missing(splits: Sequence[str], groups: Sequence[str], seed: int = 0) ->
         seed: seed of the random choice.
 
     Returns:
-        The splits, and a note for the user about each split that was drawn.
+        The new split of each row, and a list with one note for the user; the list is empty if no split was missing.
     """
     missing = [split for split in ("validation", "test") if split not in splits]
     if not missing:

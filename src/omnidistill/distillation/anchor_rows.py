@@ -78,11 +78,13 @@ class AnchorRows(LearnableHeads):
         return replace(self, log_ridges=torch.full_like(self.log_ridges, ridge).log())
 
     def with_cutoff(self, cutoff: float | None) -> AnchorRows:
-        """Return a copy with this cutoff, or `self` for None. `self` must have no cutoff.
+        """Return a copy with this cutoff and a smaller `weight`. If `cutoff` is None, return `self`.
 
-        A cutoff scales down the later outputs of the heads. The scaled outputs vary more in length, so the computed
-        heads would gain influence when they are combined with initial heads. To prevent this, the copy has a smaller
-        `weight`.
+        `self` must not have a cutoff yet.
+
+        A cutoff scales down the later outputs of the heads, so the lengths of their output vectors vary more. When the
+        heads are stacked on initial heads, only the mean length is made equal (see `stack_on`). The computed heads
+        would therefore gain influence. The smaller weight compensates for this.
         """
         if cutoff is None:
             return self

@@ -31,7 +31,13 @@ from omnidistill.io.tracking import JsonlLog
 class Best:
     """The synthetic set with the best validation score so far.
 
-    The attribute `restarts` is the number of times that the outer loop had restarted before this set was stored.
+    Attributes:
+        score: the validation score; -inf before the first validation.
+        iteration: number of iterations that led to this set.
+        num_steps: number of training steps after which students reach the score; 0 before the first validation, or if
+            all students diverged.
+        restarts: number of restarts of the outer loop before this set was stored.
+        tensors: all learned tensors, or their moving averages, by name; empty before the first validation.
     """
 
     score: float = float("-inf")
@@ -49,7 +55,10 @@ class Best:
         return True
 
     def restart_point(self) -> RestartPoint | None:
-        """Return the best set as a point to restart from, or None if every student trained on it diverged."""
+        """Return the best set as a point to restart from.
+
+        Return None before the first validation, or if all students that were trained on the best set diverged.
+        """
         return RestartPoint(self.tensors, self.iteration, self.restarts) if self.num_steps else None
 
 
@@ -86,10 +95,13 @@ class CheckpointIdentity:
 
     @staticmethod
     def of(settings: LoopSettings, seed: int, provenance: Provenance) -> CheckpointIdentity:
-        """Return the identity of a run: its settings and inputs. A checkpoint of the run must have the same identity.
+        """Return the identity of a run. A checkpoint of the run must have the same identity.
 
-        `config` consists of the loop settings and the run configuration in the provenance. If the provenance has no
-        run configuration, the seed takes its place.
+        Args:
+            settings: settings of the outer loop. They become the section "distill" of `config`.
+            seed: seed of the run. It is only used if the provenance contains no run configuration.
+            provenance: the run configuration and records about the inputs of the run. The other sections of `config`
+                are those of the run configuration, without "evaluate".
         """
         config = {**(provenance.config or {"seed": seed}), "distill": settings.model_dump(mode="json")}
         inputs = {name: value for name, value in provenance.to_json().items() if name not in ("method", "config")}
@@ -231,4 +243,4 @@ def open_log(path: Path, state: LoopState, checkpoint: Path) -> JsonlLog:
 def _with_remedy(error: InputError, folder: Path) -> InputError:
     """Return a copy of the error whose message tells the user to delete the checkpoint folder and resume."""
     found = str(error).partition(";")[0]
-    return InputError(f"{found}; to start the outer loop of this run again, delete the folder {folder} and resume")
+    return InputError(f"{found}; to restart the outer loop from the beginning, delete the folder {folder} and resume")

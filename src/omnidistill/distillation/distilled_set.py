@@ -165,9 +165,9 @@ class DistilledSet:
         The role of `start` depends on the recipe:
 
         - "sgd" trains copies of the given heads or modules.
-        - "anchor" computes new heads from the set alone. If heads are given, the new heads are stacked on them: the
-          outputs of both are scaled and concatenated. If modules are given, copies of them are trained to reproduce the
-          new heads.
+        - "anchor" computes new heads from the set alone. If heads are given and `recipe.weight` is below 1, the new
+          heads are stacked on them: the outputs of both are scaled and concatenated. If modules are given, copies of
+          them are trained to reproduce the new heads.
         - "map" trains copies of the given heads or modules to reproduce the heads of "anchor".
 
         Args:
@@ -175,16 +175,16 @@ class DistilledSet:
                 outputs (b x d); or None to train new heads, which only "anchor" supports. Training runs on the device
                 of `start`.
             seed: seed for mini-batches and noise. It has no effect if the recipe fixes the mini-batches.
-            width: output width of the heads; only for "anchor" without modules. The default is N (the number of rows to
-                train on) for new heads alone, and N + d for stacked heads (d with `recipe.keep_width`).
+            width: output width of the heads; only for "anchor" without modules. By default, new heads have width N, the
+                number of rows to train on. Stacked heads have width N + d, or d if `recipe.keep_width` is True.
             recipe: training recipe to use instead of that of the set.
 
         Returns:
             Heads {modality: width x p_m}, or trained copies of the modules.
 
         Raises:
-            InputError: heads or modules are missing or do not match the rows, the recipe needs initial heads, or
-                `width` is given although the recipe or `start` determines it.
+            InputError: heads or modules are missing or do not match the rows; the recipe needs initial heads or does
+                not match the modalities; `width` is below 1, or is given although the recipe or `start` determines it.
         """
         return train_models(recipe or self.recipe, self.spec.modalities, self.training_rows, start, seed, width)
 

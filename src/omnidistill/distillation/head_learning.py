@@ -79,12 +79,12 @@ class LearningSettings:
 
     Attributes:
         outer: the loss. It compares the outputs of the heads on real rows with the target similarities of these rows.
-        start_share: weight c in [0, 1] of the loss of stacked heads, which concatenate the outputs of learned and
-            initial heads. The loss of the learned heads alone has the weight 1 - c.
-        iterations: number of iterations, over which the learning rate falls to zero.
+        start_share: weight c of the loss of stacked heads, in [0, 1]. The loss of the learned heads alone has weight
+            1 - c. Stacked heads concatenate the outputs of the learned and the initial heads.
+        iterations: number of iterations. The learning rate falls to zero over these iterations.
         learning_rate: learning rate of Adam in the first iteration.
-        real_rows: real rows per iteration, or all training rows if there are fewer.
-        rate_weight: weight of the size penalty, which is the mean number of bits per stored number.
+        real_rows: number of real rows per iteration. If there are fewer training rows, all of them are used.
+        rate_weight: weight of the size penalty. The penalty is the mean number of bits per stored number.
     """
 
     outer: Objective
@@ -153,17 +153,18 @@ def heads_loss(
     objective: Objective,
     start_share: float,
 ) -> Float[Tensor, ""]:
-    """Return the weighted mean of two losses on real rows: the loss of the learned heads, and that of stacked heads.
+    """Return (1 - c) times the loss of the learned heads on real rows, plus c times the loss of stacked heads.
 
-    Stacked heads concatenate the outputs of the learned and the initial heads, weighted by `learned.weight`.
+    Stacked heads concatenate the outputs of the learned and the initial heads. Both are first scaled to the same mean
+    length, then multiplied by sqrt(a) and sqrt(1 - a), where a is `learned.weight` (see `stack_on`).
 
     Args:
         learned: the tensors from which the learned heads are computed.
-        start: initial heads {modality: d x p_m}.
+        start: initial heads {modality: d x p_m}. Not used if c is 0.
         features: real rows of a batch.
         targets: target similarities of the real rows (b x b).
         objective: the loss, bound to the order of the modalities (see `Objective.bind`).
-        start_share: weight c in [0, 1] of the stacked heads' loss. The learned heads' loss has weight 1 - c.
+        start_share: weight c of the loss of stacked heads, in [0, 1].
     """
     rows, heads = learned.solved()
     loss = torch.zeros((), dtype=targets.dtype, device=targets.device)

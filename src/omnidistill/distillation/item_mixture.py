@@ -109,9 +109,10 @@ class Mixture:
         ]
 
     def without(self, present: Tensor) -> tuple[Mixture, Int[Tensor, " r"]]:
-        """Return the mixture without absent items, and the indices of the rows that still have an item.
+        """Return a copy without some of the items, and the indices of the copy's rows in this mixture.
 
-        The remaining values are stored in float32, so that they are not rounded twice.
+        The copy has only those rows that still have an item. It stores the weights in float32, so that the rounded
+        weights of this mixture are not rounded again.
 
         Args:
             present: for each of the n items, True to keep it and False to remove it.

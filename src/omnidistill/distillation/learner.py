@@ -171,9 +171,9 @@ class Learner:
     def restart_from(self, point: RestartPoint) -> None:
         """Restart from an earlier set, with smaller step sizes and learning rates.
 
-        Each restart halves the learning rates. The step sizes of the earlier set are halved once for each restart that
-        happened after it was stored, including the present one. The moving averages start again from the resulting
-        tensors.
+        Every restart halves the learning rates. The step sizes of the earlier set are multiplied by 2^-r. Here, r is
+        the number of restarts since this set was stored, including the present one: a second restart from the same set
+        divides its step sizes by 4. The moving averages start again from the resulting tensors.
         """
         self.restarts += 1
         tensors, space = dict(point.tensors), self.settings.step_size_space

@@ -8,9 +8,9 @@ from omnidistill.distillation.method_result import Distillation
 def matching_loss(part: Distillation) -> float | None:
     """Return the matching loss of the set, summed over modalities; None if the log contains no matching loss.
 
-    Let k be the iteration that gave the set. Record k + 1 of the log contains the loss of this set, because an
-    iteration computes the loss before it updates the set. The loss also depends on the expert that was drawn in the
-    iteration. The result is therefore a mean over several records: the last tenth of the records 1 to k + 1.
+    Each iteration computes the loss of the current set, then updates the set. If iteration k gave the set, record k + 1
+    of the log thus contains its loss. This loss also depends on the expert that iteration k + 1 drew. The result is
+    therefore the mean over the last tenth of the records up to k + 1. For k = 999, these are the records 901 to 1000.
     """
     matched, iteration = [f"loss/{name}" for name in part.distilled.modalities], part.distilled.provenance.iteration
     of_set = [

@@ -4,17 +4,18 @@
 
 A has one row per synthetic row and one column per item. Ridge regression from the rows X_m(A) to anchors (targets that
 all modalities share) gives heads. A is learned by gradients through this regression, as in `head_learning`. Initially,
-A_ij is output i of ridge CCA heads (in their canonical basis) for item j, summed over the modalities.
+A_ij is output i of ridge CCA heads (in their canonical basis) for item j, summed over the modalities. Each row of A is
+then scaled (see `FIRST_SIZE`).
 
-The heads must also be good for features of encoders that are not known yet. Every iteration therefore imitates another
-encoder: it changes the features of the items and of the real rows. A principal component with standard deviation s is
-multiplied by s^(a - 1), with a random exponent a for each modality. A common factor then restores the variance of the
-features, and isotropic noise is added.
+The heads must also work for encoders that are not known yet. Every iteration therefore changes the features of the
+items and of the real rows, to imitate another encoder. A random exponent a is drawn for each modality. The standard
+deviation s of each principal component becomes s^a. A common factor then restores the total variance of the features,
+and isotropic noise is added.
 
-A can be sparse: each synthetic row then mixes only k items. They are chosen from c candidates, the items with the
-largest absolute values in the same row of the initial A. In every iteration, the k largest candidates are used, and the
-others count as zero. All candidates receive gradients (straight-through estimator), so an unused candidate can grow and
-replace another.
+A can be sparse: each synthetic row then mixes only k items. Every row of A has c candidate items, which are the items
+with the largest absolute values in this row of the initial A. Each iteration uses only the k candidates whose current
+values are largest in absolute value, and treats the other values as zero. All candidates receive gradients
+(straight-through estimator). A candidate that is not used can therefore grow and replace another.
 
 Shapes: N rows, n items, c candidates per row, p_m feature width, b real rows per batch.
 """
@@ -142,10 +143,10 @@ class MixtureRows(LearnableHeads):
         return [self.latent["weights"], self.log_ridges]
 
     def mixed(self) -> dict[str, Float[Tensor, "N _"]]:
-        """Return the synthetic rows of every modality, before they are rounded.
+        """Return the synthetic rows of every modality, computed from the rounded mixing matrix.
 
-        The rows are mixtures of the features of the items, scaled to equal lengths. Only the values of the mixing
-        matrix are rounded, as they will be stored.
+        The rows are mixtures of the features of the items, scaled to equal lengths. The mixing matrix has the values
+        that will be stored. The rows themselves are not rounded.
         """
         weights = self.latent["weights"]
         if self.items_per_row is not None:
@@ -209,9 +210,10 @@ class MixtureLearning(Learning[MixtureRows]):
         self._items = {name: x @ self._components[name][0] for name, x in first.features.items()}
 
     def _view(self, indices: Int[Tensor, " b"]) -> tuple[MixtureRows, dict[str, Float[Tensor, "b _"]]]:
-        """Return the learned rows and a batch of real rows, both in the feature space of an imitated encoder.
+        """Return the learned rows and a batch of real rows, as if another encoder had computed their features.
 
-        To imitate another encoder, the features of the items are rescaled at random and get noise.
+        The features of the items and of the real rows are multiplied by the same random factors, one for each principal
+        component. Noise is then added to both.
         """
         items, rows = {}, {}
         for name, x in self._train.features.items():
@@ -234,10 +236,10 @@ class MixtureLearning(Learning[MixtureRows]):
 def _leading_outputs(
     heads: Heads, train: FeatureSet, count: int | None
 ) -> tuple[Float[Tensor, "N c"], Int[Tensor, "N c"] | None]:
-    """Return outputs of the heads for the training items, summed over the modalities, and the indices of these items.
+    """Return the outputs of the heads for the training items, summed over the modalities, and the item indices.
 
-    Row i contains the `count` values of output i that are largest in absolute value. If `count` is None, row i contains
-    output i for all items in order, and the indices are None.
+    If `count` is None, row i contains output i for every item, in the order of the items, and the indices are None.
+    Otherwise, row i contains output i only for the `count` items with the largest absolute values, the largest first.
     """
     values, numbers = [], []
     for chunk in torch.split(torch.arange(len(train), device=train.device), _CHUNK_ROWS):

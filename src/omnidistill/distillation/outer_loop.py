@@ -2,14 +2,14 @@
 
 Each iteration consists of four steps:
 
-    1. The outer objective draws the initial heads of a student and a target.
+    1. The outer objective draws a target, and the initial heads of a student.
     2. The student takes T steps on the set. These steps (the rollout) are differentiable.
     3. The loss and its gradient with respect to rows, target similarities and step sizes are computed.
     4. The optimiser takes a step.
 
-If a number is NaN or Inf, the loop restarts from an earlier set. Random numbers come from named streams, and the
-function that chooses the best set uses only the validation split. A run that is interrupted and then resumed gives a
-bitwise identical result.
+If a number is NaN or Inf, the loop restarts from an earlier set. The best set is chosen on the validation split only.
+Random numbers come from named streams. A run that is interrupted and resumed gives bitwise the same result as a run
+without interruption.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class ValidationResult:
     """The validation score of a synthetic set.
 
     Attributes:
-        score: higher is better.
-        num_steps: number of training steps after which students reach the score.
-        num_evaluated: how many candidates for `num_steps` were evaluated.
+        score: the best score of students trained on the set; higher is better.
+        num_steps: number of training steps that gives this score; 0 if all students diverged.
+        num_evaluated: how many different numbers of training steps were evaluated to find the best one.
     """
 
     score: float
@@ -121,9 +121,10 @@ def distill(
     Raises:
         InputError: the set has more rows than the training data. Or the folder has a checkpoint, but `resume` is False
             or the checkpoint belongs to a different run.
-        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. Before
-            the error is raised, the last set with finite numbers is saved.
-        KeyboardInterrupt: the user pressed Ctrl-C, or the process received SIGTERM or SIGHUP; a checkpoint was written.
+        NotFiniteError: a loss, a gradient or the set became NaN or Inf again after `MAX_RESTARTS` restarts. If there
+            is a folder, the last set with finite numbers was saved in it.
+        KeyboardInterrupt: the user pressed Ctrl-C, or the process received SIGTERM or SIGHUP. If there is a folder, a
+            checkpoint was written to it, unless a second signal followed.
     """
     learner = Learner(train, outer, width, settings, Streams(seed), initial_set)
     provenance, progress = provenance or Provenance(), progress or SilentProgress()
@@ -233,9 +234,9 @@ class _Loop:
     def _reason_to_stop(self, record: MetricsRecord) -> str | None:
         """Return the reason to stop the loop, or None to continue.
 
-        The loop stops if the stop criterion gives a reason, or if the last `patience` validations gave no better score.
-        Both depend only on the best set and the iteration, which a checkpoint stores. A resumed run therefore stops at
-        the same iteration.
+        After a validation, the loop stops if the stop criterion gives a reason, or if the last `patience` validations
+        gave no better score. The decision depends only on the number of the iteration and the best set so far. A
+        checkpoint stores both, so a resumed run stops at the same iteration as a run without interruption.
         """
         best, iteration, settings = self.state.best, record.iteration or 0, self.settings
         if "validation" not in record.values or not best.num_steps:

@@ -1,4 +1,4 @@
-"""Rows of a distilled set in the feature space of another encoder, if the rows are mixtures of items."""
+"""Compute the rows of a distilled set from the features of another encoder, if the rows are mixtures of items."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ def realised_rows(
 ) -> tuple[dict[str, Float[Tensor, "_ _"]], Mixture]:
     """Return the rows of a set, computed from other features of its items, and the mixture that was used.
 
+    The mixture that was used is `mixture`, or a copy without the items that `data` lack.
+
     Args:
         mixture: mixture of the set.
         spec: specification of the set.
         data, missing: see `DistilledSet.realise`.
-        stores_targets: whether the set stores target similarities for its rows. If it does, no row may be omitted.
+        stores_targets: whether the set stores target similarities for its rows. If True, an error is raised if `data`
+            lack all items of a row, because this row would be omitted.
 
     Raises:
         InputError: see `DistilledSet.realise`.
@@ -48,7 +51,7 @@ def realised_rows(
     rows, used = mixture.rows(data.only(tuple(spec.modalities)), missing)
     if len(used) < spec.size and stores_targets:
         raise InputError(
-            f"{named(data)}: all items of {spec.size - len(used)} synthetic rows are missing; these rows cannot be "
-            "dropped, because the set stores target similarities for all rows; pass features of all items"
+            f"{named(data)}: {spec.size - len(used)} synthetic rows have no item in these data, but cannot be omitted, "
+            "because the set stores target similarities for all rows; pass features of all items"
         )
     return rows, used

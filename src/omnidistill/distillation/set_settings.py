@@ -47,8 +47,8 @@ class SetSettings(Component):
         """
         if isinstance(self.size, str):
             raise InputError(
-                f"distill.size = {self.size!r} is a size budget, but only a number of rows can be used here; set "
-                "distill.size to a number of rows"
+                f"distill.size = {self.size!r} is a size budget, but a number of rows is needed here; set "
+                "distill.size to a number of rows, such as 100"
             )
         return self.size
 

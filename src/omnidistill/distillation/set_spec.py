@@ -147,9 +147,10 @@ def _component(registry: ComponentRegistry[Any], tree: Mapping[str, Any], name: 
 
 
 def _widest(value: Json) -> Json:
-    """Return a copy that is as long as possible when it is written as text.
+    """Return a copy in which every number is as long as possible when it is written as JSON.
 
-    Every number, boolean and null is replaced by a number with the most characters that any number can have.
+    Every number, boolean and null is replaced by an integer with 24 digits, because the text of a float64 has at most
+    24 characters.
     """
     if isinstance(value, Mapping):
         return {name: _widest(entry) for name, entry in value.items()}

@@ -76,7 +76,7 @@ def train_models(
         return recipe.heads(rows_on("cpu"), width)
     if any(isinstance(each, nn.Module) for each in start.values()):
         if width is not None:
-            raise InputError("width: the output width of modules cannot be changed; omit this argument")
+            raise InputError("width: the output width of the torch modules in `start` is fixed; omit this argument")
         return _train_modules(recipe, widths, rows_on, start, seed)
     heads: Heads = dict(start)  # type: ignore[arg-type]
     if width is not None:

@@ -64,9 +64,9 @@ def heads_bytes(tensors: Mapping[str, Tensor], preprocessing: Preprocessing, **m
     Args:
         tensors: the stored tensors, such as matrices and biases. Only their shapes and dtypes matter, so they may be on
             the meta device.
-        preprocessing: steps that a receiver must apply to features. Its `means` must be empty if the biases in
-            `tensors` include the means.
-        meta: further information that is needed to use the tensors, as JSON values.
+        preprocessing: preprocessing steps that users must apply to the features before the heads. If biases in
+            `tensors` already account for the means, `preprocessing.means` must be empty.
+        meta: further JSON values that are needed to use the tensors, such as `bits=8`.
     """
     content = {"preprocessing": preprocessing.to_meta(), **meta}
     return artifact_bytes("heads", {**tensors, **preprocessing.to_tensors()}, content)

@@ -104,8 +104,8 @@ def _similarity(distill: Mapping[str, Any]) -> Any:
 def _width(name: str, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
     """Return the feature width of a modality.
 
-    It is the width of the rows if they are stored as floats. Otherwise it is the width of the mean. If there is no
-    mean, it is the width of the quantised rows.
+    Rows that are stored as floats have this width. Quantised rows are packed into bytes, so the width is taken from the
+    mean of the modality. If the set contains no mean, the rows are unpacked to determine their width.
     """
     if f"rows/{name}" in tensors:
         return tensors[f"rows/{name}"].shape[1]

@@ -18,7 +18,9 @@ from omnidistill.models.heads import Heads
 
 
 def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int) -> TrainedHeads:
-    """Train `config.num_seeds` students on each set. The reported time covers only the training of students.
+    """Train `config.num_seeds` students on each set, or a single student if its recipe has no training steps.
+
+    The reported time covers only the training of students.
 
     Raises:
         NotFiniteError: training with the published protocol (`config.protocol` is "paper") diverged.
@@ -48,9 +50,10 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 def train_without_start(
     sets: Sequence[DistilledSet], start: Heads, config: EvaluateConfig, seed: int
 ) -> TrainedHeads | None:
-    """Train students on each set by its recipe, changed so that it ignores the initial heads `start`.
+    """Train students on each set with a variant of its recipe that ignores the initial heads `start`.
 
-    Return None if a recipe requires the initial heads or already ignores them, or if `config.protocol` is "paper".
+    Return None if the recipe of any set has no such variant, because it requires the initial heads or already ignores
+    them. Also return None if `config.protocol` is "paper".
     """
     alone = [(distilled, distilled.recipe.without_start()) for distilled in sets]
     if config.protocol == "paper" or any(recipe is None for _, recipe in alone):

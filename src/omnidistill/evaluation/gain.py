@@ -11,11 +11,12 @@ Queries in the same group are not independent, so each of the G groups contribut
 
     error^2 = sum over groups g of (mean_D sum_{i in g} (d_i - gain_D) / Q_D)^2  +  1 / G^2
 
-The term 1 / G^2 keeps the error above 0 even if training changes no hit. It is what one more group of average size
-would add if each of its queries were a miss before training and a hit after it (d_i = 1).
+The term 1 / G^2 keeps the error above 0 even if training changes no hit. To see its size, assume that gain_D = 0 and
+add a group of average size (Q_D / G queries) in which every query is a miss before training and a hit after it
+(d_i = 1). The contribution of this group to the sum is 1 / G^2.
 
 A result counts as *no gain* if gain <= 2 error and gain + 2 error <= 0.02 (two percentage points). With fewer than 100
-groups, the error exceeds 0.01, so the second condition holds only for negative gains.
+groups, 2 error exceeds 0.02, so only a negative gain can meet the second condition.
 """
 
 from __future__ import annotations
@@ -123,9 +124,10 @@ def students_gain_nothing(distilled: DistilledSet, start: Heads, validation: Fea
 
 
 def _best_of_nothing(every: Iterable[QueryHits], start: Heads, validation: FeatureSet) -> str | None:
-    """Return None if any of the trained heads gains something over the initial heads (see `Gain.is_nothing`).
+    """Return the largest gain as text if all gains count as *no gain* (see `Gain.is_nothing`); otherwise None.
 
-    Otherwise return the largest gain as text. A gain is the validation score minus that of the initial heads.
+    Each entry of `every` contains the hits of trained heads. The gain of these heads is their validation score minus
+    the validation score of the initial heads `start`.
     """
     best, before, num_groups = None, query_hits(start, validation), len(set(validation.groups))
     for after in every:

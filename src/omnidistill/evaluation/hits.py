@@ -1,7 +1,9 @@
 """Hits: for each query, the probability that a positive is among the first K items.
 
 A hit is 1 or 0 unless items are tied: tied items are treated as randomly ordered. The mean of the hits is recall at K.
-A unit is an independent run or a set (one set per seed). The hits of a set are the mean hits of its students.
+
+The hits of a method are measured on one or more units. Its units are either independent training runs, or synthetic
+sets that were distilled with different seeds. The hits of a set are averaged over its students.
 
 Shapes: Q queries of a direction, K cut-offs (the K of recall at K), U units.
 """
@@ -50,8 +52,7 @@ def check_hits(named: Mapping[str, Hits], groups: Groups) -> None:
             if len(each) == 0 or len(each) != len(hits[0]) or each.shape[1:] != (len(of_direction), cut_offs):
                 raise InputError(
                     f"hits of {name!r} have shape {tuple(each.shape)}, expected (runs, {len(of_direction)} queries, "
-                    f"{cut_offs} cut-offs); pass the hits of at least one run, and use the same runs for all "
-                    "directions"
+                    f"{cut_offs} cut-offs); pass at least one run, and the same runs for every direction"
                 )
             if not torch.isfinite(each).all():
                 raise NotFiniteError(f"hits of {name!r} contain NaN or Inf, so no interval can be computed")

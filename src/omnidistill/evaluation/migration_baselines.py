@@ -58,11 +58,12 @@ _NUM_DRAWS = 3
 
 @dataclass(frozen=True, eq=False)
 class MapCandidate:
-    """A row of the migration table: maps between two embedding spaces, from all training pairs or random samples.
+    """A row of the migration table: the maps of the kit or of a baseline between two embedding spaces.
 
     Attributes:
         name: name of the table row.
-        draws: the maps from each random sample of pairs; their scores are averaged. One entry if nothing is random.
+        draws: the maps, with one entry for each random sample of training pairs from which maps were computed. Scores
+            are averaged over the entries. There is a single entry if the maps do not come from random samples.
         bytes: size of the files that store the maps; None if it is not defined.
         size: number of rows, or rank of low-rank maps; None for dense maps.
         seconds: time to compute the maps.

@@ -1,13 +1,16 @@
-"""Recall after embeddings are mapped from a source space to a target space. The only positive of an item is itself.
+"""Recall after embeddings are mapped from a source space to a target space.
 
-    queries    mapped source vectors search among target vectors       (old queries in the new index)
-    gallery    target vectors search among mapped source vectors       (new queries in the mapped old index)
-    mixed      for a random half of the items, target vectors are queries and mapped source vectors are in the gallery;
-               for the other half, mapped source vectors are queries and target vectors are in the gallery
+Every item has two vectors: the mapped source vector and the target vector. In each search task, one of them is a query
+and the other is in the gallery:
 
-Similarity is the cosine of uncentred vectors, as in an index. Every item has one vector in the gallery, and a query is
-a hit at K if the vector of its own item is among the first K. Tied items are in random order, so recall is an expected
-value (`evaluation.ranking`).
+    queries    the mapped source vector is the query         (old queries in the new index)
+    gallery    the mapped source vector is in the gallery    (new queries in the mapped old index)
+    mixed      for a random half of the items, the mapped source vector is in the gallery;
+               for the other half, it is the query           (half of the index is mapped)
+
+A query is a hit at K if the gallery vector of the same item is among the first K of all gallery vectors; there are no
+other positives. Similarity is the cosine of uncentred vectors, as in an index. Tied items are in random order, so
+recall is an expected value (`evaluation.ranking`).
 
 Shapes: n items, q width of the target space, b queries per chunk.
 """

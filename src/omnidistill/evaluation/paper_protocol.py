@@ -10,7 +10,7 @@ use it too. For them, validation chooses only the step size.
 
 The protocol intentionally differs from the public code in three ways. Training starts from the initial heads (as in
 HoPA), not from random heads. The result is the heads of the last epoch, not those with the best test score. The loss is
-that of the set, even if its temperature is not 0.07.
+the objective of the set, whose temperature may differ from 0.07, the temperature of the public code.
 
 The public code does not centre features. Whether features are centred is decided when the data are packed
 (`pack --no-centre`), so the protocol only warns if they are.

@@ -179,9 +179,10 @@ def _compared(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[
 def _searched(score: Float[Tensor, "B G"], bars: Float[Tensor, "B L"]) -> tuple[Tensor, Tensor]:
     """For each threshold, count the scores above it, and the scores at or above it.
 
-    Let t' be the largest floating-point number below a threshold t. Then score >= t is the same as score > t'. All t
-    and t' of a row are sorted together. For each score, a binary search finds how many t and t' are smaller than the
-    score. A cumulative histogram of these numbers gives both counts.
+    Let t' be the largest floating-point number below a threshold t. Then score >= t is the same as score > t', so it
+    suffices to count the scores above each t and each t'. For this, all t and t' of a row are sorted together. For each
+    score, a binary search finds how many of them are below the score. A cumulative histogram of the results gives the
+    counts.
     """
     below = torch.nextafter(bars, torch.full_like(bars, -torch.inf))
     edges, order = torch.cat([bars, below], 1).sort(1)

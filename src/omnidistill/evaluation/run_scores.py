@@ -196,7 +196,7 @@ class RunScores(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether any row states its gain retained relative to `best` (the best heads trained on all rows)."""
+        """Whether gain retained was also measured relative to the row `best`, the best heads trained on all rows."""
         return any(row.gain_retained_best is not None for row in self.rows.values())
 
     @property

@@ -1,12 +1,16 @@
-"""Scores on the test split. No other module reads this split, and every row of a table is scored once.
+"""Scores of table rows on the test split.
+
+Settings are chosen on the validation split, never on the test split. Every row of a table is scored once.
 
 Metrics cover all M (M - 1) directions between M modalities, in expectation over random tie-breaking
 (`evaluation.metrics`). Gain retained is (row - zero_shot) / (full - zero_shot) for each recall metric, where `full` is
 the row of heads trained on all rows. Gain retained is null if the gain of `full` is not significant. If the table
 has a row `best`, gain retained is also measured with `best` in place of `full`. Recall and gain are fractions.
 
-A set is only one sample of its method, so its students are averaged. The confidence intervals of a set therefore
-include only the variation between queries. The intervals of baselines also include the variation between runs.
+Confidence intervals include the variation between queries. If a baseline with several training runs is involved, they
+also include the variation between its runs. In `score_rows`, the students of a set do not count as such runs, because
+the set is only one sample of its method. Their hits are averaged, and the intervals do not include the variation
+between sets. (A comparison with several seeds also includes this variation.)
 """
 
 from __future__ import annotations

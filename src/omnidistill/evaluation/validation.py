@@ -28,10 +28,11 @@ from omnidistill.training.recipes.anchor_regression import stack_on
 def validation_score(
     heads: Heads, validation: FeatureSet, bias: Mapping[str, Float[Tensor, " _"]] | None = None
 ) -> float:
-    """Return the mean of R@1, R@5 and R@10 over all directions, in [0, 1].
+    """Return the mean of R@1, R@5 and R@10 over all retrieval directions, in [0, 1].
 
-    Copies of an item within a group count once. The score is rounded to 12 digits, because later digits depend on the
-    order of additions. Equal numbers of hits therefore give equal scores.
+    If several rows of a group have the same features in a modality, they count as one query and one gallery item there.
+    The score is rounded to 12 digits. Without rounding, equal numbers of hits could give slightly different scores,
+    because the last digits depend on the order of additions.
     """
     recall = mean_recall(rank_heads(heads, validation, bias))
     return round(sum(recall.values()) / len(recall), 12)
@@ -108,7 +109,7 @@ def doubling_steps(longest: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A set with the best recipe on validation, the score of this recipe, and the number of evaluated recipes."""
+    """A set with the recipe that scored best on validation, this score, and how many recipes were evaluated."""
 
     distilled: DistilledSet
     score: float
@@ -167,8 +168,8 @@ def validated_students(
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "_ _ _"]]]]:
     """Train students for validation; yield the number of steps and the heads (R x d x p_m) at each checkpoint.
 
-    Training stops when it diverges. The order of the batches has a fixed seed, so validation does not change any other
-    random numbers.
+    Training stops at the first checkpoint at which heads contain NaN or Inf, and nothing is yielded for it. The
+    mini-batches have a fixed seed of their own, so validation does not change the random numbers of other computations.
     """
     for num_steps, heads in distilled.students(start, seed=_STUDENT_SEED, num_runs=num_runs, checkpoints=steps):
         if not all(bool(torch.isfinite(matrix).all()) for matrix in heads.values()):

@@ -128,7 +128,9 @@ def _keys_of_config(tree: Any, where: str) -> list[str]:
 def _of_encoder(name: str) -> list[str]:
     """Return the keys of the works that an encoder is based on, or an empty list if the encoder is unknown.
 
-    A known encoder matches if `name` begins with the encoder's name and no letter follows. The longest match is used.
+    `name` must begin with the name of a known encoder, and the next character must not be a letter. For example, "CLIP
+    ViT-B/32" matches the encoder "clip", but "clips" does not. Case is ignored, and spaces and underscores count as
+    hyphens. If several encoders match, the one with the longest name is used.
     """
     plain = re.sub(r"[\s_]+", "-", name.lower())
     known = {re.sub(r"[\s_]+", "-", each.lower()): cites for each, cites in encoder_works().items()}

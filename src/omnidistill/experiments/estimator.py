@@ -40,9 +40,10 @@ class Distiller:
             the data have no `heads` split.
         seed: seed for every random stream.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        folder: output folder; None stores nothing. `fit` stores the features in its subfolder SET and the run in its
-            subfolder RUN, where commands can use them. If `fit` is called again with the same rows and arguments, it
-            resumes the run. If they differ, it raises InputError.
+        folder: output folder; None stores nothing. `fit` stores the features in the subfolder SET and the run in the
+            subfolder RUN, where commands can use them. A second call of `fit` with the same rows and parameters resumes
+            the run, or reuses it if it is finished. If the rows or a parameter that affects the set differ, `fit`
+            raises InputError.
 
     Attributes:
         distilled_: the distilled set.
@@ -166,10 +167,12 @@ class Distiller:
 
 
 def _stored(features: FeatureSet, place: Path) -> FeatureSet:
-    """Save the features in the folder `place` unless it exists, and return the features loaded from it.
+    """Return the features, loaded from the folder `place`.
+
+    If the folder does not exist, the features are saved there first.
 
     Raises:
-        InputError: the folder contains different features.
+        InputError: the folder exists and contains other features.
     """
     if not place.exists():
         save_features(features, place)

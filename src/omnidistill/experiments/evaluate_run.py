@@ -137,8 +137,9 @@ def evaluate(
 def _membership(result: DistillResult, rows: Mapping[str, TrainedHeads], data: FeatureSet) -> Membership:
     """Measure how well attacks distinguish the training rows of a set from test rows.
 
-    The attacker uses heads that are trained on the set. They are trained without initial heads if the recipe of the set
-    allows this.
+    The loss attack uses heads that were trained on the set: those in the table row "distilled_alone" (trained without
+    initial heads) or, if there is no such row, those in "distilled". For reference, the attack is repeated with the
+    heads in "full" and "zero_shot". From each row, only the heads of the first student are used.
     """
     attacked = {
         "loss": rows.get("distilled_alone", rows["distilled"]),

@@ -28,8 +28,9 @@ class Evaluation(Plottable):
 
     Attributes:
         scores: all measurements; the content of scores.json.
-        rows: {row of the score table: trained heads}. The table has one row for the set and one per baseline. The
-            evaluation of another run on the same data and initial heads can reuse the heads of the baselines.
+        rows: {row of the score table: trained heads}. The table has one row per baseline and one for the set. If the
+            set can also be trained without initial heads, this is another row. The evaluation of another run on the
+            same data and initial heads can reuse the heads of the baselines.
         cases: retrieval examples.
         result: the result of the run.
         data: the data of the run.
@@ -47,10 +48,10 @@ class Evaluation(Plottable):
 
     @property
     def choices(self) -> dict[str, str]:
-        """Settings that validation chose for the baselines that train on all training rows.
+        """Settings that validation chose for the baselines `full` and `best`, {label of the table row: text}.
 
-        The keys are the labels of the rows in the score table. Each value is a text: the chosen settings, and how many
-        candidates were compared.
+        A text states the settings and the number of candidates, such as "learning_rate 0.1, num_epochs 20 (best of 60
+        on validation)".
         """
         chosen = [self.rows[name] for name in ("full", "best") if name in self.rows]
         return {row.label: _choice(row) for row in chosen if row.num_evaluated}

@@ -25,14 +25,20 @@ def merge(
 ) -> DistilledSet:
     """Merge synthetic sets of the same features into one set that combines the information in all of them.
 
-    The data are not needed. Sets with the training recipe "anchor" can be merged to any size; a single set of this kind
-    can be reduced to a smaller size.
+    The data are not needed. The training recipe of the sets determines which sizes are possible:
+
+    - With "anchor", the result has 2 or more rows. It has at most as many rows as all sets together, and at most as
+      many as the second largest feature width. A single set can be reduced to a smaller size.
+    - With "sgd", the result has as many rows as all sets together.
+
+    Sets with other recipes cannot be merged.
 
     Args:
         sets: sets, results that contain them, or Paths of sets or runs. They need the same modalities, widths,
             preprocessing, recipe and objective.
-        size: number of rows of the result; None: the sum of the sizes.
-        bytes: size budget, instead of `size`: a number of bytes, or text such as "64kB".
+        size: number of rows of the result; None uses the largest possible number.
+        bytes: size budget, instead of `size`: a number of bytes, or text such as "64kB". The result gets as many rows
+            as fit.
         folder: folder of the result; None stores nothing.
         force: whether to replace a set in the folder.
 
@@ -41,8 +47,9 @@ def merge(
 
     Raises:
         InputError: the sets have different modalities, widths, preprocessing, encoders, recipes or objectives; a single
-            set is given without a size or budget; the sets cannot be merged to this size or budget; or the folder is
-            not empty and `force` is False.
+            set is given without a size or budget; both a size and a budget are given; the sets cannot be merged, or
+            not to this size or budget; or the folder is not empty and `force` is False, or contains something other
+            than a set.
     """
     if len(sets) < 2 and size is None and bytes is None:
         raise InputError("merge: pass two or more sets, or one set and a smaller size or budget")
@@ -63,8 +70,8 @@ def _size_for(sets: list[DistilledSet], budget: str) -> int:
     """Return the largest number of rows for which the files of the merged set fit the budget."""
     if budget.strip().endswith("%"):
         raise InputError(
-            f"{argument('bytes', budget)}: a percentage needs the data, which merge does not use; pass a number of "
-            "bytes, such as 64kB"
+            f"{argument('bytes', budget)}: a percentage refers to the size of the training features, but merge does "
+            "not read them; pass a number of bytes, such as 64kB"
         )
     first, most = sets[0], parse_budget(budget, 10**30)
 

@@ -58,10 +58,11 @@ def plot(
         output: file to write; its suffix (.svg, .pdf or .png) selects the format. None writes nothing.
         kind: kind of the figure; None uses the first one in the table above that fits the sources.
         width: width in inches. The default is the width of a column in a two-column paper.
-        level: recall level, such as "R@5". None uses the first level for heat maps, transfer tables and tables of
-            `paper`, otherwise the second level.
+        level: recall level, such as "R@5". None uses the first level in the results for heat maps, transfer tables and
+            tables of `paper`. For other figures, it uses the second level, or the first if there is only one.
         measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
+        table: for a result of `paper`, which table of the HoPA paper to draw: its number, such as 5, or "figure-2".
+            None draws all of them.
         force: whether to replace an existing file.
 
     Returns:
@@ -110,8 +111,8 @@ def read_source(path: Path) -> Source:
         raise InputError(f"{path}: contains {len(tables)} tables ({listed}); pass the path of one of these files")
     if not tables:
         raise InputError(
-            f"{path}: contains nothing that can be plotted; pass the output folder of a finished run, comparison, "
-            "crossed table, transfer table, migration kit or 'paper' command"
+            f"{path}: contains nothing that can be plotted; pass the folder of a finished run, a comparison, a crossed "
+            "table, a transfer table or a migration kit, or the output folder of the command 'paper'"
         )
     return _table(tables[0])
 

@@ -14,13 +14,14 @@ _MANIFEST = "manifest.json"
 
 
 def open_prepared(source: str | Path) -> Prepared:
-    """Return the dataset or synthetic set in `source`, so that other data can get its preprocessing.
+    """Return a dataset or synthetic set, so that `pack` can preprocess other data in the same way.
 
     Args:
-        source: name of a registered dataset, or the Path of a folder with a dataset, a run or a synthetic set.
+        source: name of a registered dataset, or the Path of a folder with a dataset, a run or a synthetic set. For a
+            run, its synthetic set is returned.
 
     Raises:
-        InputError: the folder is missing, damaged, or contains none of these.
+        InputError: no dataset has this name; or the folder is missing, damaged, or contains none of these.
     """
     if isinstance(source, Path) and source.exists():
         manifest = source / _MANIFEST

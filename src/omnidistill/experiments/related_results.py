@@ -37,7 +37,16 @@ TABLE = "*.json"
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of result: pattern of its file, title, class of its content, summary, and whether it belongs to a run."""
+    """A kind of result.
+
+    Attributes:
+        pattern: pattern of the file names.
+        title: name of this kind on the report page.
+        content: class of the file content.
+        summary: function that summarises the content in one sentence.
+        belongs: function that decides whether a result outside the run folder belongs to the run. Its arguments are the
+            content, the name of the run folder, and the scores of the run.
+    """
 
     pattern: str
     title: str

@@ -219,9 +219,13 @@ def unscored(result: DistillResult, data: FeatureSet) -> RunScores:
 def _named_similarities(
     similarities: Sequence[SimilarityView], modalities: Sequence[Sequence[str]]
 ) -> list[SimilarityView]:
-    """Add the modalities of each set to the sentence that summarises the set's similarity matrix.
+    """Begin the sentence about each similarity matrix with the modalities of its set, such as "image and text: ...".
 
     If the summaries of all sets are equal, return only the first, unchanged.
+
+    Args:
+        similarities: summary of the similarity matrix of each set.
+        modalities: modalities of each set.
     """
     if len(set(similarities)) == 1:
         return [similarities[0]]

@@ -1,7 +1,7 @@
 """Choose the baselines in the tables of `evaluate` and `compare`, and the inputs to which each baseline is fitted.
 
-The table of `compare` has one entry per method, size (or budget) and seed; the table of `evaluate` has one entry. Both
-commands fit the same baselines with the same settings, so baselines with the same name have the same numbers.
+`evaluate` scores one run. `compare` scores one run per method, size (or budget) and seed. Both commands fit the same
+baselines with the same settings, so baselines with the same name have the same numbers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Group:
     def allowance(self, data: FeatureSet) -> Allowance:
         """Return how many rows and bytes a baseline may use, so that it is comparable with these distilled sets.
 
-        If the sets have a size, a baseline may use as many real rows as the largest set has, and as many bytes as the
-        largest set takes. If they have a budget in bytes, it may use the budget, and as many real rows in float32 as
-        fit in the budget. Bytes include all files that a receiver needs.
+        Without a budget, the limits are the largest number of stored rows and the largest number of bytes among the
+        sets. With a budget, the limit in bytes is the budget, and the limit in rows is the number of real training rows
+        that fit in the budget as float32. Bytes include all files that a receiver needs. If a run has one set per pair
+        of modalities, their bytes are added.
         """
         widths, steps = data.widths, data.preprocessing
         if self.budget is None:
@@ -58,10 +59,11 @@ def named_baselines(requested: Sequence[str | Baseline] | None) -> tuple[Baselin
 def table_baselines(
     requested: Sequence[Baseline], configs: Sequence[RunConfig], evaluate: EvaluateConfig
 ) -> tuple[Baseline, ...]:
-    """Return the baselines of a table without duplicates. Those that every table contains come first.
+    """Return the baselines of a table: `zero-shot` and `full`, then the requested ones, without duplicates.
 
-    The baseline `full-own` trains on all rows with the objective of the students. It is replaced by one baseline per
-    student objective. If a baseline needs other baselines that are not requested, they are added before it.
+    The baseline `full-own` trains on all rows with the objective of the students. If its setting `objective` is None,
+    it is replaced by one baseline per student objective. InfoNCE at the temperature of the evaluation is omitted,
+    because `full` uses it. If a baseline needs other baselines that are not requested, they are added before it.
     """
     students = [config.distill.student for config in configs]
     every = [*(baselines.build(name) for name in REQUIRED), *requested]

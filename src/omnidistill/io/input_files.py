@@ -84,11 +84,11 @@ def parse_json(text: str, finite: bool = True) -> Any:
 
     Args:
         text: the text.
-        finite: whether NaN, Inf and numbers that are too large for a float are errors.
+        finite: whether to reject NaN, Inf, floats that overflow to Inf, and whole numbers of more than 300 digits.
 
     Raises:
         ValueError: the text is not JSON, contains a duplicate key, is nested too deeply, or contains a number that
-            `finite` does not allow.
+            `finite` rejects.
     """
     numbers: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _integer}
     try:
@@ -144,7 +144,9 @@ def reading(where: str, remedy: str) -> Iterator[None]:
 
 
 def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
-    """Check that a small file does not take a lot of memory when it is read, as a compressed archive of zeros would.
+    """Check that the content of a file does not take far more memory than the size of the file suggests.
+
+    Without this check, a small compressed archive of zeros could fill the memory, for example.
 
     Args:
         path: the file.
@@ -158,7 +160,7 @@ def check_expansion(path: Path, num_bytes: int, remedy: str) -> None:
 
 
 def check_memory(where: str, size: int, num_bytes: int, remedy: str) -> None:
-    """Check that a file that is already open does not take a lot of memory; see `check_expansion`.
+    """Check that the content of a file does not take far more memory than `size` suggests; see `check_expansion`.
 
     Args:
         where: name of the file, for the error message.

@@ -1,21 +1,22 @@
 """Learn rows for the recipe "anchor": ridge regression to anchors (unit vectors) that all modalities share.
 
-X_m are the N synthetic rows of modality m. W_m are the heads that the recipe computes from the rounded rows with the
-ridges lambda (see `training.recipes.anchor_regression`). J_m are the heads W_m stacked on the initial heads: the
-outputs of both are concatenated, with weight a for W_m. With a loss L, such as InfoNCE, and a setting c in [0, 1], the
-problem is
+Let X_m be the N synthetic rows of modality m. From the rounded rows, the recipe computes the heads W_m, with one ridge
+lambda_m per modality (see `training.recipes.anchor_regression`). The heads J_m concatenate the outputs of W_m, with
+weight a, and the outputs of the initial heads. For a loss L, such as InfoNCE, and the setting c = `start_share` in
+[0, 1], the problem is
 
     min over X, lambda, a of  (1 - c) L(W_m x) + c L(J_m x)        on batches of training rows x
 
-The gradient is exact, because it is propagated through the linear solve of the recipe. The method needs no experts and
-trains no students. With c = 0, it does not use the initial heads.
+If `rate_weight` is above 0, a penalty on the estimated bits per number is added. Gradients are propagated through the
+linear solve of the recipe, so the method needs no experts and trains no students. The rounding is ignored in gradients
+(straight-through estimator). With c = 0, learning does not use the initial heads.
 
-Let V_m be ridge CCA heads in their canonical basis, and V_m^+ their pseudo-inverses. The rows start as
-X_m = (V_m^+)^T, with all rows scaled to the same length.
+Let V_m be ridge CCA heads in their canonical basis, and V_m^+ their pseudo-inverses. The initial rows are
+X_m = (V_m^+)^T, scaled to equal length.
 
-Validation chooses the ridge of CCA, the initial ridges lambda, and the iteration whose set is returned. It may also
-choose a cutoff k, which scales down the head outputs beyond the k-th (see `training.closed_form.anchor_map`). If rows
-are entropy-coded, it may choose fewer rows with more bits per number.
+Validation chooses the ridge of CCA, the initial ridges lambda, and the iteration whose rows are returned. Validation
+may also choose a cutoff k: head outputs after the k-th are then scaled down (see `training.closed_form.anchor_map`). If
+rows are entropy-coded, validation may choose fewer rows with more bits per number.
 
 Related: KIP (Nguyen et al. 2021, arXiv 2107.13034) and FRePo (Zhou et al. 2022, arXiv 2206.00719) learn rows through
 kernel ridge regression on class labels.
@@ -170,13 +171,14 @@ class AnchorMethod(Method):
     def _initial_rows(self, moments: Moments, task: Task, chosen: bool) -> tuple[float, AnchorRows, int]:
         """Choose the initial rows by validation score. Return the score, the rows, and the number of candidates.
 
-        A cutoff scales down the head outputs beyond it. The default is the full size without a cutoff. A smaller set
-        or a cutoff is chosen only if it scores clearly better.
+        By default, the set has the full number of rows and no cutoff, and validation chooses only the ridges. The
+        alternatives are sets with fewer rows, with a cutoff (which scales down later head outputs), or with both. The
+        best alternative replaces the default only if its validation score is more than 0.02 higher.
 
         Args:
             moments: moments of the training rows.
             task: the data and initial heads.
-            chosen: whether validation has enough groups to compare the alternatives.
+            chosen: whether to try the alternatives; False if validation has too few groups to compare them.
         """
 
         def initial(cca_ridge: float, size: int, storage: Storage) -> AnchorRows:
@@ -246,8 +248,9 @@ class AnchorMethod(Method):
 
 
 def _low_weights(rows: AnchorRows) -> tuple[float, ...]:
-    """Return low candidate weights for learned heads whose outputs are concatenated with those of initial heads.
+    """Return weights below 0.5 to try for the learned heads when they are stacked on initial heads.
 
-    The result is empty if the rows have no cutoff, because low weights are then useless.
+    Learned heads need such weights only if they have a cutoff (see `AnchorRows.with_cutoff`). Without a cutoff, the
+    result is empty.
     """
     return () if rows.cutoff is None else _LOW_WEIGHTS

@@ -2,13 +2,15 @@
 
     experts.learning_rate, experts.num_epochs   the values with the best validation score when training on all rows
     distill.outer.num_expert_epochs             all epochs of an expert, from its initial to its final heads
-    distill.initial_step_size                   the step size of the experts that start from the run's initial heads
+    distill.initial_step_size                   the learning rate of experts that start from the run's initial heads
     distill.storage.views                       the number of views per stored row that gives about 256 training rows
 
-Views are the training rows that are derived from one stored row; they differ only in the signs of some values.
+Views are the training rows that are derived from one stored row; they differ only in the signs of some values. Their
+number is inferred if it is "auto".
 
-Experts with different initial heads can have different step sizes and numbers of epochs. Therefore, `num_expert_epochs`
-remains None, which means all epochs of each expert. The reasons list the values for all initial heads.
+Experts can start from several initial heads, each with its own learning rate and number of epochs. No single number of
+epochs is then right for all experts. `num_expert_epochs` therefore stays None, which means all epochs of each expert.
+The reasons for the first two lines of the table list the values for all initial heads.
 """
 
 from __future__ import annotations

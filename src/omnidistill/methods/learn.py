@@ -9,9 +9,13 @@ and Guo et al. 2026 (PTM-ST).
 The result is the set with the best validation score. If there are fewer than 20 validation groups, this score is too
 uncertain. The result is then the last set, and students train on it for as many steps as in the outer loop.
 
-By default, the loop stops early if further iterations are unlikely to help. With experts, it stops before the first
-iteration if the experts do not improve the validation score of the initial heads. Without experts, it stops after a
-third of the iterations if students trained on the best set do not improve this score.
+By default, the loop stops early if further iterations are unlikely to help:
+
+    with experts       before the first iteration, if the experts bring no gain
+    without experts    after at least a third of the iterations, if students of the best set so far bring no gain
+
+The gain is the increase of the validation score over the initial heads (see `evaluation.gain`). It is tested only at
+validations, so without validation the loop does not stop early.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ NUM_WEIGHTS = 1 + len(_WEIGHTS)
 def most_directions(train: FeatureSet) -> int:
     """Return the largest useful number of synthetic rows.
 
-    This is the second largest feature width, but no more than the number of training rows. Further rows would start as
-    zeros, because no two modalities have more canonical directions in common.
+    This is the second largest feature width (768 for the widths 512, 768 and 1024), but at most the number of training
+    rows. No two modalities can share more canonical directions. If there are only two modalities, further rows would
+    initially be zero.
     """
     return min(len(train), sorted(train.widths.values())[-2])
 

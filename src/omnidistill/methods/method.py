@@ -51,8 +51,9 @@ class Method(SetSettings):
     def expert_span(self) -> int | None:
         """Number of expert epochs that a student must reproduce. None means all epochs of an expert.
 
-        The expert buffer stores the singular values of the changes in the first expert's heads over this number of
-        epochs. They give the rank floor (a lower bound on the matching loss).
+        The number also defines the updates of the first expert. With 2, they are the changes of its heads from epoch 0
+        to 2, from 1 to 3, and so on. The expert buffer stores their singular values, from which the rank floor (a lower
+        bound on the matching loss) is computed.
         """
         return 1
 

@@ -121,8 +121,8 @@ class MixtureMethod(Method):
         check_size(self.kind, self.num_stored, self.num_rows, train)
         if train.pairing is not None:
             raise InputError(
-                f"method '{self.kind}' needs groups, but the data have a pairing matrix; use data that have no pairing "
-                "matrix, or another method, such as 'anchor'"
+                f"method '{self.kind}' needs groups, but the data have a pairing matrix; use another method, such as "
+                "'anchor', or data without a pairing matrix"
             )
         chosen, doubtful = can_choose(validation), doubt(validation)
         notes = (*(() if doubtful is None else (doubtful,)), *notes_on_size(self.num_stored, train))

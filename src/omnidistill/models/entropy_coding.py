@@ -1,18 +1,19 @@
 """Entropy coding of small integers by range coding (Martin, 1979), with integer frequency tables.
 
-The integers form N rows of width p. They are stored in two tensors:
+The integers are in [-31, 31] and form N rows of width p. They are stored in two tensors:
 
-    code     the compressed integers as uint8, padded with zeros to a fixed size
-    table    int32: a CRC-32 of the integers, then the counts of the absolute values 0 .. 31
+    code     uint8: the compressed integers, padded with zeros to a fixed size
+    table    int32: a CRC-32 of the integers, then how often each absolute value 0 .. 31 occurs
 
 The caller chooses `bits`, the average number of bits per integer. The size of the code depends only on `bits` and on
-the number of integers, N p. The counts sum to N p, so N and the table determine p.
+the number of integers, N p. Decoding needs N but not p, because the counts in the table sum to N p.
 
 The probabilities are symmetric: for k > 0, the integers k and -k each get half of the relative frequency of the
 absolute value k. The counts are integers, so every machine computes the same probabilities. The range coder is from the
 package `constriction` (Bamler, 2022, arXiv 2201.01741).
 
-Decoding checks lengths, counts and the CRC-32. For a code of B bytes, the counts must not sum to more than 2^24 + 64 B.
+Decoding checks lengths, counts and the CRC-32. It rejects a table whose counts sum to more than 2^24 + 64 B, where B is
+the size of the code in bytes.
 """
 
 from __future__ import annotations

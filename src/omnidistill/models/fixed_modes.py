@@ -7,9 +7,10 @@ The objective `hopa` factorises the unit embeddings Z (M x d) of an instance by 
 If the u_k are the left singular vectors of Z, this is the SVD. The functions in this module use a fixed basis instead.
 All other steps stay the same.
 
-    identity    u_k = e_k. Every modality is a mode of its own: v_k is its embedding, and sigma_k = 1.
-    mean        u_1 = (1, ..., 1) / sqrt M, so v_1 is the normalised mean of the embeddings. The other modes get equal
-                sigma_k, so the result does not depend on the order of the modalities.
+    identity    u_k is the k-th unit vector, so each modality is one mode: v_k is its embedding, and sigma_k = 1.
+    mean        u_1 = (1, ..., 1) / sqrt M, so v_1 is the normalised mean of the embeddings. All other modes get the
+                same sigma_k = sqrt((M - sigma_1^2) / (M - 1)) instead of the formula above, so the result does not
+                depend on the order of the modalities.
 
 The paper states that the SVD is replaced, but prints no formulas. The formulas above are our interpretation.
 
@@ -31,9 +32,11 @@ class FixedModes(Spectrum):
     def weight_rates(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
         """Return the factors gamma of `Spectrum.weight_rates` for a fixed basis.
 
-        Mode k is the argument `mode`, counted from 0. Its weights are u_k / sigma_k. The basis vector u_k is fixed, so
-        only sigma_k depends on the Gram matrix. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and all other
-        factors are 0.
+        The weights of mode k are u_k / sigma_k. The basis vector u_k is fixed, so only sigma_k depends on the Gram
+        matrix. Therefore gamma_k = -1 / (2 sigma_k^2), as for the SVD, and all other factors are 0.
+
+        Args:
+            mode: number k of the mode, counted from 0.
         """
         rates = torch.zeros_like(self.sigma)
         rates[..., mode] = -0.5 / self.sigma[..., mode].square()

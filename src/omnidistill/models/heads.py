@@ -1,7 +1,7 @@
 """Linear projection heads: one matrix W_m (d x p_m) per modality, and pure functions that use them.
 
-An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. If heads
-were trained on centred features x - mu, applying them to x requires the bias -W mu (see `Preprocessing.head_bias`).
+An output is y = W x; an embedding is z = y / ||y||. To train a bias, append 1 to every x and a column b to W. To apply
+heads that were trained on centred features x - mu to x itself, add the bias -W mu (see `Preprocessing.head_bias`).
 
 Heads are stored as an artifact of kind "heads" with one tensor per modality. A plain safetensors file whose tensors are
 named after the modalities can be read as well.
@@ -88,7 +88,8 @@ def load_heads(path: Path, widths: Mapping[str, int]) -> tuple[Heads, dict[str, 
         The heads in float32, in the order of `widths`, and the JSON values that were stored with them.
 
     Raises:
-        InputError: a modality has no head, a matrix has the wrong input width, or the output widths differ.
+        InputError: the files are missing or damaged; a modality has no head; a head is not a matrix, has the wrong
+            input width, or contains NaN or Inf; or the output widths differ.
     """
     if path.is_dir():
         artifact = load_artifact(path, "heads")
@@ -126,10 +127,12 @@ def check_heads(heads: Mapping[str, Tensor], widths: Mapping[str, int], where: s
 
 
 def first_parameter(module: nn.Module) -> nn.Parameter:
-    """Return the first parameter that can be trained, which determines the device and the type of the inputs.
+    """Return the first trainable parameter.
+
+    Inputs of the module should have the device and dtype of this parameter.
 
     Raises:
-        InputError: no parameter can be trained.
+        InputError: no parameter requires gradients.
     """
     for parameter in module.parameters():
         if parameter.requires_grad:
@@ -143,14 +146,15 @@ def check_modules(modules: Mapping[str, nn.Module], widths: Mapping[str, int]) -
     A copy of each module is evaluated on two rows of zeros, so statistics of batch normalisation do not change.
 
     Raises:
-        InputError: a modality has no module or no parameters to train, or the outputs do not have shape (2, d) with the
-            same d for all modalities.
+        InputError: a modality has no module, or its module has no parameters to train, fails for rows of width p_m, or
+            does not return a tensor of shape (2, d) with the same d for all modalities.
     """
     outputs = {}
     for name, p in widths.items():
         if not isinstance(modules.get(name), nn.Module):
             raise InputError(
-                f"modality '{name}' has no module to train on the synthetic set; pass one module per modality"
+                f"modality '{name}': found no torch.nn.Module to train on the synthetic set; pass one module per "
+                "modality"
             )
         try:
             parameter = first_parameter(modules[name])

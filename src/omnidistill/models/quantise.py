@@ -5,9 +5,9 @@ A row x is stored as integers q in [-L, L] and a step s:
     x ~ s q,   L = 2^(b-1) - 1,   s = f max|x| / L
 
 The factor f <= 1 is chosen from a fixed list to minimise the squared error. With f < 1, the step is finer, but large
-numbers are clipped. An integer k is stored as the code k + L + 1, which takes b bits. The codes of a row follow each
-other without gaps, lowest bit first. Unused bits at the end of the last byte are 0. No integer has the code 0, so zeros
-at the end are recognised as unused. The number of values per row is therefore not stored.
+numbers are clipped. An integer q is stored as the code q + L + 1, which takes b bits. The codes of a row follow each
+other without gaps, lowest bit first. Unused bits at the end of the last byte are 0. The smallest code is 1, so zeros at
+the end of a row are recognised as padding. The number of values per row is therefore not stored.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ def pack_codes(codes: UInt8[Tensor, "N p"], bits: int) -> UInt8[Tensor, "N _"]:
 
 
 def unpack_codes(packed: UInt8[Tensor, "N _"], bits: int) -> UInt8[Tensor, "N p"]:
-    """Return the integer codes that `pack_codes` packed. No code may be 0, because 0 marks padding.
+    """Return the integer codes that `pack_codes` packed.
+
+    The packed codes must be at least 1. Zeros at the end of a row are padding and are removed.
 
     Raises:
-        ValueError: the rows contain different numbers of codes, or there is a 0 before the last code of a row.
+        ValueError: the rows contain different numbers of codes, or a row contains a 0 before its last non-zero code.
     """
     stream = _bits_of(packed, 8)
     codes = _number_of(stream[:, : stream.shape[1] // bits * bits], bits)

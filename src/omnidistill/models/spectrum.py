@@ -35,10 +35,11 @@ class Spectrum:
     sigma: Float[Tensor, "*r b M"]  # singular values of Z, clamped from below at rounding level
 
     def weights(self, mode: int = 0) -> Float[Tensor, "*r b M"]:
-        """Return the weights a of the embeddings z_m in the right singular vector v_k = sum_m a_m z_m, for k = `mode`.
+        """Return the weights a with which a right singular vector is a weighted sum of the embeddings of an instance.
 
-        The embeddings of an instance are the rows of Z. The weights are a = u_k / sigma_k, where u_k is the k-th left
-        singular vector of Z and sigma_k its k-th singular value, counted from 0.
+        The embeddings z_m are the rows of Z. The k-th right singular vector of Z is v_k = sum_m a_m z_m. The weights
+        are a = u_k / sigma_k, where u_k is the k-th left singular vector and sigma_k the k-th singular value. The
+        argument `mode` is k, counted from 0.
         """
         return self.vectors[..., mode] / self.sigma[..., mode : mode + 1]
 
@@ -63,8 +64,9 @@ class Spectrum:
 def spectrum(gram: Float[Tensor, "*r b M M"]) -> Spectrum:
     """Return the eigendecomposition of symmetric Gram matrices.
 
-    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues. To
-    compute singular values, eigenvalues are clamped from below at the rounding level of the dtype.
+    The result can be differentiated any number of times, and its derivatives are finite at repeated eigenvalues.
+    Singular values are square roots of the eigenvalues, where an eigenvalue below `least_eigenvalue` (the rounding
+    level of the dtype) is replaced by this limit.
     """
     eigenvalues, vectors = _Eigh.apply(gram)  # type: ignore[no-untyped-call]
     sigma = eigenvalues.clamp_min(least_eigenvalue(gram.dtype)).sqrt()
@@ -90,12 +92,13 @@ class _Eigh(torch.autograd.Function):
 
         dU = U (F o U^T dG U)        F_jk = 1 / (lambda_k - lambda_j) for j != k,   F_kk = 0
 
-    where o is the elementwise product. If two eigenvalues j and k coincide, F_jk is set to 0. This is exact for the
-    functions in this module: they do not depend on the choice of eigenvectors, so the incoming gradient is zero at
-    (j, k).
+    where o is the elementwise product. If lambda_j = lambda_k, their eigenvectors are not unique, and F_jk is set to 0.
+    The gradient is still exact if the loss does not depend on these two eigenvectors, because F_jk and F_kj are then
+    multiplied by 0. For example, lambda_2 = lambda_3 does no harm if the loss uses only the eigenvector u_1.
 
-    With gap = lambda_k - lambda_j, a common replacement for 1 / gap is gap / (gap^2 + eps^2). It is not used here. Its
-    slope at gap = 0 is 1 / eps^2. On the diagonal of F the gap is 0, so this slope would dominate second derivatives.
+    With gap = lambda_k - lambda_j, a common replacement for 1 / gap is gap / (gap^2 + eps^2). It is not used here,
+    because its slope at gap = 0 is 1 / eps^2. On the diagonal of F, every gap is 0, so this large slope would dominate
+    second derivatives.
     """
 
     @staticmethod

@@ -37,13 +37,14 @@ def draw(
         sources: runs, or the contents of tables.
         kind: kind of the figure: "gain", "curves", "intervals", "heat-map", "similarity" or "reproduction";
             None uses the first of these that can be drawn from the sources.
-        width: width in inches.
+        width: width of the figure in inches, from 1 to 40.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
+        table: which table of the HoPA paper to draw if the source is a result of the command `paper`: its number, such
+            as 5, or "figure-2". None draws all tables.
 
     Raises:
-        InputError: matplotlib is not installed, an option is unknown, or the figure cannot be drawn from the sources.
+        InputError: matplotlib is not installed, an option is invalid, or the figure cannot be drawn from the sources.
     """
     require("matplotlib", "plot")
     from omnidistill.plotting.figure_kind import FigureOptions

@@ -21,7 +21,8 @@ class FigureOptions:
         width: width of the figure in inches.
         level: recall level, such as "R@5"; None uses the default of the kind.
         measure: what a heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-        table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
+        table: which table of the HoPA paper to draw if the source is a result of the command `paper`: its number, such
+            as 5, or "figure-2". None draws all tables.
     """
 
     width: float

@@ -158,10 +158,10 @@ def fitted(text: str, width: float) -> str:
 
 @dataclass(frozen=True)
 class LegendLayout:
-    """How the entries of a legend are arranged in lines and columns below or above a figure, so that none is cut.
+    """Columns of a legend below or above a figure. Long names are broken into several lines, so that none is cut.
 
     Attributes:
-        texts: {name of a series: its name in lines that fit}.
+        texts: {name of a series: the same name, broken into lines that fit into the legend}.
         num_columns: number of columns.
         num_lines: height of the legend in lines of text.
     """

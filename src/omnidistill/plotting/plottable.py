@@ -18,7 +18,7 @@ class Plottable(ABC):
     @property
     @abstractmethod
     def plot_source(self) -> Source:
-        """What figures are drawn from."""
+        """The content of a table, or the finished run, from which figures are drawn."""
 
     def plot(
         self,
@@ -37,9 +37,10 @@ class Plottable(ABC):
             width: width in inches. The default is the width of a column in a two-column paper.
             level: recall level, such as "R@5"; None uses the default of the kind.
             measure: what the heat map of a crossed table shows: "gain_retained", "recall" or "improvement".
-            table: number of the table to draw from the results of `paper`, such as 5 or "figure-2"; None draws all.
+            table: for a result of `paper`, which table of the HoPA paper to draw: its number, such as 5, or "figure-2".
+                None draws all of them.
 
         Raises:
-            InputError: matplotlib is not installed, an option is unknown, or the kind does not fit the result.
+            InputError: matplotlib is not installed, an option is invalid, or the kind does not fit the result.
         """
         return draw([self.plot_source], kind, width=width, level=level, measure=measure, table=table)

@@ -1,12 +1,15 @@
 """Retrieval examples (cases): test queries, with the five best items before and after training on a set.
 
-At most one item per group is shown, because the items of a group are variants of each other.
+For each retrieval direction, two queries are selected: the one whose rank improves most, and the one whose rank worsens
+most. The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. Changes are
+compared as ratios: from rank 8 to rank 2 is the same change as from rank 40 to rank 10. All selected queries belong to
+different groups. With many directions, only the six largest improvements and the six largest declines are kept.
 
-The rank of a query is the rank of its first positive, that is, of the highest-ranked correct item. The change of a rank
-is the ratio of the ranks before and after. For each retrieval direction, the query that improves most and the query
-that worsens most are selected. All selected queries belong to different groups. Each row of the score table is
-represented by its first student. Evaluation computes cases and stores them next to the scores. They are not used to
-choose settings or sets.
+The items of a query are shown for the initial heads, for heads trained on the set, and for heads trained on all rows.
+If there are several students, only the first one is used. At most one item per group is shown, because the items of a
+group are variants of each other.
+
+Evaluation computes cases and stores them next to the scores. Cases are not used to choose settings or sets.
 """
 
 from __future__ import annotations
@@ -69,9 +72,12 @@ class Case:
 class Cases:
     """The cases (retrieval examples) of a run, and how training on the set changes the ranks of all queries.
 
+    The numbers of queries are summed over all retrieval directions.
+
     Attributes:
-        rose, fell, stayed: numbers of queries, over all directions, whose rank with heads trained on the set is better
-            than, worse than or equal to their rank with the initial heads.
+        rose: number of queries whose rank is better with heads trained on the set than with the initial heads.
+        fell: number of queries whose rank is worse.
+        stayed: number of queries whose rank is the same.
         cases: the selected queries.
     """
 

@@ -24,10 +24,10 @@ def claim(scores: RunScores) -> str:
 
 
 def rivalry(scores: RunScores) -> str:
-    """Return a sentence about the strongest baseline that needs no more bytes than the set.
+    """Return a sentence that names the strongest baseline with no more bytes than the set, or says that there is none.
 
-    It states the baseline's gain retained at the first recall level for which gain retained is defined. Return an empty
-    string if there is no such level, or if the bytes of the set are not recorded.
+    Baselines are compared by gain retained, at the first recall level at which the gain retained of the set is defined.
+    Return an empty string if it is not defined at any level, or if the bytes of the set are not recorded.
     """
     gains = _gains(scores)
     if not gains or scores.distilled.bytes is None:

@@ -107,13 +107,15 @@ class ComparisonCells:
     def by_columns(
         self, cell: Callable[[ComparisonRow, str], str | Cell], name: Callable[[ComparisonRow], str]
     ) -> tuple[Columns, tuple[Block, ...]]:
-        """Return a table with one column per size (or budget) and recall level. Rows of baselines come first.
+        """Return a table with one column per size (or budget) and recall level. Baselines come first.
 
-        If a baseline does not depend on the size, its values are repeated for every size.
+        A table row can combine several rows of the comparison, such as those of one method at all sizes. If a baseline
+        does not depend on the size, its values are repeated for every size.
 
         Args:
-            cell: function that returns the cell for a row of the comparison and a recall level.
-            name: function that returns the name of a row of the comparison. Rows with the same name share a table row.
+            cell: function from a row of the comparison and a recall level to a cell of the table.
+            name: function from a row of the comparison to the name of its table row. All rows of the comparison with
+                the same name are shown in one table row.
 
         Returns:
             The headings of the columns, and the blocks of table rows.

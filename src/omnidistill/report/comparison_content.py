@@ -68,24 +68,30 @@ class Failure(JsonContent):
 class ComparisonRow(JsonContent):
     """One method or baseline at one size (in rows) or budget (in bytes).
 
+    If every run failed, `metrics` is empty, and all other results, such as `recall` and `bytes`, are None.
+
     Attributes:
         name: unique name of the row.
         method: name of the method or baseline, the same at every size.
         label: name to show in tables.
         kind: "method", or "reference" for a baseline.
-        size: number of rows of the set.
-        budget: size limit in bytes from which the number of rows was derived; None if there is no limit.
-        recall, metrics, gain_retained: scores over all runs; None if every run failed.
+        size: number of rows of the set. For a baseline, it is that of the sets with which the baseline is compared, or
+            None if the baseline does not depend on their size or if they have a budget.
+        budget: size limit in bytes, from which the number of rows of a method was derived; None if there is no limit.
+        recall, metrics: recall, and the other retrieval metrics, over all runs.
+        gain_retained: gain retained relative to heads trained with InfoNCE on all rows; None if the comparison has no
+            scores of these heads or of the initial heads.
         gain_retained_best: gain retained relative to the best heads trained on all rows; None if the comparison lacks
             these heads.
         difference_to_best: paired difference in recall to the best method with the same size or budget; None for the
             best method itself and for baselines.
         coverage: sources of variation that the intervals include (queries, sets or runs); None if unknown.
-        seconds: time for one set.
+        seconds: mean time for one set; for a baseline, the time to tune it and to train all its runs.
         bytes: size of the files that a user of the set or baseline needs, without the initial heads.
         needs_start: whether a user also needs the initial heads; None if this is not recorded.
-        peak_bytes: peak memory; None if the process had already used at least as much memory before.
-        choices: number of students that were compared on the validation split.
+        peak_bytes: largest known peak memory of a run; None if no peak is known. A peak is unknown if the process had
+            already used as much memory before the run, or if the system does not report it.
+        choices: number of students that were compared on the validation split, the largest of all runs.
         failures: runs that failed.
     """
 
@@ -212,7 +218,10 @@ class Comparison(JsonContent):
         return num_bytes / self.data.bytes
 
     def families(self) -> dict[str, str]:
-        """Return {name of a method or baseline: its label for all sizes}. Equal labels also include the name."""
+        """Return {name of a method or baseline: label without a size, such as "heads of rank N"}.
+
+        If several methods or baselines have the same label, each of these labels is followed by the name in brackets.
+        """
         labels = {row.method: row.label for row in self.rows}
         labels |= {
             row.method: _FAMILIES[row.method] for row in self.rows if not row.is_method and row.method in _FAMILIES

@@ -34,16 +34,17 @@ _MARKDOWN = re.compile(r"[\\`*_{}<>|#~$&^]|(?<=\])\(")
 def to_rich(comparison: Comparison, layout: str | None = None) -> rich.table.Table:
     """Return the table for a terminal.
 
-    The columns of different sizes (or budgets) are merged: each cell shows one line per size. The table therefore fits
-    into 100 characters for any number of directions and sizes. The layout "retrieval" omits the columns of individual
-    directions.
+    Columns are merged, so that the table fits into 100 characters for any number of directions and sizes. A cell of a
+    merged column has several lines, such as one line per size (or budget). The layout "retrieval" omits the columns of
+    individual directions.
 
     Args:
         comparison: the comparison.
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
+        InputError: the layout is unknown, or the comparison has size budgets but does not contain the size of the
+            training rows.
     """
     from rich import box
     from rich.table import Table
@@ -78,7 +79,8 @@ def to_markdown(comparison: Comparison, layout: str | None = None) -> str:
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or the layout needs the size of the training data but it is not recorded.
+        InputError: the layout is unknown, or the comparison has size budgets but does not contain the size of the
+            training rows.
     """
     table = comparison_table(comparison, layout)
     header = [_escape(f"{group} {name}".strip()) for group, name in table.columns]
@@ -115,10 +117,14 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _stacks(table: ComparisonTable) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Return (line labels, merged columns), which describe how to make a table narrow enough for a terminal.
+    """Return which columns are merged, so that the table is narrow enough for a terminal.
 
-    A merged column is (heading, indices of the original columns). Each of its cells shows one line per original column.
-    The line labels name these lines. The list of line labels is empty if the headings already name the lines.
+    For example, the columns "R@1" of 100 rows and "R@1" of 200 rows become one column "R@1". Each of its cells has two
+    lines, with the labels "100 rows" and "200 rows".
+
+    Returns:
+        The labels of the lines, and each merged column as (heading, indices of the original columns). There are no
+        labels if the headings already name the lines.
     """
     places: dict[str, dict[str, int]] = {}
     for place, (group, name) in enumerate(table.columns[1:], start=1):

@@ -1,7 +1,9 @@
-"""A contact sheet: one picture with the real medium nearest to each row (left) next to the rendered medium (right).
+"""A contact sheet: one picture that shows many pairs of a real medium (left) and a rendered medium (right).
 
-Every rendered row has one such pair for each modality that can be shown as a picture: images, middle frames of videos,
-and spectrograms. The number below a pair is the cosine similarity of the features of the rendered medium to the row.
+There is one pair for each rendered row and each modality that can be shown as a picture: images, middle frames of
+videos, and spectrograms of sounds. The left side shows the real medium whose features are nearest to the row. The text
+below a pair consists of the number of the row, the modality, and the cosine similarity between the row and the features
+of the rendered medium.
 """
 
 from __future__ import annotations

@@ -7,9 +7,12 @@ One such combination is a cell of the table. For a cell with recall r,
 
 The other terms are recalls of the same model:
 
-    r_random    trained by the same recipe on random rows of the same size
-    r_full      trained by InfoNCE on all rows
-    r_zero      before training; for all linear heads, this is the recall of the pre-trained heads
+    r_random    after training on random rows of the same size by the same recipe. For "own", random rows use their
+                own recipe, except if that of the set is "anchor": they then use "anchor" (linear heads) or "map"
+                (networks), with the ridge chosen on validation
+    r_full      after training on all rows by InfoNCE
+    r_zero      before training. For all linear heads, even random ones, it is the recall of the pre-trained heads. If
+                these are wider than the model, they are reduced to its width
 
 All values are fractions. Undefined and missing values are None.
 """
@@ -38,14 +41,15 @@ class CrossedCell(JsonContent):
         column: heading of the column in which the cell is shown.
         model: name of the model.
         recall: mean recall over directions; None if the cell failed.
-        improvement: recall minus the recall after training on random rows; None if there are no random rows of the same
-            size.
+        improvement: recall minus the recall after training on random rows (see the module docstring); None if the cell
+            is not compared with random rows.
         gain_retained: (recall - zero) / (full - zero), where `zero` is the recall before training, and `full` the
-            recall after training on all rows.
-        any_start: True if the recipe ignores initial weights. The scores then hold for all linear heads of the same
-            width.
+            recall after training on all rows. A value is None if `full` is not greater than `zero`.
+        any_start: True if the recipe does not use initial weights. All linear heads of the same width then have the
+            same scores.
         seconds: time to choose settings and train.
-        settings: the settings that validation chose or, if it chose none, the recipe that was used.
+        settings: the settings that validation chose, such as {"ridge": 0.3}. For the recipe "own", nothing is chosen,
+            and the value is {"recipe": description of the set's recipe}.
         error: why the cell failed; None if it did not.
     """
 

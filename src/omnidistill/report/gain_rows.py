@@ -71,10 +71,11 @@ def run_gains(scores: RunScores, level: str) -> list[GainRow]:
 
 
 def direct_shares(target: TransferTarget, level: str) -> list[GainRow]:
-    """Return the share of direct distillation for every row of a transfer table.
+    """Return the share of every row of a transfer table. A share of 1 is as good as distilling with the new encoder.
 
-    The improvement of a row is its recall minus the recall with random training rows. Its share is this improvement
-    divided by that of a set distilled with the new encoder. The entry of the random training rows itself is omitted.
+    The improvement of a row is its recall minus the recall with random training rows. Its share is its own improvement,
+    divided by the improvement of a set that was distilled with the new encoder. Random training rows have no share, so
+    they are omitted.
 
     Args:
         target: the table of one new encoder.

@@ -30,7 +30,7 @@ def coverage_notes(methods: Iterable[LabelledCoverage], baselines: Iterable[Labe
 
 
 def coverages(scores: RunScores) -> tuple[list[LabelledCoverage], list[LabelledCoverage]]:
-    """Return the label and coverage of all distilled sets, and those of all baselines.
+    """Return two lists of pairs (label, coverage): one for the distilled sets, and one for the baselines.
 
     Coverage is the variation (between queries, sets or runs) that confidence intervals include. Rows without a
     recorded coverage are omitted, and so is the row "zero_shot" (the initial heads).
@@ -60,9 +60,14 @@ def _by_coverage(rows: Iterable[LabelledCoverage]) -> dict[Coverage, list[str]]:
 
 
 def _listed(labels: dict[Coverage, list[str]], unit: str) -> str:
-    """Return a text that states which variation the intervals include: the most common case, then the exceptions.
+    """Return a text such as "queries and sets (3 sets); anchor: queries only (one set)".
 
-    Each exception starts with the labels of its rows. `unit` is the name of what is averaged, "set" or "run".
+    It states which variation the intervals include: first for the most common case, without labels, and then for each
+    exception, after the labels of its rows.
+
+    Args:
+        labels: {variation: labels of the rows whose intervals include it}. The most common case comes first.
+        unit: what the scores of a row are averaged over, "set" or "run".
     """
     (usual, _), *others = labels.items()
     return "; ".join([_described(usual, unit), *(f"{_named(of)}: {_described(each, unit)}" for each, of in others)])

@@ -123,7 +123,11 @@ class ManifestItems:
         return next((media[m] for m in (modality, *media) if m in media and self.manifest.kinds[m] == "text"), name)
 
     def picture(self, name: str) -> MediumFactory | None:
-        """Return a function that creates the first picture of the item, or else the middle frame of its first video."""
+        """Return a function that creates the first picture of the item.
+
+        If the item has no picture, the function creates the middle frame of its first video. Return None if the item
+        has no video either.
+        """
         pictures, videos = self._files(name, "image"), self._files(name, "video")
         if pictures:
             return lambda: thumbnail(read_picture(pictures[0][1]))

@@ -40,7 +40,8 @@ def to_latex(comparison: Comparison, layout: str | None = None) -> str:
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or needs the size of the training data, which is not recorded.
+        InputError: the layout is unknown, or the comparison has size budgets but does not contain the size of the
+            training rows.
     """
     table = comparison_table(comparison, layout)
     width = len(table.columns)

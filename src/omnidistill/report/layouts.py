@@ -62,7 +62,8 @@ def comparison_table(comparison: Comparison, layout: str | None = None) -> Compa
         layout: name of a layout; None uses the comparison's layout.
 
     Raises:
-        InputError: the layout is unknown, or needs the size of the training data, which is not recorded.
+        InputError: the layout is unknown, or the comparison has size budgets but does not contain the size of the
+            training rows.
     """
     cells = ComparisonCells(comparison)
     layout = comparison.layout if layout is None else layout

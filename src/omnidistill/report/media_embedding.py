@@ -14,8 +14,9 @@ class EmbeddedMedia:
 
     Attributes:
         uris: the data URIs.
-        num_bytes: total size of the data URIs in bytes.
-        left_out: number of media that did not fit into the budget.
+        num_bytes: total size of the data URIs in bytes, including quotes and commas of the JSON list.
+        left_out: number of media that were not embedded because they, or an earlier medium, did not fit into the
+            budget.
         unreadable: error message for each file that cannot be used.
     """
 
@@ -31,9 +32,10 @@ class EmbeddedMedia:
     def number(self, key: Hashable, factory: MediumFactory | None) -> int | None:
         """Return the index in `uris` of the medium with this key; None if the medium is not embedded.
 
-        If `key` is new, `factory` creates the medium. A medium is not embedded if `factory` is None or cannot read its
-        file, or if the medium does not fit into the budget. After the first medium that does not fit, no further
-        medium is created.
+        For a new key, `factory` creates the medium. For a known key, the same result is returned again.
+
+        A medium is not embedded if `factory` is None, if its file cannot be used, or if it does not fit into the
+        budget. As soon as one medium does not fit, no more media are created: those with new keys count as left out.
         """
         if key not in self._by_key:
             self._by_key[key] = None if factory is None else self._embed(factory)

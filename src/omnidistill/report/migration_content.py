@@ -27,7 +27,8 @@ class MigrationRow(JsonContent):
     Attributes:
         name: "kit" for the maps of the migration kit, otherwise the name of a baseline.
         bytes: size of the files that store the maps; None if it is not defined.
-        size: number of paired rows from which the maps are computed, or rank of low-rank maps; None for dense maps.
+        size: number of paired rows of the kit or of a random sample, from which the maps are computed. For low-rank
+            maps, it is their rank; for dense maps computed from all training pairs, it is None.
         seconds: time to compute the maps.
         recall: {direction: {search task: recall on the test pairs}}. "reverse" is missing for a row without a map from
             new to old.
@@ -49,9 +50,9 @@ class MigrationContent(JsonContent):
         old, new: names of the old and the new embeddings.
         widths: widths of the old and the new embeddings.
         pairs: number of pairs that were used, by split.
-        split_by: how pairs were assigned to splits: "row" or "group" if rows or groups were assigned at random, "set"
-            if the splits are those of the packed dataset.
-        storage: how the migration kit (see the module docstring) stores its rows.
+        split_by: how pairs were assigned to splits: "row" (each row at random), "group" (each group at random) or
+            "set" (the splits of the packed dataset).
+        storage: how the migration kit (see the module docstring) stores its rows, such as "4 bits".
         ridges: ridges of the forward and the reverse map of the kit.
         training_bytes: size in bytes of all training pairs in float32.
         seed: the seed.

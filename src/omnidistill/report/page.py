@@ -105,7 +105,8 @@ class _SharedTables:
     Attributes:
         emphasised: indices of the table rows that belong to distilled sets.
         gain_dots: the charts of gain retained, one per recall level.
-        marks_larger: whether these charts mark baselines that need more bytes than the sets.
+        marks_larger: whether the captions of these charts explain the mark of large baselines. True if a baseline needs
+            more bytes than the largest set, or if its bytes are not recorded.
         interval_covers: which variation the intervals of distilled sets include, such as "queries only (one set)".
     """
 

@@ -90,12 +90,16 @@ class Media:
 def instance_numbers(instances: Sequence[Instance], items: Items, shown: ShownItems) -> list[list[Any]]:
     """Return [number, initial item, agrees, traces] for each instance (the description of a synthetic row).
 
+    Real items are given by their numbers on the page.
+
     number          number of the synthetic row
-    initial item    number, on the page, of the item from which the row was initialised; -1 if unknown
-    agrees          1 if the nearest items of all modalities belong to the same group, otherwise 0
+    initial item    the real item that initialised the synthetic row; -1 if unknown
+    agrees          1 if the nearest items of all modalities belong to the same group; 0 otherwise, and also if there is
+                    only one modality
     traces          one list per modality: [modality, move, item, cosine, item, cosine, ...]
-    move            [cosine similarity, distance] between the row and its initial row; None if unknown
-    item, cosine    number, on the page, of a nearest item, and its cosine similarity to the row
+    move            [cosine similarity, relative distance] between the synthetic row and the real row that initialised
+                    it (see `Move`); None if unknown
+    item, cosine    one of the real items nearest to the synthetic row, and the cosine similarity of the two
     """
     return [
         [

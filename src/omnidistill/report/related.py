@@ -10,10 +10,11 @@ class RelatedResult:
     """A result of another command.
 
     Attributes:
-        title: what the result is.
+        title: kind of the result, such as "Rendered rows".
         summary: a sentence about its content.
-        path: path of its page or, if it has none, of its folder, relative to the report page.
-        href: URL of its page, relative to the report page; "" if it has no page.
+        path: path of its HTML page, or of its JSON file if it has no page. The path is relative to the folder of the
+            report page.
+        href: URL of its HTML page, relative to the report page; "" if it has no page.
     """
 
     title: str

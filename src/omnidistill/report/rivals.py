@@ -1,6 +1,7 @@
 """The strongest baseline that needs no more bytes than a distilled set, and could therefore replace the set.
 
-The bytes that a row of the score table needs are those of its files, plus those of the initial heads if it needs them.
+The bytes of a row of the score table are the size of the files that are needed to use its result. They include the
+files of the initial heads, except if the scores record that the row does not need the initial heads.
 """
 
 from __future__ import annotations

@@ -76,11 +76,13 @@ def run_curves(
 def shared_curves(runs: Mapping[str, Sequence[MetricsRecord]], iterations: Mapping[str, int]) -> Iterator[CurveGroup]:
     """Yield the validation scores and the losses of several runs, with one curve per run.
 
-    If some runs are much longer than others, x is the share of the run that is done.
+    Usually, x is the outer iteration. If the longest run has more than 4 times as many iterations as the shortest, x is
+    the iteration in percent of the last iteration of the same run.
 
     Args:
         runs: {label of a run: records from its log}.
-        iterations: {label of a run: outer iteration at which the run obtained its set}; it is marked on the curve.
+        iterations: {label of a run: outer iteration at which the run obtained its set}. This iteration is marked on the
+            curve of the run.
     """
     validation = {label: curves(metrics, "validation") for label, metrics in runs.items()}
     losses = {label: curves(metrics, "loss") for label, metrics in runs.items()}

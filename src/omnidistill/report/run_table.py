@@ -191,11 +191,11 @@ def to_csv(scores: RunScores) -> str:
 
 
 def combine(runs: Sequence[RunScores]) -> RunScores:
-    """Combine several runs on the same data: return the scores of the first run, with added rows from the other runs.
+    """Combine several runs on the same data: return the scores of the first run, with rows added from the other runs.
 
     Each further run adds at most three rows: students trained on its set, students trained on its set without initial
-    heads, and heads trained on all rows with the objective of the run. A row is not added if an earlier run has the
-    same row.
+    heads, and heads trained on all rows with the objective of the run. A row is not added if the table already has a
+    row with the same label and the same recall.
 
     Args:
         runs: one or more evaluated runs.
@@ -290,7 +290,7 @@ def _require_same_baselines(first: RunScores, other: RunScores, number: int) -> 
             mean = recalls[k].mean if k in recalls else math.nan
             if not abs(recall.mean - mean) <= _RECALL_TOLERANCE:
                 raise InputError(
-                    f"report: the runs cannot be compared, because {k} of the row '{name}' is {mean:.4f} in run "
-                    f"{number} but {recall.mean:.4f} in run 1; evaluate both with the same heads, seeds and evaluation "
-                    "settings"
+                    f"report: the runs cannot be combined, because {k} of the baseline '{name}' is {mean:.4f} in run "
+                    f"{number} but {recall.mean:.4f} in run 1; evaluate both runs with the same heads, seeds and "
+                    "evaluation settings"
                 )

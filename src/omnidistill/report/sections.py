@@ -77,8 +77,10 @@ class ShownSimilarity:
     Attributes:
         sentence: description of the matrix.
         picture: heat map as PNG in base64; None if there is none.
-        scale: entries with at least this magnitude, which is given as text, are opaque in the heat map.
-        pairs: the largest entries, each as (value, row i, column j, caption of row i, caption of row j).
+        scale: the largest magnitude off the diagonal, as text such as "0.25"; "0" if there is no heat map. Entries with
+            at least this magnitude are opaque in the heat map.
+        pairs: the off-diagonal entries with the largest magnitude, each as (value, row i, column j, caption of row i,
+            caption of row j).
     """
 
     sentence: str

@@ -45,10 +45,14 @@ def render_theory(content: TheoryContent) -> str:
 
 
 def _instance_rows(instances: Sequence[InstanceModes]) -> list[tuple[int, str, list[str]]]:
-    """Return the lines of the table that shows the synthetic rows farthest from their assigned real rows.
+    """Return the contents of the table of instances, which shows at most `NUM_INSTANCES` synthetic rows.
 
-    Rows are compared by eps, the distance between their first modes. A line consists of the number of the synthetic
-    row, the id of its real row, and six lists of numbers as texts (see `InstanceModes`).
+    They are the synthetic rows that are farthest from the real rows assigned to them, farthest first. The distance
+    between two rows is that of their first modes, `eps[0]`.
+
+    Returns:
+        (number of the synthetic row, id of its real row, texts) of each table row. The six texts are the lists sigma,
+        real_sigma, shares, real_shares, omega and eps of `InstanceModes`, such as "0.98, 0.13" for two modes.
     """
     farthest = sorted(instances, key=lambda each: (-each.eps[0], each.row))[:NUM_INSTANCES]
     return [

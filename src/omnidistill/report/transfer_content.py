@@ -5,7 +5,8 @@ For a row of the table with recall r,
     improvement     r - r_random                              r_random: recall with as many random rows as the set has
     share           (r - r_random) / (r_direct - r_random)    r_direct: recall with a set distilled on the new encoder
 
-All rows of a table use the same training recipe on the same encoder. All values are fractions.
+All rows of a table use the same encoder. Heads on distilled sets, random rows and group means are trained by the same
+recipe. All values are fractions.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ class TransferRow(JsonContent):
         name: name of the row: a way to use the set, a baseline, or direct distillation with the new encoder.
         recall: mean recall over directions, with its interval.
         directions: recall in each direction, averaged over sets or runs.
-        improvement: recall minus the recall of random rows; None for random rows.
-        share: improvement, divided by the improvement of direct distillation; None for random rows.
+        improvement: recall minus the recall of random rows; None for the row "random rows".
+        share: improvement, divided by the improvement of direct distillation; None for the row "random rows".
         coverage: the sources of variation that the intervals cover.
-        bytes: size of the files that a user of the new encoder needs, without the items to encode; None for initial
-            heads.
-        needs: which items a user must encode with the new encoder.
-        seconds: mean time per set or run.
-        settings: for every set or run, the settings that were chosen on validation.
+        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None for the
+            row "initial heads".
+        needs: which items a user must encode with the new encoder, such as "all 5,000 items" or "none".
+        seconds: mean time for one set or, for a baseline, one training repetition.
+        settings: the settings that were chosen on validation, with one element per set. Most baselines have a single
+            element.
     """
 
     name: str
@@ -77,7 +79,8 @@ class TransferContent(JsonContent):
         method: method of the runs.
         size: number of rows of the set.
         seeds: seeds of the runs.
-        recipe: how heads are trained for all rows of the tables, "anchor" or "sgd".
+        recipe: how heads are trained on distilled sets, random rows and group means: "anchor" (ridge regression to
+            anchors) or "sgd".
         targets: one table per new encoder.
     """
 

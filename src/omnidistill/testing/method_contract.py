@@ -50,7 +50,10 @@ def check_method(method: Method, task: Task) -> None:
 
 
 def _run(method: Method, task: Task, name: str) -> DistilledSet:
-    """Run the method, in a subfolder if the task has a folder; check the set and return it."""
+    """Run the method, check the set that it returns, and return this set.
+
+    If the task has a folder, the method runs in the subfolder `name` of this folder.
+    """
     task = replace(task, folder=task.folder and task.folder / name)
     where = f"{_describe(task)}, run '{name}'"
     originals, before = {name: tensor.clone() for name, tensor in _inputs(task).items()}, torch.get_rng_state()

@@ -22,10 +22,10 @@ def check_storage(storage: RowForm) -> None:
 
     - `init` returns float32 tensors (the latent tensors), which do not share memory with the rows.
     - `expand` returns float32 rows that are differentiable with respect to every latent tensor. For N initial rows, it
-      returns a multiple of N rows, the same number for all modalities.
-    - `store` returns tensors with data types that artifacts support. From these tensors, `load` restores the rows that
-      `expand` returns, bitwise.
-    - All four methods depend only on their arguments, and do not modify them.
+      returns k N rows per modality, with the same whole number k for all modalities.
+    - `store` returns tensors with data types that artifacts support. `load` converts these tensors to rows that are
+      bitwise equal to the rows from `expand`.
+    - The results of all four methods depend only on the arguments. The methods do not modify their arguments.
     - Results are finite, also for rows of zeros, constant rows, and rows with very large or very small values.
 
     Raises:

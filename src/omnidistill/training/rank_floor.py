@@ -52,9 +52,7 @@ def rank_floor(singular_values: Float[Tensor, " k"], rank: int) -> float:
         InputError: the rank is negative, or all singular values are zero.
     """
     if rank < 0:
-        raise InputError(
-            f"rank = {rank}: found a negative rank; pass 0 or a larger number, for example the number of synthetic rows"
-        )
+        raise InputError(f"rank = {rank}: the rank must be at least 0; pass, for example, the number of synthetic rows")
     floors = _floors(singular_values)
     return float(floors[min(rank, len(floors) - 1)])
 

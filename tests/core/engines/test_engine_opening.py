@@ -100,7 +100,7 @@ def test_engines_of_entry_points() -> None:
             engine_from("absent")
         with pytest.raises(
             InputError,
-            match=r"engine='three': the registered function returned a int, but must return an engine, .*'at_once'",
+            match=r"engine='three': the registered function returned a int, but must return an engine: .*'at_once'",
         ):
             engine_from("three")
         with pytest.raises(InputError, match=r"did you mean 'threads'\?"):

@@ -126,7 +126,7 @@ def test_the_published_counts_of_vggsound_s():
 
 def test_annotations_that_are_not_there_or_there_twice(tmp_path):
     with pytest.raises(
-        InputError, match=r"MSRVTT_train\.9k\.csv is missing; the folder or its subfolders must contain exactly one"
+        InputError, match=r"MSRVTT_train\.9k\.csv is missing; the folder and its subfolders must contain exactly one"
     ):
         build_recipe("msrvtt-1ka", tmp_path)
     for name in ("a", "b"):

@@ -37,7 +37,7 @@ def test_a_stored_table_of_version_0_1_is_not_replaced(made: Made, copied: Path)
     before = contents(copied)
     with pytest.raises(
         InputError,
-        match=r"paper-table-10.json: omnidistill 0.1 wrote this table for the comparison that is now called directions",
+        match=r"10.json: already contains another table \(written by omnidistill 0.1; now called directions\)",
     ):
         made.compare(copied, FEW, name="paper-table-10", resume=True)
     assert contents(copied) == before

@@ -291,7 +291,7 @@ def test_the_table_has_all_numbers(made: Made) -> None:
             {"models": ["mlp"], "recipes": ["anchor"], "parts": ["table"]},
             "recipes: none of these training recipes applies to the chosen",
         ),
-        ({"models": ["width-0"]}, "unknown model 'width-0'; use 'linear' for several linear models, 'mlp' for"),
+        ({"models": ["width-0"]}, "unknown model 'width-0'; choose from own, seed-K, width-D, random, random-D"),
         ({"models": ["mlp-1"]}, "unknown model 'mlp-1'"),
         ({"parts": ["all"]}, "parts: unknown part 'all'"),
         ({"settings": ["max_step=8"]}, "max_step"),

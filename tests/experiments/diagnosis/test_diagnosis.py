@@ -201,7 +201,7 @@ def test_other_runs_that_cannot_be_diagnosed(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has 3 synthetic sets, one per pair of modalities"):
         measured(several, data)
     lost = replaced(run, lambda each: replace(each, provenance=replace(each.provenance, initial_ids=())))
-    with pytest.raises(InputError, match=r"only .* synthetic rows record the training row .*real_rows='nearest'"):
+    with pytest.raises(InputError, match=r"only .* synthetic rows were initialised from a known .*real_rows='nearest'"):
         measured(lost, data)
     with pytest.raises(InputError, match=r"unknown choice of real rows; choose from .*; did you mean 'nearest'"):
         measured(run, real_rows="nearst")

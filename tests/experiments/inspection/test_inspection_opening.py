@@ -127,7 +127,7 @@ def test_anything_else_is_told_in_one_line(made: Path, tmp_path: Path) -> None:
         "none": "no such file",
         "empty": "contains nothing written by omnidistill",
         "note.txt": "pass a folder, or a file with one of the suffixes .safetensors",
-        "other.csv": "nor a table for 'omnidistill pack' (",
+        "other.csv": "not a valid table for 'omnidistill pack' (",
         "bad.npz": "cannot be read as .npz",
         "bad.parquet": "cannot be read as Parquet",
         "bad.safetensors": "bad.safetensors",

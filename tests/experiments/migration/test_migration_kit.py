@@ -103,7 +103,7 @@ def test_vectors_of_length_one_stay_so() -> None:
     [
         (
             lambda kit, old, new, to: kit.apply(new),
-            "embeddings: the embeddings have width 28, but those of the old encoder",
+            "embeddings: the embeddings have width 28, but the old encoder",
         ),
         (lambda kit, old, new, to: kit.apply(new), "to map embeddings of the new encoder, use reverse=True"),
         (

@@ -88,7 +88,7 @@ def test_captions_can_be_joined(run: Path, rendered: Rendered, tmp_path: Path) -
         assert text.cosine >= nearest.cosine
     assert any(", " in row.media["text"].content for row in joined.content.rows)
     assert [row.media["text"] for row in joined.manifest.rows] == [r.media["text"].content for r in joined.content.rows]
-    with pytest.raises(InputError, match="modality 'text': the data name no encoder, or one"):
+    with pytest.raises(InputError, match="modality 'text': the encoder must be given, because the data do not"):
         rendering(run, tmp_path / "U", modalities=["text"], settings=several)
 
 
@@ -138,8 +138,8 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     [
         ({"rows": [99]}, r"rows=\[99\]: the set has \d+ rows"),
         ({"modalities": ["picture"]}, "modalities: the set has no modality 'picture'"),
-        ({"encoders": {"sound": "squares"}}, "modality 'sound' is not rendered"),
-        ({"encoders": {"image": Squares(2.0)}}, "encoder 'squares': recomputed features of 3 items have a cosine"),
+        ({"encoders": {"sound": "squares"}}, "modality 'sound', which is not rendered"),
+        ({"encoders": {"image": Squares(2.0)}}, "encoder 'squares': recomputed features of 3 items have a median"),
         ({"encoders": {"image": Opaque()}}, "encoder 'opaque' has no gradients with respect to its input"),
         ({"encoders": {"image": "efficientnet-lite9"}}, "encoder 'efficientnet-lite9' is not installed"),
         ({"encoders": {"image": "whisper-tiny-en"}}, "the column contains image, but encoder"),
@@ -155,7 +155,7 @@ def test_what_cannot_be_rendered(run: Path, tmp_path: Path, arguments: dict[str,
 def test_manifests_that_do_not_belong_to_the_data(run: Path, tmp_path: Path) -> None:
     lines = (run.parent / "items.csv").read_text().splitlines()
     for name, change, message in (
-        ("other", lambda line: line.replace("item ", "thing "), "all modalities to render, but contains none"),
+        ("other", lambda line: line.replace("item ", "thing "), "contains no training item with media of all rendered"),
         ("column", lambda line: line.replace("image", "picture:image"), "has no column for modality 'image'"),
     ):
         path = run.parent / f"{name}.csv"

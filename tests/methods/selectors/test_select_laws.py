@@ -197,7 +197,7 @@ def test_heads_that_do_not_fit_are_refused(name):
 def test_only_selectors_that_declare_it_need_a_trajectory(name):
     train, heads = random_problem(2, 10, seed=15)
     if selectors.get(name).uses_trajectory:
-        with pytest.raises(InputError, match="needs at least 2 of them"):
+        with pytest.raises(InputError, match="needs at least 2 snapshots"):
             choose(name, train, heads, 4)
     else:
         assert len(choose(name, train, heads, 4)) == 4

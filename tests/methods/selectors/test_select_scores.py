@@ -157,7 +157,7 @@ def test_most_directions_are_a_majority():
 def test_forgetting_says_that_it_needs_a_trajectory(trajectory):
     train, heads = random_problem(2, 6, seed=8)
     snapshots = [heads] if trajectory == [{}] else trajectory
-    with pytest.raises(InputError, match=f"forgetting.*needs at least 2 of them.*but got {len(snapshots or [])}"):
+    with pytest.raises(InputError, match=f"forgetting.*needs at least 2 snapshots, but got {len(snapshots or [])}"):
         choose("forgetting", train, heads, 3, None, snapshots)
 
 

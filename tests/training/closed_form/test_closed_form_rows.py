@@ -91,5 +91,5 @@ def test_real_rows_choose_the_nearest_frame(spread, means):
 def test_real_rows_of_another_shape_are_refused(spread, means, change):
     rows = real_rows()
     change(rows)
-    with pytest.raises(InputError, match=r"'blue'.*\(7, 12\)"):
+    with pytest.raises(InputError, match=r"\(7, 12\) for modality 'blue', found"):
         place_rows(means, spread, 1.0, rows, generator())

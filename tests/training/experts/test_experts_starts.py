@@ -143,13 +143,13 @@ def test_experts_of_another_training_are_refused(folder: Path, tmp_path: Path) -
 
 def test_starts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"initial heads are given for 2 starting points, but the setting experts\.num_starts is 3"
+        InputError, match=r"'starts' has 2 entries with initial heads, but the setting experts\.num_starts is 3"
     ):
         train_experts(STARTS[:2], TRAIN, CONFIG, tmp_path / "few", seed=0)
     wide = Start(small_heads(TRAIN, width=9), 1.0, 2)
     with pytest.raises(
         InputError,
-        match=r"initial heads with index 2 have the shapes .*\(9, 12\).*heads of the run have the shapes .*\(8, 12\)",
+        match=r"starts\[2\] has heads of shapes .*\(9, 12\).*heads of the run\) has heads of shapes .*\(8, 12\)",
     ):
         train_experts([*STARTS[:2], wide], TRAIN, CONFIG, tmp_path / "wide", seed=0)
     assert not list(tmp_path.iterdir())

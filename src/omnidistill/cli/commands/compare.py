@@ -94,8 +94,8 @@ def add(group: CommandGroup) -> None:
         "--layout",
         metavar="NAME",
         help="layout of the result table: retrieval (recall and cost), variants (mean recall per size), cost (time and "
-        "bytes), directions (recall per retrieval direction) or curve (gain retained per size: improvement from the "
-        "set / improvement from all rows)",
+        "bytes), directions (recall per retrieval direction) or curve (gain retained per size). Gain retained is the "
+        "improvement in recall from training on the set, as a percentage of the improvement from training on all rows",
     )
     parser.add_argument(
         "--heads",
@@ -123,7 +123,10 @@ def add(group: CommandGroup) -> None:
 
 
 def _metrics_setting(options: argparse.Namespace) -> list[str]:
-    """Return `--metrics` as a list with one KEY=VALUE setting, or an empty list if the option is absent."""
+    """Convert the option `--metrics` to a list of settings in the form KEY=VALUE.
+
+    For example, `--metrics R@1,MRR` becomes ['evaluate.metrics=["R@1", "MRR"]']. Without the option, the list is empty.
+    """
     return [] if options.metrics is None else [f"evaluate.metrics={json.dumps(options.metrics)}"]
 
 

@@ -52,8 +52,9 @@ def add(group: CommandGroup) -> None:
         "--vocabulary",
         type=Path,
         metavar="FILE",
-        help="merges.txt, the vocabulary file of CLIP's tokenizer, without which the model cannot encode text "
-        "(default: the file of this name next to the weights, if there is one)",
+        help="vocabulary file of CLIP's tokenizer: merges.txt, bpe_simple_vocab_16e6.txt.gz or tokenizer.json "
+        "(default: the first of these files in the folder that contains the weights). Without a vocabulary, the model "
+        "cannot encode text",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     add_force(parser, "an earlier conversion in DIR")
@@ -76,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
         lines.append(f"tower    {options.output / tower.name} ({size})")
     if result.vocabulary is None:
         lines.append(
-            f"note     no merges.txt next to the weights; to encode text, copy CLIP's merges.txt to {options.output}"
+            "note     no CLIP vocabulary (merges.txt, bpe_simple_vocab_16e6.txt.gz or tokenizer.json) next to the "
+            f"weights; to encode text, copy CLIP's merges.txt to {options.output}"
         )
     content = {"output": options.output, "licence": LICENCES[options.model], **asdict(result), "next": following}
     print_result(options, content, [*lines, f"next     {following}"])

@@ -56,7 +56,10 @@ def add(group: CommandGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the theory of HoPA with measurements on a run, and print a summary (`--json`: all measurements)."""
+    """Compare the lemmas and bounds of the HoPA paper with measurements on a run, and print a summary.
+
+    With `--json`, print all measurements instead.
+    """
     from omnidistill.api import diagnose
 
     diagnosis = diagnose(

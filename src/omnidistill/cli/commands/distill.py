@@ -50,13 +50,14 @@ def add(group: CommandGroup) -> None:
         dest="initial_set",
         type=Path,
         metavar="RUN",
-        help="existing run: start from its synthetic rows or, with --add, merge them with the new ones",
+        help="existing run or synthetic set. Without --add, distillation starts from its synthetic rows. With --add, "
+        "they are merged with the rows distilled from NEW",
     )
     parser.add_argument(
         "--add",
         metavar="NEW",
-        help="new dataset to distil, given instead of SET. The result is merged with the synthetic set of the run that "
-        "--from names; the data of that run are not needed",
+        help="new dataset, given instead of SET. The command distils only NEW, and merges the result with the "
+        "synthetic set of --from RUN. The data of that earlier run are not needed",
     )
     parser.add_argument(
         "--resume",
@@ -111,10 +112,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace) -> str | Path:
-    """Return the data to distil: SET, or the new data that `--add` names.
+    """Return the dataset to distil: the argument SET, or NEW if the command contains `--add NEW --from RUN`.
 
     Raises:
-        InputError: neither SET nor `--add` is given, both are given, or `--add` is given without `--from`.
+        InputError: SET and `--add` are both given, both are missing, or `--add` is given without `--from`.
     """
     from omnidistill.core.errors import InputError
 
@@ -128,10 +129,12 @@ def _source(options: argparse.Namespace) -> str | Path:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the keyword arguments for the run's settings. `--patience` becomes the setting `distill.patience`.
+    """Return the settings of the run as the keyword arguments `preset`, `config`, `settings` and `seed` of `distill`.
+
+    The option `--patience N` is added to `settings` as "distill.patience=N".
 
     Raises:
-        InputError: `--patience` is given, and `--set` sets `distill.patience` too.
+        InputError: `distill.patience` is set twice, by `--patience` and by `--set`.
     """
     from omnidistill.core.errors import InputError
 

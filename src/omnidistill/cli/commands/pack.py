@@ -41,9 +41,10 @@ def add(group: CommandGroup) -> None:
         nargs="?",
         type=source_of,
         metavar="SOURCE",
-        help="features as another tool stores them: a folder of clip-retrieval (img_emb, text_emb, metadata); a "
+        help="features written by another tool: an output folder of clip-retrieval (img_emb, text_emb, metadata); a "
         "dataset of the Hugging Face library 'datasets' (folder written by save_to_disk, Parquet files, or "
-        "hub:OWNER/NAME); or .tar shards with .npy members. Also everything that --features takes",
+        "hub:OWNER/NAME); or .tar shards with .npy members. A file or folder as described for --features is also "
+        "accepted",
     )
     parser.add_argument(
         "--features",
@@ -64,8 +65,9 @@ def add(group: CommandGroup) -> None:
         type=names,
         default=None,
         metavar="A,B",
-        help="arrays or columns to use (default: all that contain features); MODALITY=NAME gives the array "
-        "or column of a modality, for example image=image_embedding,text=text_embedding",
+        help="comma-separated arrays or columns to use as modalities (default: all that contain features). "
+        "MODALITY=NAME uses the array or column NAME for a modality, for example "
+        "image=image_embedding,text=text_embedding",
     )
     add_columns(parser, "row", "table column")
     parser.add_argument(
@@ -75,8 +77,8 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="merge two groups of the same split if they share a row's content in any modality, such as the same "
-        "image. Compares all modalities, or only MODALITIES, such as image,audio",
+        help="merge groups of the same split if they have the same features in at least one modality, for example the "
+        "same image. MODALITIES, such as image,audio, limits the comparison to these modalities",
     )
     parser.add_argument(
         "--drop-leaks",
@@ -85,9 +87,10 @@ def add(group: CommandGroup) -> None:
         const=True,
         default=False,
         metavar="MODALITIES",
-        help="drop rows that occur in several splits: rows equal to a test row are dropped from all other splits, and "
-        "rows equal to a validation row are dropped from the splits 'heads' and 'train'. Two rows are equal if they "
-        "are identical in any modality. Compares all modalities, or only MODALITIES, such as image,audio",
+        help="drop rows that occur in several splits: first, rows of all other splits that are identical to a test "
+        "row; then, rows of 'heads' and 'train' that are identical to a remaining validation row. Two rows count "
+        "as identical if they have the same features in at least one modality. MODALITIES, such as image,audio, limits "
+        "the comparison to these modalities",
     )
     add_separator(parser, "table")
     add_preprocessing(parser)
@@ -95,9 +98,9 @@ def add(group: CommandGroup) -> None:
         "--like",
         type=set_of,
         metavar="SET|RUN",
-        help="preprocess the rows as in an existing dataset, run or synthetic set: subtract the means stored there, "
-        "not the means of the new rows. Synthetic sets of the old and the new data can then be merged. The modalities "
-        "and widths must be the same",
+        help="use the preprocessing of an existing dataset, run or synthetic set, which must have the same modalities "
+        "and widths. The means stored there are subtracted, not the means of the new training rows. Synthetic sets of "
+        "the old and the new data can then be merged",
     )
     parser.add_argument(
         "--name", metavar="NAME", help="name of the dataset in reports and cards (default: the name of SOURCE)"

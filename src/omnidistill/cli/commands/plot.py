@@ -46,11 +46,11 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--kind",
         metavar="NAME",
-        help="what to draw: gain (the gain retained, plotted against the size in bytes), curves (training curves), "
-        "intervals (gain of every table row with its 95%% interval), heat-map (for 'compare --preset crossed', "
-        "the value of every cell; for other tables, the recall of every row by retrieval direction), similarity "
-        "(learned similarity of the rows of a set) or reproduction (for 'paper', the recall in every table row next to "
-        "the published recall). Default: the first kind in this list that fits SOURCE",
+        help="what to draw: gain (gain retained against bytes), curves (training curves), intervals (gain of each "
+        "table row with its 95%% interval), heat-map (recall of every table row by retrieval direction, or the cells "
+        "of a table of 'compare --preset crossed'), similarity (learned similarity of the rows of a set) or "
+        "reproduction (recall in every table row of 'paper' next to the published recall). Default: the first kind in "
+        "this list that fits SOURCE",
     )
     parser.add_argument(
         "--width",
@@ -62,8 +62,9 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--level",
         metavar="R@K",
-        help="recall level, such as R@5 (default: the second level in the results, or the first for a heat map, a "
-        "transfer table or 'paper')",
+        help="recall level to draw, such as R@5. By default, heat maps and figures of 'transfer' and 'paper' show the "
+        "first level in the results, usually R@1. Other figures show the second level, usually R@5, or the first if "
+        "there is only one",
     )
     parser.add_argument(
         "--measure",
@@ -75,7 +76,8 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--table",
         metavar="NUMBER",
-        help="table of 'paper' to draw, such as 5 or figure-2 (default: all)",
+        help="table of the HoPA paper to draw from the results of 'omnidistill paper': its number, such as 5, or "
+        "figure-2 (default: all)",
     )
     add_force(parser, "an existing output file")
     add_json(parser)

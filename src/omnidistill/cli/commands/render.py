@@ -79,8 +79,9 @@ def add(group: CommandGroup) -> None:
         "--captions",
         type=int,
         metavar="K",
-        help="make the text of each row from at most K captions of training items. The captions are chosen with the "
-        "text encoder so that the features of the text are close to the row (default: 1, the nearest caption)",
+        help="a row's text consists of at most K captions of training items (default: 1, the nearest caption). If "
+        "K > 1, captions are appended one by one. Appending stops earlier if the next caption does not bring the "
+        "features of the text closer to the row. The text encoder computes these features",
     )
     parser.add_argument("--data", metavar="SET", help="new location of the dataset, if it was moved after the run")
     parser.add_argument(

@@ -26,9 +26,9 @@ def add(group: CommandGroup) -> None:
         run,
         "use a synthetic set with another encoder, and compare ways to do so",
         description="Train projection heads for a new encoder on a synthetic set that was distilled with another "
-        "encoder. The set is moved to the new encoder in three ways: as mixtures of items, as nearest items, and by a "
-        "map between the encoders. A table compares these three ways with random rows, with a set distilled on the new "
-        "encoder, and with training on all rows.",
+        "encoder. There are three ways to do so: each synthetic row is replaced by a mixture of training items, is "
+        "replaced by the nearest training item, or goes through a linear map between the encoders. A table compares "
+        "these ways with random rows, with a set distilled on the new encoder, and with training on all rows.",
         main_options=("--to", "--options", "--missing", "--rendered"),
         examples=(
             "omnidistill transfer RUN --to SET2 -o DIR",

@@ -183,9 +183,10 @@ class ArrowDataset(Layout):
         return parts
 
     def _saved(self, folder: PurePosixPath) -> tuple[set[str] | None, str | None]:
-        """Return the names of the data files and the split (None if unknown) of a `save_to_disk` folder.
+        """Return the names of the data files and the split that `save_to_disk` recorded in state.json.
 
-        Other .arrow files in it are caches of `Dataset.map`. For any other folder, return (None, None).
+        The folder may contain further .arrow files, which are caches of `Dataset.map`. The split is None if it is not
+        recorded or not a known split. Without a state.json, the result is (None, None).
         """
         path = self.source / folder / "state.json"
         if not path.is_file():
@@ -206,7 +207,10 @@ class ArrowDataset(Layout):
 
 
 def _inner(kind: Any) -> Any:
-    """Return the element type of a list type. Lists of numbers and all other types are returned unchanged."""
+    """Return the type of the elements of a list, such as list<float> for list<list<float>>.
+
+    If the type is a list of numbers or not a list, it is returned unchanged.
+    """
     from pyarrow import types
 
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)

@@ -77,16 +77,17 @@ def text_columns(schema: pyarrow.Schema, labels: Sequence[str]) -> TextColumns:
 
 
 def to_content(where: str, value: object, kind: Kind | None, trusted: bool) -> Media | str | list[str] | None:
-    """Return a cell as the content of an item; None for an empty cell.
+    """Return a cell as a file, a text or a list of texts. Return None for an empty cell.
 
     Args:
         where: the cell, for messages.
         value: the cell.
         kind: kind of the files in the column; None if it contains texts.
-        trusted: whether a file may be opened if the cell contains only its path, not its content.
+        trusted: whether to open the file if the cell contains its path, but not its content.
 
     Raises:
-        InputError: the cell contains only the path of a file, and `trusted` is False or the file cannot be read.
+        InputError: the cell does not contain the content of its file, and the file cannot be opened instead: the cell
+            has no path either, `trusted` is False, or the file cannot be read.
     """
     if value is not None and kind is not None:
         return _media(where, kind, value, trusted)
@@ -101,8 +102,9 @@ def _media(where: str, kind: Kind, value: Any, trusted: bool) -> Media:
     if data is None:
         if not path or not trusted:
             raise InputError(
-                f"{where}: has {f'only the path {path!r}' if path else 'no path'} and no bytes; save the dataset with "
-                "`save_to_disk`, which stores the content of its files"
+                f"{where}: the dataset does not contain the content of this file, "
+                f"{f'only its path {path!r}' if path else 'nor its path'}; save the dataset with `save_to_disk`, which "
+                "stores the content of its files"
             )
         with open_input(Path(path)) as file:
             data = file.read()

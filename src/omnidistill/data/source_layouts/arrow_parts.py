@@ -81,7 +81,12 @@ class FilePart:
 
     @contextmanager
     def _arrow_reader(self) -> Iterator[Any]:
-        """Open and map the .arrow file. Errors here or in the block become InputErrors, except if memory ran out."""
+        """Memory-map the .arrow file and open it for reading in a `with` block.
+
+        Raises:
+            InputError: the file cannot be opened, its columns are compressed, or any error is raised in the `with`
+                block. Errors because memory ran out are not converted.
+        """
         pyarrow = require("pyarrow", "parquet")
         regular_file(self.path, follow_links=True)
         try:

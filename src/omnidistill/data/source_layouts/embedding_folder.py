@@ -114,7 +114,7 @@ class EmbeddingFolder(Layout):
                 columns = [name for name in choice.columns if name in present]
                 if lengths and set(columns) != set(values):
                     raise InputError(
-                        f"{path}: the columns with ids, groups and splits in part {number} differ from those in the "
+                        f"{path}: part {number} does not have the same columns for ids, groups and splits as the "
                         "earlier parts; write this part again"
                     )
                 read = file.read(columns=columns)

@@ -70,8 +70,8 @@ class Choice:
         chosen = dict(pairs)
         if len(chosen) < len(pairs):
             raise InputError(
-                f"{argument('modalities')}: two of the names {list(modalities)} are for the same modality; change the "
-                "modality of one: MODALITY=NAME"
+                f"{argument('modalities')}: two entries of {list(modalities)} have the same modality; write one of "
+                "them as MODALITY=NAME, with another modality"
             )
         return cls(chosen, id, group, split)
 
@@ -117,7 +117,7 @@ class StoredFeatures:
     """Features and their table as a layout stores them, before ids, groups and splits are checked.
 
     Attributes:
-        where: place of the table, for error messages.
+        where: path of the table, or name of the source that contains it, for error messages.
         rows: {modality: feature rows}. There is one row per item, unless `counts` contains the modality.
         table: the columns with ids, groups and splits, if the source has them, with one value per item.
         files: {name: path} of the files that were read.
@@ -145,8 +145,8 @@ class StoredFeatures:
             if counts != other:
                 row = next(row for row, pair in enumerate(zip(counts, other, strict=True)) if len(set(pair)) > 1)
                 raise InputError(
-                    f"{self.where}: item {row} has {counts[row]} feature rows of {first!r} but {other[row]} of "
-                    f"{name!r}; both need the same number of rows"
+                    f"{self.where}: item {row} has {counts[row]} feature rows for modality {first!r}, but {other[row]} "
+                    f"for modality {name!r}; both modalities need the same number of rows per item"
                 )
         if 0 in counts:
             raise InputError(f"{self.where}: row {counts.index(0)}, {first!r}: the list is empty; remove this row")

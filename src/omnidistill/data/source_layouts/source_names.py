@@ -1,4 +1,4 @@
-"""Use names of files and columns to find the layout of a folder, the split of a file and mismatched columns."""
+"""Helpers for layouts: check the suffixes of files, find the split in a path, and compare the columns of parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ def split_in_path(path: PurePosixPath) -> str | None:
 
 
 def check_same_columns(where: str, first: pyarrow.Schema, schema: pyarrow.Schema, names: Sequence[str]) -> None:
-    """Raise InputError if a part lacks one of the named columns, or has it with another type than the first part."""
+    """Raise InputError if a column is missing in a part of a dataset, or has another type than in the first part.
+
+    Args:
+        where: name of the part, for messages.
+        first: names and types of the columns in the first part.
+        schema: names and types of the columns in the part to check.
+        names: the columns to compare. The first part has all of them.
+    """
     for name in names:
         if name not in schema.names:
             raise InputError(

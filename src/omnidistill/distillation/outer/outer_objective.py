@@ -47,7 +47,7 @@ class Outer(Protocol):
         """Return the terms of the loss of a trained student. The outer loop minimises their sum.
 
         Args:
-            endpoint: the trained student. It computes its heads, their outputs, and their distances to other heads.
+            endpoint: the trained student. Its methods return its heads, and their outputs and distances to other heads.
             episode: the initial heads of the student, and the target of the loss, drawn by the method `episode`.
         """
         ...

@@ -32,15 +32,18 @@ from omnidistill.training.rollout import Endpoint, Target
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """Trajectory matching loss. The experts take turns, in a new random order in every round.
+    """Trajectory matching loss, which compares the student with one expert per outer iteration.
+
+    The experts take turns: every round uses each expert once, in a new random order.
 
     Attributes:
         buffer: the expert trajectories.
-        num_expert_epochs: number of expert epochs between the initial heads of the student and the heads that it must
-            match. If it is None, the student must match the heads after the last epoch.
-        max_start_epoch: the student starts from an expert's heads after a random epoch below this number.
-        own_from: from this iteration on, only experts that start from the run's initial heads are used. If it is
-            None, all experts are used in every iteration.
+        num_expert_epochs: number k of expert epochs that the student must reproduce. A student that starts from the
+            heads after epoch s must match the heads after epoch s + k. None: it must match the heads after the last
+            epoch.
+        max_start_epoch: the epoch s is random, from 0 to `max_start_epoch` - 1.
+        own_from: number of iterations that use all experts. Later iterations use only the experts that were trained
+            from the run's initial heads. None: all iterations use all experts.
         device: device of the run, to which the experts' heads are moved.
     """
 
@@ -67,16 +70,20 @@ class TrajectoryMatching:
         return Episode(start, Target(difference, self._squared_distances(expert)[:, first, last]))
 
     def loss(self, endpoint: Endpoint, episode: Episode) -> Float[Tensor, " M"]:
-        """Return, for each modality, the squared distance to the target heads, divided by its value before training."""
+        """Return one loss per modality: the squared distance from the trained heads to the target heads.
+
+        It is divided by the squared distance from the initial heads of the student to the target heads.
+        """
         target: Target = episode.target
         return endpoint.squared_distances(target) / target.squared_norms
 
     def floor(self, rank: int) -> dict[str, float] | None:
-        """Return a lower bound on the loss of each modality for any set of `rank` rows, or None.
+        """Return a lower bound on the loss of each modality, or None if the bound cannot be computed.
 
-        The bound follows from the singular values of the changes in the first expert's heads (Eckart-Young). It is
-        averaged over the epochs from which the student can start. Return None if the expert buffer does not store the
-        singular values of the changes over `num_expert_epochs` epochs.
+        The bound holds for any set of `rank` rows. For each epoch from which the student can start, it follows from the
+        singular values (Eckart-Young) of the change in the first expert's heads over the next `num_expert_epochs`
+        epochs. The result is the mean over these start epochs. Return None if the expert buffer stores the singular
+        values for another number of epochs.
         """
         if self.buffer.spectrum_epochs != (self.num_expert_epochs or self.buffer.last_epochs[0]):
             return None

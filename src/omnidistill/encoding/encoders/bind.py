@@ -4,7 +4,8 @@ Features are computed before the model's pretrained projection. An item has one 
 crop or a short clip of the item. In ImageBind, a video has 15 views and a sound has 3 views. All other items have one
 view.
 
-The folder with the weights also contains the vocabulary for texts (CLIP's `merges.txt` or `tokenizer.json`).
+To encode texts, the folder with the weights must also contain CLIP's vocabulary: `merges.txt`,
+`bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -123,10 +124,13 @@ class BindTower(Lazy):
         return features.float().view(*batch.shape[:2], -1)
 
     def canvas(self, seconds: float) -> Canvas | None:
-        """Return a `Canvas`, which describes the values that are optimised when the encoder is inverted.
+        """Return the canvas, which describes the values that are optimised when the encoder is inverted.
 
-        The values are the pixels of a picture, the pixels of a video with square frames, or the log energies of a sound
-        that fits in one clip. Return None for texts, because text encoders cannot be inverted.
+            image    pixels of a picture
+            video    pixels of the input frames (10 for ImageBind, 8 for LanguageBind), which are square
+            audio    log energies of a sound of `seconds` s, but at most 2 s for ImageBind and 10.38 s for LanguageBind
+
+        Return None for texts, because text encoders cannot be inverted.
         """
         how = _PREPARATION[self.model]
         match self.kind:

@@ -115,7 +115,7 @@ class EfficientNetLite(Lazy):
         return torch.cat([each.mean((2, 3)) for each in maps]).unsqueeze(1)
 
     def canvas(self, seconds: float) -> PixelCanvas:
-        """Return a `Canvas`: the pixels of an image, which are optimised when the encoder is inverted."""
+        """Return the canvas of one image. Its pixels are the values that are optimised when the encoder is inverted."""
         return PixelCanvas((3, self.side, self.side), (127 / 255,) * 3, (128 / 255,) * 3, self.prepare)
 
     def head(self) -> None:

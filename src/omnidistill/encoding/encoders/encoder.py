@@ -102,13 +102,16 @@ class Encoder(Protocol):
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the values that determine features: sha256 of the weights, settings of `prepare`, package versions."""
+        """Return what features depend on: sha256 of the weights, settings of `prepare`, versions of packages."""
         ...
 
 
 @runtime_checkable
 class Licensed(Protocol):
-    """An encoder with a licence, which is shown before use and stored with all results computed from its features."""
+    """An encoder that states the licence of its weights.
+
+    The licence is shown before the encoder is used. It is stored with all results that are computed from the features.
+    """
 
     @property
     def licence(self) -> str | None:
@@ -132,7 +135,10 @@ def licences_of(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 
 
 class Lazy:
-    """Base class for encoders that load weights on first use, into cached properties that are not pickled."""
+    """Base class for encoders that load their weights on first use.
+
+    The weights are kept in cached properties. Pickling an encoder omits all cached properties.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -83,8 +83,8 @@ class EncoderFactory:
         source: "required", "none" or "optional"; states whether :SOURCE must, must not or may follow the name.
         licence: licence of the weights, as one line of text; None if it depends on the source.
         cites: the works to cite, as keys of `citations/works.bib` or complete BibTeX entries.
-        aliases: other names of the model, in lower case with hyphens. If the encoder name in a feature file starts with
-            an alias, the command `cite` lists the works in `cites`.
+        aliases: other names of the model, in lower case with hyphens, such as "all-minilm". The command `cite` uses
+            them: if the encoder name in a feature file starts with an alias, `cite` lists the works in `cites`.
     """
 
     def __init__(

@@ -70,9 +70,9 @@ class ImageTower(Pretrained):
         return pooled.float().unsqueeze(1)
 
     def canvas(self, seconds: float) -> PixelCanvas | None:
-        """Return a `Canvas`: the pixels of an image, which are optimised when the encoder is inverted.
+        """Return the canvas of one image. Its pixels are the values that are optimised when the encoder is inverted.
 
-        Return None for siglip2. It cannot be inverted, because its input is a list of patches.
+        Return None for siglip2, which cannot be inverted because its input consists of patches instead of an image.
         """
         if self.config["model_type"] == "siglip2":
             return None

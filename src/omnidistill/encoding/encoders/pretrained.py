@@ -6,11 +6,11 @@
 | siglip | siglip, siglip2 (any aspect ratio) | image, text | attention pooling; for text the last token |
 | clap | clap | audio, text | pooled output |
 | pe-av | pe_audio_video | audio, video, text | pooled output; for text the first token |
-| whisper | whisper | audio | mean over the clip |
+| whisper | whisper | audio | mean of the outputs within the clip |
 
-The feature is the input of the model's own projection. Only for CLIP is this projection a single matrix, which can
-serve as a projection head. SigLIP has no image projection, and its text projection has a bias. CLAP's projections have
-two layers, and PE-AV's projections start with a LayerNorm.
+Features are taken before the model's own projection. CLIP's projection is a single matrix, so it can serve as a
+projection head. The other families have no such matrix: SigLIP has no image projection, and its text projection has a
+bias; CLAP's projections have two layers; PE-AV's projections start with a LayerNorm; Whisper has no projection.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class FrameEncoder:
         return self.image_encoder.features(batch.flatten(0, 1)).view(len(batch), self.views, self.width)
 
     def canvas(self, seconds: float) -> PixelCanvas | None:
-        """Return a `Canvas`: the pixels of all frames, which are optimised when the encoder is inverted.
+        """Return the canvas for inverting this encoder: its values are the pixels of all frames.
 
         Return None if the image encoder cannot be inverted.
         """

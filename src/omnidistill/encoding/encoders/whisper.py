@@ -101,7 +101,10 @@ class WhisperBase(Lazy):
         return mean
 
     def canvas(self, seconds: float) -> SoundCanvas:
-        """Return a `Canvas`: the log-mel spectrogram, which is optimised when the encoder is inverted."""
+        """Return the canvas for inverting this encoder: its values are the log-mel spectrogram of a sound.
+
+        The sound is `seconds` long, but at most 30 s.
+        """
         how = Spectrogram(
             rate=_RATE,
             hop=_HOP,
@@ -177,8 +180,8 @@ def log_mel(sound: Float[Tensor, " samples"]) -> Float[Tensor, "80 times"]:
 def mel_bands() -> Float[np.ndarray, "80 201"]:
     """Return 80 overlapping triangular filters of area 1.
 
-    Each triangle begins at the peak of the previous one (the first at 0 Hz) and ends at the peak of the next one (the
-    last at 8 kHz). All these frequencies are evenly spaced on Slaney's mel scale, which is linear below 1 kHz.
+    Choose 82 frequencies f[0] = 0 Hz, ..., f[81] = 8 kHz, evenly spaced on Slaney's mel scale, which is linear below
+    1 kHz. Filter i, for i = 0, ..., 79, rises from 0 at f[i] to its peak at f[i + 1], and falls to 0 at f[i + 2].
     """
     linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
     top = 1000.0 / linear + np.log(_RATE / 2 / 1000.0) / step

@@ -96,7 +96,7 @@ def encode(
     If an earlier call was interrupted, repeat it: finished shards are not encoded again.
 
     Args:
-        manifest: table of media items, or the Path of a .csv, .jsonl or .parquet file with this table.
+        manifest: table of media items, or the Path of a .csv, .tsv, .jsonl or .parquet file with this table.
         encoders: list of references such as ["clip-image:FOLDER", "clip-text:FOLDER"], or a dict {modality: reference
             or encoder}.
         out: folder of the feature set.
@@ -106,14 +106,15 @@ def encode(
         settings: batch size, rows per shard, number of worker processes, and precision.
         standardise, centre: whether to standardise and to centre the features, see `data.preprocessing`.
         limit: encode only the first `limit` rows; None encodes all rows.
-        resume: whether `out` must already contain an encoding. If False, an encoding is started or resumed.
+        resume: if True, `out` must contain an earlier encoding, which is resumed. If False, such an encoding is resumed
+            if there is one; otherwise a new one is started.
         engine: where shards are encoded: "local", "ray" or "ray:ADDRESS". All engines give bit-identical results.
         device: where the encoders run: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or an object that shows it.
 
     Raises:
-        InputError: the manifest, an encoder or the device cannot be used; the folder contains features from different
-            encoders; or `resume` is True and the folder contains no encoding.
+        InputError: the manifest, an encoder or the device cannot be used; `out` contains features from different
+            encoders or settings, or output of another command; or `resume` is True and `out` contains no encoding.
     """
     out = Path(out)
     job = prepare_encoding(manifest, encoders, root, limit, centre, device, separator)
@@ -195,10 +196,10 @@ def _open_all(encoders: Encoders, device: str) -> dict[str, Encoder]:
         encoder = open_encoder(name, device)
         modality = modality or encoder.kind
         if modality in by_modality:
-            where = argument("encoder", reference)
+            where = argument("encoders", reference)
             raise InputError(
                 f"{where}: modality {modality!r} already has an encoder; "
-                f"give this encoder another modality: MODALITY={name}"
+                f"to use another modality for this encoder, write MODALITY={name}"
             )
         by_modality[modality] = encoder
     return by_modality

@@ -1,4 +1,7 @@
-"""Invert encoders: find media whose features have given directions, by gradient steps on the encoder's input."""
+"""Invert encoders: optimise pictures, videos and sounds so that their features become similar to target vectors.
+
+The optimisation takes gradient steps on the encoder's input.
+"""
 
 from omnidistill.encoding.inversion.canvas import Canvas, Invertible, PixelCanvas, canvas_of
 from omnidistill.encoding.inversion.invert import InversionSettings, Inverted, batches, invert

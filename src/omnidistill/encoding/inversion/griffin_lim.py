@@ -2,9 +2,12 @@
 
 1. Let E be the energies (columns x bands), and F the mel filters (bands x frequencies). Find powers P >= 0 (columns x
    frequencies) such that P F^T is close to E, by multiplicative updates: P <- P * (E F) / (P F^T F).
-2. Find phases. Every iteration turns the current spectrogram into a waveform, by overlap-add, and computes the
-   spectrogram S of this waveform. Let S' be the S of the previous iteration. The new phases are those of
-   S + 0.99 (S - S'). The magnitudes stay sqrt(P).
+2. Start from a spectrogram with magnitudes sqrt(P) and random phases. The magnitudes stay fixed. Each iteration
+   improves the phases:
+
+   a. Convert the spectrogram to a waveform by overlap-add.
+   b. Compute the spectrogram S_k of this waveform, where k = 1, 2, ... is the iteration and S_0 = 0.
+   c. Replace the phases by those of S_k + 0.99 (S_k - S_(k-1)).
 
 References: D. Lee and H. Seung (2000), algorithms for non-negative matrix factorisation; D. Griffin and J. Lim (1984);
 N. Perraudin et al. (2013), a fast Griffin-Lim algorithm.

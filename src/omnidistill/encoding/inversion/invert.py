@@ -1,17 +1,20 @@
-"""Find media whose features have given directions, by gradient steps on the encoder's input.
+"""Optimise pictures, videos and sounds by gradient steps, so that their features become similar to target vectors.
 
-Let x be a target direction, and v the values of a medium, such as pixels. Let f be the encoder, which returns one
-feature vector per view of the medium, such as a frame of a video. Let P be the preprocessing of features, and `shift` a
-random cyclic translation. The values v are optimised to minimise
+For each target vector x, the values v of one medium (such as the pixels of a picture) are optimised to minimise
 
     1 - cos(P(mean over views of f(shift(v))), x) + smoothness * TV(v)
 
-TV is the mean squared difference of neighbouring values in the plane of the last two axes. The setting `smoothness` is
-its weight.
+    f            the encoder; it returns one feature vector per view, for example per frame of a video
+    P            the preprocessing of features
+    shift        a random cyclic translation
+    smoothness   a setting, the weight of TV
+    TV           mean squared difference of neighbouring values along the last axis, plus that along the last but one
 
-The optimiser is Adam. With the parametrisation "fourier", it changes the Fourier coefficients of v instead of v.
-They are scaled such that low frequencies change faster than high ones. The targets are independent of each other;
-batches only save time.
+Only the direction of x matters, because the cosine does not depend on its length.
+
+The optimiser is Adam. With the parametrisation "fourier", Adam changes the Fourier coefficients of v instead of v. The
+coefficients are scaled such that low frequencies change faster than high ones. Each target is optimised independently
+of the others; batches only save time.
 
 Reference: A. Mahendran and A. Vedaldi (2015), inverting deep image representations; C. Olah, A. Mordvintsev and
 L. Schubert (2017), feature visualization.
@@ -34,7 +37,7 @@ from omnidistill.encoding.inversion.canvas import Canvas, Invertible
 
 
 class InversionSettings(Settings):
-    """How pictures, videos and sounds are optimised so that their features get a given direction."""
+    """Settings for optimising pictures, videos and sounds so that their features become similar to target vectors."""
 
     num_steps: Count = 64
     """Number of steps of Adam."""
@@ -86,12 +89,12 @@ def invert(
     generator: torch.Generator,
     advance: Callable[[], object] = lambda: None,
 ) -> Inverted:
-    """Optimise one medium per target, so that its features get the direction of the target.
+    """Optimise one medium per target, to increase the cosine similarity of its features and the target.
 
     Args:
         encoder: the encoder.
         canvas: the encoder's canvas, which converts values to media.
-        targets: the target directions, in the space of preprocessed features.
+        targets: one target vector per medium, in the space of preprocessed features. Only their directions matter.
         start: initial values of the media.
         preprocess: maps features (n x p) to the space of the targets, with gradients.
         settings: how media are optimised.
@@ -124,7 +127,7 @@ def batches(count: int, canvas: Canvas, settings: InversionSettings) -> list[sli
 
 
 def total_variation(values: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """Return the mean squared difference of neighbours in the plane of the last two axes."""
+    """Return the mean squared difference of neighbours along the last axis, plus that along the last but one."""
     across, down = (values.diff(dim=axis).square().flatten(1).mean(1) for axis in (-1, -2))
     return across + down
 

@@ -24,17 +24,18 @@ _SEED = 0  # of the initial phases: the same spectrogram always gives the same s
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """How an encoder converts a sound to log energies of mel bands, and the constants to convert these back to a sound.
+    """Functions and constants to convert a sound to the log energies of an encoder's mel bands, and back to a sound.
 
     Attributes:
         rate: samples per second.
         hop: number of samples between the beginnings of neighbouring columns of the spectrogram.
         window: weights of the samples of one column.
         filters: for each band, the weights of the FFT frequencies.
-        gain: factor that the encoder applies to the power of every frequency before the filters.
+        gain: for each FFT frequency, the factor by which the encoder multiplies the power before the filters.
         analyse: computes log energies (bands x columns) from a sound.
         energies: converts log energies to energies.
-        range: largest possible difference between two values of a spectrogram; None if there is no limit.
+        range: largest possible difference between the maximum of a spectrogram and any other value; None if there is no
+            limit.
         margin: number of silent samples that the encoder adds before the sound.
     """
 
@@ -89,7 +90,11 @@ class SoundCanvas:
         return self.spectrogram.analyse(0.01 * noise)[:, : self.shape[1]]
 
     def limited(self, values: Float[Tensor, "n bands columns"]) -> Float[Tensor, "n bands columns"]:
-        """Clamp each sound's log energies to within `spectrogram.range` of their maximum; None means no limit."""
+        """Limit how far the log energies of a sound can lie below their maximum.
+
+        Lower values are raised to the maximum minus `spectrogram.range`. If `spectrogram.range` is None, the values are
+        returned unchanged.
+        """
         if self.spectrogram.range is None:
             return values
         return torch.maximum(values, values.amax((-2, -1), keepdim=True) - self.spectrogram.range)

@@ -1,7 +1,8 @@
 """Manifests for benchmarks, built from their original annotation files, with the published splits.
 
 Annotations and videos may be in any subfolders. Each video is one item, which consists of its frames, its sound and one
-text. Some videos are no longer available online. Missing videos are dropped and reported, or they cause an error.
+text. Some videos are no longer available online. The argument `missing` of `build_recipe` selects what happens to
+missing videos: they are dropped and reported ("drop"), or InputError is raised ("fail").
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class _Files:
         if len(paths) != 1:
             problem = f"{name} is missing" if not paths else f"{len(paths)} files are named {name}"
             raise InputError(
-                f"{self.folder}: {problem}; the folder or its subfolders must contain exactly one such file"
+                f"{self.folder}: {problem}; the folder and its subfolders must contain exactly one file of this name"
             )
         return self.folder / paths[0]
 

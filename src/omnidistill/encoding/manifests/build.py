@@ -49,8 +49,8 @@ def build_manifest(folder: Path, modalities: Sequence[str] = (), seed: int = 0) 
     for key, item in items.items():
         if has_splits and not item.split:
             raise InputError(
-                f"{folder}: item {key} is not in a folder named after a split ({', '.join(SPLITS)}), but other items "
-                "are; move it into such a folder"
+                f"{folder}: some items are in folders named after a split ({', '.join(SPLITS)}), but item {key} is "
+                "not; move it into such a folder"
             )
         media: dict[str, str] = {kind: cell for kind in used if (cell := item.cell(folder, kind))}
         if media:

@@ -75,7 +75,8 @@ class Checked:
     def table(self) -> list[tuple[str, ...]]:
         """Return a table of item counts: a header, a row for usable items, and a row per kind of problem found.
 
-        There is one column per modality. If there are problems, the last column has the id of an example of each kind.
+        The first column names the row; then there is one column per modality. If there are problems, the last column
+        contains the id of one affected item for each kind of problem.
         """
         kinds = self.manifest.kinds
         counts: dict[str, dict[str, int]] = {what: dict.fromkeys(kinds, 0) for what in ("usable", *WHATS)}

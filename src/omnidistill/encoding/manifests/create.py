@@ -44,14 +44,17 @@ def create_manifest(
         out: file to write (.csv, .jsonl or .parquet). With None, a folder of media files or a manifest is only checked.
             Other sources need a file, such as NAME.csv, because their media are extracted to a new folder NAME-media
             next to it.
-        modalities: for a folder of media files, the kinds to use, such as ["image", "text"]. For shards and datasets,
-            {modality: column or file suffix}, or a list of strings "NAME" or "MODALITY=NAME". None uses all media, but
-            only one text column or field, such as the captions. A manifest does not accept this argument.
+        modalities: media to use. None uses all media, but only one text column or .json field, such as the captions.
+            For a folder of media files: a list of kinds, such as ["image", "text"]. For shards and datasets:
+            {modality: NAME}, or a list of strings "NAME" or "MODALITY=NAME". In a dataset, NAME is a column. In shards,
+            it is a .json field with texts, or the kind or middle part of file names: "image" selects the files 0.jpg,
+            1.jpg, ..., and "left" selects 0.left.jpg, 1.left.jpg, .... Not allowed for a manifest.
         id_column, group_column, split_column: columns or .json fields with the id, group and split of an item. A folder
             of media files and a manifest do not use them.
-        seed: seed for random splits. They are drawn for a folder of media files without folders named after splits. If
-            another source lacks a validation or test split and `out` is given, 10 % of its training groups become that
-            split.
+        seed: seed for random splits. The items in a folder of media files are split at random (80 % train, 10 %
+            validation, 10 % test), unless it contains folders named after splits. If another source has no validation
+            split, 10 % of its training groups, drawn at random, become that split. The same applies to the test split.
+            A manifest is completed in this way only if `out` is given.
         missing: what to do about items that cannot be used: "drop" drops and counts them, "fail" raises InputError.
         force: whether to replace the file `out`.
         progress: whether to show progress, or an object that shows it.
@@ -83,8 +86,8 @@ def _manifest(
     if layout is not None and not (isinstance(layout, ArrowDataset) and _is_manifest(source, layout)):
         if out is None:
             raise InputError(
-                f"{layout.where}: contains media, which must be saved as files next to the new manifest; pass a path "
-                f"for this manifest: {argument('out', 'items.csv')}"
+                f"{layout.where}: this source needs an output file, because its media are extracted to a folder next "
+                f"to that file; pass the path of the manifest to write, such as {argument('out', 'items.csv')}"
             )
         folder = out.with_name(f"{out.stem}-media")
         extracted = extract_media(layout, folder, choice, seed)
@@ -105,9 +108,10 @@ def _manifest(
 
 
 def _with_all_splits(manifest: Manifest, seed: int, draws: bool) -> tuple[Manifest, tuple[str, ...]]:
-    """Draw missing splits at random from the training groups. Return the manifest and notes about the draw.
+    """Turn random training groups into a missing validation or test split. Return the manifest and notes about it.
 
-    If `draws` is False, nothing is drawn, and the notes name the missing splits.
+    If `draws` is False, the manifest does not change, and the notes name the missing splits. If there are no training
+    items, nothing changes and there are no notes.
     """
     splits = [row.split for row in manifest.rows]
     missing = [split for split in ("validation", "test") if split not in splits]

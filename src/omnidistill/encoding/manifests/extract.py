@@ -95,8 +95,8 @@ def _extract(layout: Layout, folder: Path, choice: Choice, seed: int) -> Extract
     given = {row.split for row in rows}
     if given > {""}:
         raise InputError(
-            f"{layout.where}: some items have a split ({', '.join(sorted(given - {''}))}), but others have none; give "
-            "every item a split, or none"
+            f"{layout.where}: some items have a split ({', '.join(sorted(given - {''}))}), but others have none; add "
+            "the missing splits, or remove all splits"
         )
     splits, notes = draw_missing([row.split or "train" for row in rows], [row.group for row in rows], seed)
     placed = tuple(Row(row.id, row.group, split, row.media) for row, split in zip(rows, splits, strict=True))
@@ -116,8 +116,9 @@ def _rows(where: str, item: Item, media: dict[str, str]) -> list[Row]:
     lists = {name: content for name, content in item.contents.items() if isinstance(content, list) and content}
     if len(lists) > 1:
         raise InputError(
-            f"{where}: item {item.id!r} has lists of texts in {' and '.join(lists)}; only one modality may contain "
-            "lists; write single texts in the other modalities, or do not select those modalities"
+            f"{where}: item {item.id!r}: modalities {' and '.join(lists)} each contain a list of texts, but only one "
+            "modality may contain a list; keep one list and replace the others with single texts, or select only one "
+            "of these modalities"
         )
     for text in (*texts.values(), *(text for each in lists.values() for text in each)):
         check_encodable(text, f"{where}: item {item.id!r}")

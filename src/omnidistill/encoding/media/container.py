@@ -94,7 +94,7 @@ def check_file(path: Path) -> int:
 
 
 def check_cost(source: Source, size: int, num_bytes: int, remedy: str) -> None:
-    """Check that a small file does not take a lot of memory when it is decoded.
+    """Check that decoding a file does not take too much memory for the size of the file.
 
     Args:
         source: the file.
@@ -103,7 +103,7 @@ def check_cost(source: Source, size: int, num_bytes: int, remedy: str) -> None:
         remedy: advice for the error message, such as "reduce the number of pixels".
 
     Raises:
-        MediaError: decoding takes too much memory; see `io.input_files.check_expansion` for the limit.
+        MediaError: `num_bytes` is too large; see `io.input_files.check_expansion` for the limit.
     """
     try:
         check_memory(str(source), size, num_bytes, remedy)
@@ -124,10 +124,11 @@ def is_address(text: str) -> bool:
 def track(container: Any, kind: str, source: Source) -> Any:
     """Return the first stream of the given kind, "video" or "audio". Cover pictures do not count as video.
 
-    The size of the file limits the pixels per frame. Larger frames are not decoded.
+    The size of a video file limits the number of pixels per frame (see `check_cost`). Decoding a frame above this limit
+    fails, even if the file states a smaller frame size.
 
     Raises:
-        MediaError: the container has no stream of this kind, or states too many pixels per frame.
+        MediaError: the container has no stream of this kind, or the frame size that it states is above the limit.
     """
     first = next((stream for stream in container.streams if stream.type == kind and not _is_cover(stream)), None)
     if first is None:

@@ -27,8 +27,9 @@ def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
     """Return the picture in a file as RGB with values in 0-255. Only the upper 8 bits of 16-bit grey values are used.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, truncated or in an unknown format, or it has too many pixels
-            for its size in bytes or for Pillow's protection against decompression bombs.
+        MediaError: the file is missing, empty, damaged, truncated or in an unknown format. Also raised if the picture
+            has more pixels than a file of this size may have (see `check_cost`), or more than Pillow's limit against
+            decompression bombs.
     """
     operations = require("PIL.ImageOps", "media")
     with _opened(path) as picture:

@@ -128,7 +128,7 @@ def _seek_before(
 
 
 def _affordable(frames: Iterator[Any], container: Any, count: int, source: Source) -> Iterator[Any]:
-    """Check the memory for `count` RGB images as large as the first frame, then yield the frames."""
+    """Yield the frames. First check that `count` RGB images as large as the first frame do not take too much memory."""
     first = next(frames)
     remedy = "reduce the size of its frames, or select fewer frames"
     check_cost(source, file_size(container), 3 * count * first.width * first.height, remedy)

@@ -55,9 +55,10 @@ class AllRowsOwn(Baseline):
         return train_on_all_rows(self.objective, f"all rows, {_title(self.objective)}", setting, setting.start)
 
     def for_students(self, students: Sequence[Objective], evaluate: EvaluateConfig) -> tuple[Baseline, ...]:
-        """Return one baseline for each objective in `students`, or only this baseline if its `objective` is set.
+        """Return one copy of this baseline for each different objective in `students`.
 
-        InfoNCE at the temperature of the evaluation is omitted, because the baseline `full` uses it.
+        InfoNCE at the temperature `evaluate.tau` gets no copy, because the baseline `full` already uses it. If the
+        setting `objective` of this baseline is not None, `students` is ignored and only this baseline is returned.
         """
         if self.objective is not None:
             return (self,)

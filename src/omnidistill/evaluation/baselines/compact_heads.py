@@ -3,9 +3,9 @@
 The head of modality m is a matrix W_m (r x p_m) with rank r and feature width p_m. Its rows are rounded and coded in
 the same formats as the rows of sets (`models.storages`).
 
-If preprocessing centres the features, using the heads also requires the means mu_m of the features. The files then
-contain either the means or the equivalent biases -W_m mu_m (r float32 numbers per modality), whichever are smaller. If
-the features are not centred, the files always contain biases.
+If preprocessing centres the features, a user of the heads also needs the feature means mu_m. The files then contain
+the means or, to the same effect, the biases -W_m mu_m (r float32 numbers per modality): whichever takes fewer bytes. If
+preprocessing does not centre the features, the files always contain biases.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ def compact_bytes(storage: Storage, widths: Mapping[str, int], rank: int, prepro
 
 
 def largest_rank(setting: Setting, storage: Storage) -> int:
-    """Return the largest rank of heads whose files fit into the allowed bytes, or 0 if this rank is less than 2.
+    """Return the largest rank at which the files of the heads fit in the allowed bytes; 0 if no rank above 1 fits.
 
-    Rank 1 is left out, because the heads are compared with synthetic sets, which have at least two rows. The rank is at
-    most the second largest feature width, because no pair of modalities has more canonical directions. Some of the
-    allowed bytes are reserved for the scaling factors that are needed to stack the heads on the initial heads.
+    Rank 1 does not count, because the heads are compared with synthetic sets, which have at least two rows.
+
+    The rank is at most the second largest feature width. For example, it is at most 768 if the widths are 512, 768 and
+    1024: two modalities have at most as many canonical directions as the narrower one has features.
+
+    Stacking the heads on the initial heads requires one scaling factor per modality. The bytes of these factors are
+    subtracted from the allowed bytes.
 
     Raises:
         InputError: the storage derives several rows (views) from a stored row, but heads have no views.
@@ -60,8 +64,8 @@ def largest_rank(setting: Setting, storage: Storage) -> int:
     assert setting.allowance is not None
     if storage.num_rows(1) != 1:
         raise InputError(
-            "storage.views: views are rows that are derived from a stored row, but this baseline stores projection "
-            "heads instead of rows; set storage.views = 1"
+            "storage.views: this baseline stores projection heads, which have no views (rows that are derived from a "
+            "stored row); set storage.views = 1"
         )
     train, limit = setting.data.train, setting.allowance.bytes - factor_bytes(setting.start)
     ranks = range(1, sorted(train.widths.values())[-2] + 1)

@@ -1,19 +1,22 @@
 """Baseline for the method "anchor": learned heads, which take no more bytes than a synthetic set.
 
-The method "anchor" learns synthetic rows and computes heads from them. This baseline learns the heads themselves. For
-modality m with feature width p_m, it learns a head V_m (r x p_m) and stores it as round(V_m), with the precision of
-the setting `storage`. The rank r is the largest that fits in the bytes of the set. The stacked head J_m concatenates
-the outputs of round(V_m), with weight a, and those of the initial head, with weight 1 - a. With a loss L on batches of
-training rows x and a setting c in [0, 1], learning solves
+The method "anchor" learns synthetic rows and computes heads from them. This baseline learns the heads themselves:
 
     min over V, a of  (1 - c) L(round(V_m) x) + c L(J_m x)
 
-so the heads are good both alone and stacked. V_m starts as the ridge CCA head, scaled so that its entries have a root
-mean square of 1. The baseline is trained in the same way as the method (`distillation.head_learning`), except that
-validation also chooses the learning rate.
+    V_m      learned head of modality m, r x p_m (rank x feature width), with the largest r that fits in the set's bytes
+    round    rounding to the precision in which heads are stored (setting `storage`)
+    J_m      round(V_m) stacked on the initial head: the outputs of both are scaled to a mean length of 1 and
+             concatenated, with weights a and 1 - a (see `stack_on`)
+    L        loss on batches of training rows x (setting `outer`)
+    c        number in [0, 1] (setting `start_share`)
 
-The heads are learned without biases. If the features are not centred, the size in bytes nevertheless includes one bias
-vector per head, as for the baselines that store CCA heads.
+The first term makes the heads good alone, the second makes them good when stacked. V_m starts as the ridge CCA head,
+scaled so that its entries have a root mean square of 1. The baseline is trained in the same way as the method
+(`distillation.head_learning`), except that validation also chooses the learning rate.
+
+The heads have no biases. In the size of the baseline in bytes, one bias vector per head is counted if the features are
+not centred, so that the size is computed as for the baselines that store CCA heads.
 """
 
 from __future__ import annotations
@@ -99,7 +102,10 @@ class DirectMatrices(LearnableHeads):
         return [*self.latent.values(), self.logit]
 
     def solved(self) -> tuple[dict[str, Float[Tensor, "_ _"]], Heads]:
-        """Return the rows on which output lengths are measured, and the heads. The heads are rounded as when stored."""
+        """Return `rows` and the heads, rounded to the precision in which they are stored.
+
+        On `rows`, `stack_on` measures the mean output lengths of learned and initial heads.
+        """
         return self.rows, self.storage.expand(self.latent)
 
     def detached(self) -> DirectMatrices:

@@ -1,8 +1,8 @@
 """Baseline: heads W_0 + U V^T, trained on all rows by InfoNCE with Adam.
 
 W_0 is an initial head. Training on N synthetic rows by SGD changes it by a matrix of rank at most N. This baseline
-trains an update U V^T of rank N directly on all rows. If a head has a dimension of N or less, N does not limit the rank
-of its update. The baseline is then omitted.
+trains an update U V^T of rank N directly on all rows. It is omitted if d or p_m of an initial head is at most N,
+because N then does not limit the rank of the update of this head. It is also omitted if N is less than 2.
 
 Shapes: R runs, r rank (equal to N), d embedding width, p_m feature width, b rows of a mini-batch.
 """

@@ -1,12 +1,12 @@
 """Baselines that compute heads from real rows (float32) by the recipe "anchor": ridge regression to shared anchors.
 
-X_m (N x p_m) are N random training rows of modality m, or the means of the rows of N random groups. Every run draws new
-ones. The anchor of row i is the i-th unit vector, in all modalities. The heads are
+Every run draws a new sample: N random training rows, or N random groups. Row i of the matrix X_m (N x p_m) contains the
+features of modality m of the i-th row, or their mean over the rows of the i-th group. The target of row i, its anchor,
+is the i-th unit vector in every modality. The heads are
 
     W_m = (K_m + lambda s_m I)^{-1} X_m        K_m = X_m X_m^T,  s_m = mean of the diagonal of K_m
 
-The ridge lambda is the same for all modalities and runs. It is chosen on validation, with two samples of rows that no
-run uses.
+All modalities and runs use the same ridge lambda. Validation chooses it with two further samples, which no run uses.
 
 The method "anchor" uses the same recipe (`training.recipes.anchor_regression`) with learned rows. The baseline "random"
 also uses real rows, but trains heads on them by InfoNCE.
@@ -61,7 +61,10 @@ class RealRowsAnchor(Baseline):
 
     @abstractmethod
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return `size` random rows of each modality, or fewer if the training data do not have enough."""
+        """Return a random sample {modality: size x p_m}: `size` training rows, or the means of `size` groups of rows.
+
+        If there are fewer than `size` groups, the sample contains the means of all groups.
+        """
 
     def applies(self, setting: Setting) -> bool:
         """Return whether the baseline may store at least 2 rows, the minimum size of a set."""
@@ -99,12 +102,16 @@ def _solved(samples: Sequence[dict[str, Float[Tensor, "_ _"]]], ridge: float) ->
 
 @baselines.register("random-anchor")
 class RandomAnchor(RealRowsAnchor):
-    """Ridge regression from random real rows to anchors: targets that are the same for all modalities."""
+    """Ridge regression from random real rows to anchors. Anchors are targets that all modalities share."""
 
     title: ClassVar[str] = "random"
 
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-        """Return random training rows, from distinct groups if there are enough groups."""
+        """Return random training rows, from distinct groups if there are enough groups.
+
+        Raises:
+            InputError: `size` exceeds the number of training rows.
+        """
         return random_rows(train, size, generator).features
 
 
@@ -115,7 +122,7 @@ class GroupMeansAnchor(RealRowsAnchor):
     title: ClassVar[str] = "group means"
 
     def rows(self, train: FeatureSet, size: int, generator: torch.Generator) -> dict[str, Float[Tensor, "_ _"]]:
-        """Choose random groups, and return the mean of the rows of each group."""
+        """Choose `size` random groups, or all if there are fewer, and return the mean of the rows of each group."""
         codes = train.group_codes
         counts = torch.bincount(codes)
         chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:size].to(train.device)

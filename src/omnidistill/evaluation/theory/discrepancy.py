@@ -102,18 +102,19 @@ class Batch:
 class Discrepancy:
     """The discrepancy between the gradients of a real and a synthetic batch, and the terms of the bounds on it.
 
-    The gradient of an instance consists of a part in each mode (singular direction of its embeddings) and a remainder.
-    Each term is the mean effect of one difference between paired real and synthetic instances. The module docstring has
-    the formulas.
+    The gradient of an instance is a weighted sum of the modes A_k of its embeddings, with coefficients c_k, plus a rest
+    R. A prime marks the synthetic instance of a pair. Each term from `by_mode` to `jacobian` is a mean over the pairs.
+    The module docstring has the bounds.
 
     Attributes:
         delta: the discrepancy, the distance between the two gradients with respect to the heads.
-        jacobian_norm: constant by which all terms except `jacobian` are multiplied in the bounds.
-        by_mode: for each mode, the effect of its difference, weighted by the gradients of the synthetic instances.
-        by_mode_real: the same, weighted by the gradients of the real instances.
-        coefficients: effect of the difference in the coefficients of the modes.
-        rest: effect of the difference in the remainder.
-        jacobian: effect of the difference in the Jacobian of the embeddings with respect to the heads.
+        jacobian_norm: C_J, by which the bounds multiply all terms except `jacobian`.
+        by_mode: for each mode k, the distance ||A_k - A'_k|| between the paired modes, weighted by |c'_k|.
+        by_mode_real: the same, weighted by |c_k| (real instance) instead of |c'_k|.
+        coefficients: the distance ||c - c'|| between the coefficients of paired instances.
+        rest: the distance ||R - R'|| between the rests of paired instances.
+        jacobian: ||(J - J')^T G'||, the effect of different Jacobians J of the embeddings with respect to the heads.
+            G' is the gradient with respect to the synthetic embeddings.
     """
 
     delta: float
@@ -167,11 +168,16 @@ def discrepancy(real: Batch, synthetic: Batch) -> Discrepancy:
 def _jacobian_gap(real: Batch, synthetic: Batch) -> float:
     """Return the last term of the complete bound in the module docstring: the effect of different Jacobians.
 
-    It is the mean over instances of ||(J - J')^T G'||. For modality m, let g'_m be row m of G', and let
-    a = (I - z_m z_m^T) g'_m / ||y_m||. Replacing z_m and y_m by z'_m and y'_m gives a'. The modality contributes the
-    matrix a x^T - a' x'^T, whose squared norm is
+    It is the mean over instances of ||(J - J')^T G'||. For modality m, let g'_m be row m of G', and
 
-        ||a||^2 ||x - x'||^2 + ||a - a'||^2 ||x'||^2 + 2 (a . (a - a')) ((x - x') . x')
+        a  = (I - z_m z_m^T) g'_m / ||y_m||           with the outputs of the real instance
+        a' = (I - z'_m z'_m^T) g'_m / ||y'_m||        with the outputs of the synthetic instance
+
+    Then the part of (J - J')^T G' for the head of modality m is a x_m^T - a' x'_m^T. Its squared norm is
+
+        ||a||^2 ||x_m - x'_m||^2 + ||a - a'||^2 ||x'_m||^2 + 2 (a . (a - a')) ((x_m - x'_m) . x'_m)
+
+    The squared norms are summed over the modalities.
     """
     squared = torch.zeros(len(real.norms), dtype=real.norms.dtype, device=real.norms.device)
     gradient = synthetic.gradients.total

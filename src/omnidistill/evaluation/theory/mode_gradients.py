@@ -11,22 +11,23 @@ An objective *excites* mode k if omega_k > 0.
 
 **HoPA, eq. 14.** The loss of HoPA is a weighted sum of two terms, L_mod and L_ins.
 
-L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau) depends only on the singular values. Therefore R = 0 and
+L_mod = -(1/b) sum_i log p_1 with p = softmax(sigma / tau) depends only on the singular values. Its gradient therefore
+has R = 0, and the coefficients are
 
     c_1 = -(1 - p_1) / tau,   c_k = p_k / tau for k >= 2
 
-The paper says that HoPA excites only mode 1. With this L_mod, that is false. It is true for the variant
-L_mod = -(1/b) sum_i sigma_1, which has c_1 = -1, and c_k = 0 for k >= 2. If sigma_k = 0, the library sets c_k = 0.
+If sigma_k = 0, the library sets c_k = 0. The paper says that HoPA excites only mode 1. This is false for the L_mod
+above. It is true for the variant L_mod = -(1/b) sum_i sigma_1, which has c_1 = -1, and c_k = 0 for k >= 2.
 
-L_ins depends only on v_1, which does not change with the singular values. It contributes to R, but not to c_k (own
-derivation).
+L_ins depends on Z only through v_1. A small change of Z in the direction of a mode A_k changes sigma_k, but not v_1.
+L_ins therefore contributes to R, but not to c_k (own derivation).
 
 **Pairwise objectives, appendix A.2** (own derivation of eq. 22-30). Let z_m,i be the embedding of modality m of
 instance i, u_k,m entry m of u_k, and e_mn,ij the derivative of L with respect to the inner product z_m,i . z_n,j. Then
 
     c_k = b sum_m u_k,m sum_{n != m} sum_j e_mn,ij (z_n,j . v_k)
 
-In general, this does not vanish for k >= 2, so all modes are excited.
+In general, c_k is not 0 for k >= 2, so a pairwise objective excites all modes.
 
 Everything is computed in float64. Shapes: b instances, M modalities, d embedding width, K modes.
 """

@@ -11,8 +11,8 @@ compared with a real instance (superscript real) by the distance between their k
 
     eps_k = ||A_k^syn - A_k^real||_F                       at most 2
 
-eps_k does not depend on the signs of the singular vectors, so they are chosen such that u^syn . u^real >= 0. To avoid
-cancellation, eps_k is then computed from differences of singular vectors (own derivation):
+A_k stays the same if u_k and v_k both change sign. The signs can therefore be chosen such that u^syn . u^real >= 0
+(index k omitted). To avoid cancellation, eps_k is then computed from differences of singular vectors (own derivation):
 
     eps_k^2 = delta_u + delta_v - delta_u delta_v / 2
     delta_u = ||u^syn - u^real||^2,   delta_v = ||v^syn - v^real||^2

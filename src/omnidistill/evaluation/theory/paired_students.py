@@ -129,10 +129,10 @@ class PairedStudents:
     def _measured(
         self, number: int, indices: Int[Tensor, " b"], ours: Heads, theirs: Heads, generator: torch.Generator
     ) -> tuple[TheoryStep, Heads, Heads]:
-        """Return the measurements before a step, and both gradients: on synthetic rows, then on real rows.
+        """Return the measurements before step `number`, and the gradient of each student for this step.
 
-        `ours` are the heads of the student that trains on synthetic rows, `theirs` those of the other, which trains on
-        real rows.
+        `ours` are the heads of the synthetic student, and `theirs` are the heads of the real student. The first
+        gradient is taken on synthetic rows at `ours`, the second on real rows at `theirs`.
         """
         synthetic = self.synthetic.batch(self.objective, ours, indices)
         real = self.real.batch(self.objective, ours, indices)

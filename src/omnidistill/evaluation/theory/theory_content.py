@@ -31,12 +31,12 @@ class Terms(JsonContent):
     contains the formulas. All terms except `jacobian` include the factor C_J, the largest Jacobian norm.
 
     Attributes:
-        modes: for each mode k, the effect of the distance between the modes of paired instances, weighted by omega_k,
-            the size of the synthetic gradient in the mode.
-        modes_real: the same, weighted by the size of the real gradient; not part of the complete bound.
-        coefficients: effect of the difference in the coefficients of the gradients in the modes.
-        rest: effect of the difference in the parts of the gradients outside the modes.
-        jacobian: effect of the difference in the Jacobians of the embeddings with respect to the heads.
+        modes: for each k, the effect of the distance eps_k between the k-th modes of paired instances, weighted by the
+            size omega_k of the synthetic gradient in mode k.
+        modes_real: the same, but weighted by the size of the real gradient. The complete bound does not contain it.
+        coefficients: effect of different coefficients. Coefficient c_k is the component of a gradient in mode k.
+        rest: effect of different rests. The rest R is the part of a gradient outside all modes.
+        jacobian: effect of different Jacobians of the embeddings with respect to the heads.
     """
 
     modes: Sequence[float]
@@ -49,8 +49,8 @@ class Terms(JsonContent):
     def eq_10(self) -> float:
         """The right side of eq. 10 of HoPA, which the paper states as an upper bound on Delta.
 
-        It contains omega_k, the size of a gradient in mode k. The paper does not say whether this is the synthetic or
-        the real gradient, so the larger of the two results is returned.
+        It contains omega_k, the size of a gradient in mode k. The paper does not say whether this is the gradient on
+        the synthetic or on the real batch. The right side is computed for both, and the larger value is returned.
         """
         return max(sum(self.modes), sum(self.modes_real))
 

@@ -132,7 +132,10 @@ def _stored_heads(context: ComparisonContext, cell: BaselineCell) -> TrainedHead
 
 
 def _heads_in(tensors: Mapping[str, Tensor], kind: str, context: ComparisonContext) -> dict[str, Tensor]:
-    """Return {modality: stored heads or biases of a baseline}; empty if the baseline has none."""
+    """Return the stored heads (`kind` "heads") or biases (`kind` "bias") of a baseline, as {modality: tensor}.
+
+    The dict is empty if the baseline stored none.
+    """
     names = [name for name in context.start if f"{kind}/{name}" in tensors]
     return {name: tensors[f"{kind}/{name}"].to(context.data.device) for name in names}
 

@@ -34,17 +34,18 @@ def require_same_table(path: Path, methods: Collection[str]) -> None:
     """Check that a new table does not overwrite a table that version 0.1 wrote for another comparison.
 
     Args:
-        path: the JSON file that the new table would replace; it may be missing.
+        path: the JSON file to which the new table will be written; it need not exist yet.
         methods: names of the methods in the new table.
 
     Raises:
-        InputError: the file contains such a table of version 0.1. The message gives the new name of its comparison.
+        InputError: the file contains a table that version 0.1 wrote for another comparison. The message gives the
+            current name of that comparison.
     """
     new_name, method = NEW_NAMES.get(path.stem, ("", ""))
     if new_name and method not in methods and path.exists() and method in _methods(read_json(path)):
         raise InputError(
-            f"{path}: omnidistill 0.1 wrote this table for the comparison that is now called {new_name}, and the "
-            "new table would replace it; rename the file, or choose another folder"
+            f"{path}: already contains another table (written by omnidistill 0.1; now called {new_name}); rename this "
+            "file, or choose another folder for the new table"
         )
 
 

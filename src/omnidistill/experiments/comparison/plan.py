@@ -77,7 +77,7 @@ class BaselineCell:
         size: number of rows of the sets with which the baseline is compared; None if their budget is given instead.
         budget: budget in bytes of these sets; None if their size is given instead.
         allowance: largest numbers of rows and bytes that the baseline may use.
-        given: the baselines with non-default settings from which this one is computed, directly or indirectly.
+        given: all baselines that this one needs, directly or indirectly, except those with default settings.
 
     `size`, `budget` and `allowance` are None for a baseline that does not depend on the size of the sets.
     """
@@ -92,10 +92,9 @@ class BaselineCell:
 
     @property
     def needed(self) -> list[BaselineCell]:
-        """The baselines from which this baseline is computed, with the same evaluation settings and seed.
+        """The baselines that this baseline directly needs, with the same evaluation settings and seed.
 
-        If such a baseline depends on the size of a set, it also has the same size, budget and allowance. The allowance
-        limits its rows and bytes.
+        A needed baseline that depends on the size of the compared sets also gets the same size, budget and allowance.
         """
         given = {baseline.kind: baseline for baseline in self.given}
         cells = [
@@ -109,7 +108,7 @@ class BaselineCell:
 
     @property
     def needs_start(self) -> bool:
-        """Whether using the baseline also requires the initial heads. Its table row does not count their bytes."""
+        """Whether using the baseline also requires the initial heads, which its size in bytes does not include."""
         return self.baseline.needs_start
 
     @property
@@ -227,7 +226,8 @@ def plan_baselines(
 def _baseline_cell(baseline: Baseline, evaluate: EvaluateConfig, seed: int, others: Sequence[Baseline]) -> BaselineCell:
     """Return the entry of the comparison plan for a baseline.
 
-    `others` are the baselines in the table. The entry lists those with non-default settings that `baseline` needs.
+    Its field `given` lists the baselines in `others` that `baseline` needs, directly or indirectly, except those with
+    default settings.
     """
     needs = all_needs(baseline)
     given = tuple(other for other in others if other.kind in needs and other != type(other)())

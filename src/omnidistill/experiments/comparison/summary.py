@@ -112,7 +112,11 @@ class _Row:
 
     @cached_property
     def hits(self) -> Hits:
-        """Hits in each direction, with one entry per set (averaged over its students) or per run of a baseline."""
+        """Hits in each direction.
+
+        For a method, there is one entry per set: the mean over its students. For a baseline, there is one entry per
+        run.
+        """
         results = [self.scoring.hits(result.rankings) for result in self.results]
         units = [mean_unit(hits) for hits in results] if self.is_method else results
         return [torch.cat(of_direction) for of_direction in zip(*units, strict=True)]

@@ -23,9 +23,12 @@ from omnidistill.models.storages.coded import MOST_BITS, CodedStorage
 def resolve_size(config: RunConfig, data: FeatureSet) -> RunConfig:
     """Return the settings with the size budget replaced by the largest number of rows that fits the budget.
 
-    Settings without a budget are returned unchanged. If the rank of the similarity matrix exceeds the number of rows
-    that fit, the rank is reduced to that number. If the method cannot use all rows that fit, the remaining bytes are
-    used to store its rows with more bits per number; this requires entropy-coded rows.
+    Settings without a budget are returned unchanged. Otherwise, two more settings may change:
+
+    - The rank of the similarity matrix is reduced if it exceeds the number of rows that students train on (stored rows
+      times views).
+    - Every method has a largest number of rows. If this number fits, entropy-coded rows get more bits per number, as
+      far as the budget and the storage allow.
 
     Raises:
         BudgetTooSmallError: fewer than 2 rows fit; the message states the smallest possible budget.

@@ -261,7 +261,7 @@ def entry_config(
 
 
 def has_setting(config: RunConfig, setting: str) -> bool:
-    """Return whether `config` has the setting named in a "key=value" string."""
+    """Return whether `config` has the key of a setting "key=value". The value is not checked."""
     place: Any = config
     for part in _key(setting).split("."):
         if part not in getattr(type(place), "model_fields", {}) and not (
@@ -275,7 +275,7 @@ def has_setting(config: RunConfig, setting: str) -> bool:
 def _chooses(config: RunConfig, setting: str) -> bool:
     """Return whether a "key=value" string selects the kind of a component, such as the storage of rows.
 
-    The key of such a string names the component, for example "distill.storage" or "distill.storage.kind".
+    "distill.storage.kind=coded" and "distill.storage=coded" select a kind, but "distill.storage.bits=4" does not.
     """
     place: Any = config
     for part in _key(setting).split("."):

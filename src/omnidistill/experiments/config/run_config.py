@@ -31,7 +31,10 @@ class RunConfig(Settings):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def citations(self) -> tuple[str, ...]:
-        """Return the citation key for runs that distil one set per pair of modalities; () for all other runs."""
+        """Return the keys of the works to cite for the value of `joint`.
+
+        If one set is distilled per pair of modalities (`joint` is False), this is ("mtt-vl",); otherwise it is ().
+        """
         return () if self.joint else ("mtt-vl",)
 
     @model_validator(mode="after")

@@ -43,7 +43,8 @@ class Model:
 
     Attributes:
         name: name in tables, such as "width-128".
-        kind: how the model is initialised; "any" stands for linear heads whose initial values have no effect.
+        kind: how the model is initialised. "any" stands for all linear heads of a width (see `any_start`). It is
+            initialised with the heads `own`, reduced to this width if they are wider.
         number: the number in the name: a seed, a width or a number of layers; 0 if there is none.
     """
 
@@ -61,16 +62,19 @@ class Model:
         matched = _NAME.fullmatch(name)
         if matched is None or name == "mlp-1":
             raise InputError(
-                f"{argument('models')}: unknown model '{name}'; use 'linear' for several linear models, 'mlp' for "
-                "mlp-2 and mlp-3, or one of own, seed-K, width-D, random, random-D and mlp-L, where K, D and L are "
-                "numbers and L >= 2"
+                f"{argument('models')}: unknown model '{name}'; choose from own, seed-K, width-D, random, random-D and "
+                "mlp-L, with a seed K >= 1, a width D >= 1 and L >= 2 layers; 'linear' selects several linear models, "
+                "and 'mlp' selects mlp-2 and mlp-3"
             )
         kind = matched[1] or matched[2] or matched[4]
         return Model(name, kind, int(matched[3] or 0))  # type: ignore[arg-type]
 
     @staticmethod
     def any_start(width: int) -> Model:
-        """Return the model that stands for all linear heads of a width, for recipes that do not use initial heads."""
+        """Return the model that stands for all linear heads of a width (kind "any").
+
+        It is used for recipes that do not use initial heads, and as the common untrained reference of linear models.
+        """
         return Model(f"any-{width}", "any", width)
 
     @property

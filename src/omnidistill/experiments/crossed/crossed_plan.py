@@ -35,9 +35,10 @@ class Work:
     """A work item, that is, one result to compute: a distilled set, or the recall of a model.
 
     Attributes:
-        source: what the model is trained on: the name of a set, the name of a teacher (heads that networks learn to
-            reproduce), or `ALL_ROWS`. `INITIAL` means no training.
-        recipe: how the model is trained, such as "own", "infonce" or "start" (no training); "set" to distil the set.
+        source: what the model is trained on. This is the name of a set, the name of a teacher (heads that networks
+            learn to reproduce), `ALL_ROWS`, or `INITIAL` for no training.
+        recipe: how the model is trained, such as "own" or "infonce"; "start" means no training. If the work item
+            distils the set `source`, the recipe is "set".
         model: the linear heads or networks to train.
         variant: a value of `ROBUSTNESS` that names a change to the set's own recipe; "" for no change.
         share: share of the training groups whose pairs are mismatched on purpose.
@@ -144,18 +145,23 @@ def applies(recipe: str, model: Model) -> bool:
 def reference_works(model: Model, own_width: int) -> tuple[Work, Work]:
     """Return two work items (results to compute) for a model: without training, and with training on all rows.
 
-    For a linear model, "without training" means the pre-trained heads. If they are wider than the model, their output
-    width is reduced to that of the model.
+    An untrained network has random weights. For every linear model, even "random", the result without training is that
+    of the pre-trained heads for which the sets are distilled. If these heads are wider than the model, they are reduced
+    to its output width.
+
+    Args:
+        model: the model.
+        own_width: output width of these pre-trained heads.
     """
     zero = model if model.is_network else Model.any_start(min(model.width(own_width), own_width))
     return Work(INITIAL, "start", zero), Work(ALL_ROWS, "infonce", model)
 
 
 def _canonical(recipe: str, model: Model, config: RunConfig) -> Model:
-    """Return the model under whose name the result of a recipe is stored.
+    """Return the model for the work item of this recipe and model, so that equal results are computed only once.
 
-    If the recipe does not use initial heads, all linear heads of the same width have the same result. One model of the
-    kind "any" then stands for all of them.
+    If the recipe does not use initial heads, all linear heads of the same width have the same result. They are then
+    replaced by one model of the kind "any". In all other cases, `model` itself is returned.
     """
     independent = recipe == "anchor" or (recipe == "own" and _is_anchor(config))
     return Model.any_start(model.width(config.heads.width)) if independent and not model.is_network else model
@@ -170,8 +176,8 @@ def _control(
 ) -> Work | None:
     """Return the work item that trains on random rows, for comparison with training on the set `entry`.
 
-    The work item uses the same recipe, with one exception: if `recipe` is "own" and the set's own recipe is "anchor",
-    it uses "anchor" (for networks, "map") with a ridge chosen on validation.
+    The recipe of the work item is `recipe`, except if `recipe` is "own" and the set's own recipe is "anchor". In this
+    case, it is "anchor" for linear heads and "map" for networks. Validation then chooses the ridge.
 
     Return None if the table has no random rows of the same size, or if the set itself consists of random rows.
     """

@@ -1,7 +1,9 @@
 """The references of a crossed table: models that are trained on all training rows.
 
-Heads are trained by InfoNCE with SGD, as in the baseline "full". Networks are trained by InfoNCE with AdamW. The number
-of epochs is chosen on validation. In addition, ridge CCA computes linear heads in closed form.
+Linear heads are trained by InfoNCE with SGD, as in the baseline "full". Networks are trained by InfoNCE with AdamW.
+Validation chooses the number of epochs of both, and the step size of SGD.
+
+Other linear heads are computed in closed form by ridge CCA, as in the baseline "cca".
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ def heads_on_all_rows(start: Heads, data: Development, settings: CrossedSettings
 
 
 def cca_on_all_rows(start: Heads, data: Development, settings: CrossedSettings) -> Runs:
-    """Compute linear heads from all training rows by ridge CCA, with the width of the heads `start`."""
+    """Compute linear heads from all training rows by ridge CCA.
+
+    Their output width is that of the heads `start`, but at most the smallest feature width.
+    """
     return _runs(baselines.build("cca").fit(Setting(data, start, settings.evaluate, settings.seed)))
 
 

@@ -109,7 +109,8 @@ def by_sgd(
 ) -> Trained:
     """Train a model by SGD on InfoNCE, with step size and number of steps chosen on validation.
 
-    In a set of real rows, rows of the same group match. In all other sets, every row matches only itself.
+    In a set of real rows or of their averages, all rows of the same group are positives of each other. In all other
+    sets, the only positive of a row is the row itself.
     """
     plain = as_infonce_set(distilled, settings.evaluate.tau)
     if is_networks(start):
@@ -161,9 +162,9 @@ def by_stacking(distilled: DistilledSet, start: Heads, validation: FeatureSet, s
 def by_map(
     distilled: DistilledSet, start: Networks, width: int, validation: FeatureSet, settings: CrossedSettings
 ) -> Trained:
-    """Train networks by regression to the heads of the recipe "anchor".
+    """Train networks to reproduce the outputs of the heads that the recipe "anchor" computes from the set.
 
-    Of the candidate ridges, the one is used whose heads have the best validation score.
+    The recipe computes heads for every candidate ridge. Networks learn from those with the best validation score.
     """
     anchor, heads = _best_anchor(distilled, validation.features, width, validation, settings)
     networks, rows = copy.deepcopy(start), _rows_like(distilled, validation.features).rows
@@ -255,9 +256,10 @@ def _best_anchor(
 ) -> tuple[Anchor, Heads]:
     """Return the recipe "anchor" with the ridge that has the best validation score, and the heads that it computes.
 
-    The recipe computes one output per row of the set. If there are more than `width` outputs, their number is reduced:
-    for a set distilled for this recipe, the first outputs are kept; for all other sets, the outputs are multiplied by a
-    random projection, so that every row contributes. If there are fewer, they are embedded in `width` dimensions.
+    The recipe computes one output per row of the set, that is, N outputs. If N > `width`, the reduction depends on the
+    set. If it was distilled for the recipe "anchor", the first `width` outputs are kept. Otherwise, the outputs are
+    multiplied by a random projection, so that every row contributes. If N < `width`, the outputs are embedded in
+    `width` dimensions.
 
     Args:
         distilled: the distilled set.

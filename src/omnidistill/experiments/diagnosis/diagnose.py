@@ -120,9 +120,11 @@ def diagnose(
 
 
 def _locked(result: DistillResult, writes: bool) -> AbstractContextManager[None]:
-    """Return a lock on the run folder.
+    """Return a context manager that locks the run folder, if the run has one.
 
-    `writes` says whether the diagnosis is written to this folder. If it is not, a read-only folder needs no lock.
+    Args:
+        result: the run.
+        writes: whether the diagnosis is written to the run folder. If False, a read-only run folder is not locked.
     """
     if result.folder is None:
         return nullcontext()
@@ -170,8 +172,8 @@ def _require_unit_embeddings(objective: Objective, num_modalities: int) -> None:
     values = objective.value(outputs, targets), objective.embedding_loss(normalise(outputs)[0], targets)
     if not torch.allclose(*values, rtol=1e-9):
         raise InputError(
-            f"objective '{objective.kind}': it depends on the norms of the head outputs, but the theory is about "
-            "normalised embeddings; diagnose a set whose students minimise another objective"
+            f"objective '{objective.kind}': depends on the norms of the head outputs, but the theory assumes "
+            "normalised embeddings; diagnose a set with another objective"
         )
 
 

@@ -46,14 +46,15 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
         seed: seed of "random".
 
     Raises:
-        InputError: the initial rows are not recorded, or there are fewer training rows than synthetic rows.
+        InputError: for "initial", the initial row of a synthetic row is not recorded or is not a training row; for
+            "random", there are fewer training rows than synthetic rows.
     """
     num_rows = len(distilled)
     if how == "random":
         if len(train) < num_rows:
             raise InputError(
-                f"{argument('real_rows', how)}: there are only {len(train)} training rows for the {num_rows} synthetic "
-                f"rows; use {argument('real_rows', 'nearest')}"
+                f"{argument('real_rows', how)}: each of the {num_rows} synthetic rows needs a different training row, "
+                f"but there are only {len(train)}; use {argument('real_rows', 'nearest')}"
             )
         return torch.randperm(len(train), generator=Streams(seed)["diagnose/real"], device="cpu")[:num_rows]
     if how == "nearest":
@@ -65,7 +66,7 @@ def assigned_rows(distilled: DistilledSet, train: FeatureSet, how: str, seed: in
     initial = [places[name] for name in distilled.provenance.initial_ids if name in places]
     if len(initial) != num_rows:
         raise InputError(
-            f"{argument('real_rows', how)}: only {len(initial)} of the {num_rows} synthetic rows record the "
-            f"training row that they were initialised with; use {argument('real_rows', 'nearest')}"
+            f"{argument('real_rows', how)}: only {len(initial)} of the {num_rows} synthetic rows were initialised from "
+            f"a known training row; use {argument('real_rows', 'nearest')}"
         )
     return torch.tensor(initial, device="cpu")

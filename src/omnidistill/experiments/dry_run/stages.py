@@ -1,6 +1,6 @@
 """Estimate the cost of each stage of a command.
 
-A stage runs with few steps in memory. Its seconds and bytes are then scaled to all steps.
+Each stage runs only a few steps, and writes nothing to disk. Its seconds and bytes are then scaled to all steps.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def _table_without_media(path: Path, not_manifest: InputError) -> Finding:
         return pack_table(path)
     except InputError as error:
         raise InputError(
-            f"{path}: neither a valid manifest ({not_manifest}), nor a table for 'omnidistill pack' ({error}), nor a "
-            "set written by 'omnidistill export'; correct the table"
+            f"{path}: not a valid manifest ({not_manifest}), not a valid table for 'omnidistill pack' ({error}), and "
+            "not written by 'omnidistill export'; correct the table"
         ) from error
 
 

@@ -190,7 +190,10 @@ def _rendering(path: Path, verify: bool) -> Finding:
 
 
 def _encoding(path: Path, verify: bool) -> Finding:
-    """Describe an output folder of `encode` that is unfinished, or whose shards are not joined into a FeatureSet."""
+    """Describe an output folder of `encode` that does not contain a FeatureSet.
+
+    Either the encoding is unfinished, or its shards were not joined into a FeatureSet.
+    """
     shards = sorted(path.glob("shards/*/manifest.json"))
     rows = 0
     for shard in shards:

@@ -122,7 +122,11 @@ class _Run:
         return live_run(self._run)
 
     def write_last(self, write: Callable[[str], None]) -> str:
-        """Write the report. If this fails, write a page with the error instead, and raise the error."""
+        """Write the report on the finished run to the page, and return a sentence about the state of the run.
+
+        Raises:
+            InputError: the report cannot be written. The page then shows this error.
+        """
         status = "The run has finished."
         try:
             write(render_page([stored_view(self._run.folder, self._page, self._data, self._media)]))

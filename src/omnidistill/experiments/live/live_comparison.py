@@ -82,5 +82,8 @@ def _recall(tensors: Mapping[str, Tensor]) -> dict[int, float]:
 
 
 def _name(folder: Path) -> str:
-    """Return the name of a result without the checksum of its settings."""
+    """Return the name of a result's file or folder without the part after the last hyphen.
+
+    This part is usually a checksum of settings: "anchor-n100-s0-1a2b3c4d" becomes "anchor-n100-s0".
+    """
     return folder.name.rpartition("-")[0]

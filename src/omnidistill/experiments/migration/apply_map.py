@@ -1,7 +1,7 @@
 """Apply a map between two embedding spaces to embeddings, chunk by chunk, in memory or to a .npy file.
 
-The output file is written while the input is read, so only one chunk is in memory. The file replaces its destination
-when it is complete.
+A file is written while the input is read, so only one chunk is in memory. Until it is complete, it has a temporary
+name. It then gets the name of the output file, and replaces an existing file of this name.
 
 Shapes: n vectors, p and q width of the source and the target space.
 """

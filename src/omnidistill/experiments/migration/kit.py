@@ -110,11 +110,11 @@ class Kit:
             reverse: whether to map new embeddings to the old space.
 
         Returns:
-            The mapped vectors: a tensor on the same device if the input is a tensor, otherwise an array. They have the
-            type of the input if it is float16 or float32, and are float32 otherwise.
+            The mapped vectors: a tensor on the same device if the input is a tensor, otherwise an array. A float16 or
+            bfloat16 input gives a result of the same type. For all other types, the result is float32.
 
         Raises:
-            InputError: the embeddings have another width, are not numeric, or contain NaN.
+            InputError: the embeddings have another width, are not numeric, or contain NaN or Inf.
         """
         rows = open_embeddings(embeddings, "embeddings")
         self.require_width(rows.name, rows.width, reverse)
@@ -141,8 +141,8 @@ class Kit:
             The number of vectors, the size of the output, and the time.
 
         Raises:
-            InputError: the source is not a .npy file of vectors with the expected width, or contains NaN; or the output
-                exists and `force` is False, or cannot be written.
+            InputError: the source is not a .npy file of vectors with the expected width, or contains NaN or Inf; or the
+                output exists and `force` is False, or cannot be written.
         """
         source, output = Path(source), Path(output)
         require_new(output, force)
@@ -191,8 +191,8 @@ class Kit:
         change = "omit" if reverse else "use"
         hint = f"; to map embeddings of the {other} encoder, {change} {argument('reverse', True)}"
         raise InputError(
-            f"{name}: the embeddings have width {width}, but those of the {side} encoder of this migration kit have "
-            f"width {self.widths[side]}{hint if width == self.widths[other] else '; pass embeddings of this encoder'}"
+            f"{name}: the embeddings have width {width}, but the {side} encoder of this migration kit has width "
+            f"{self.widths[side]}{hint if width == self.widths[other] else '; pass embeddings of this encoder'}"
         )
 
     def __repr__(self) -> str:
@@ -224,9 +224,9 @@ def kit_of(learned: PairRows, means: Preprocessing) -> Kit:
 def planned_kit_bytes(
     widths: Mapping[str, int], size: int, storage: Storage, means: Preprocessing, unit: tuple[bool, bool]
 ) -> int:
-    """Return the size in bytes of the files of a migration kit, which stores maps between old and new embeddings.
+    """Return the size in bytes of the files of a migration kit (maps between old and new embeddings).
 
-    The size is computed before the rows of the kit exist.
+    The rows of the kit need not exist yet.
     """
     ridges = torch.empty(2, device="meta")
     tensors = kit_tensors(storage.empty(widths, size), means, ridges)

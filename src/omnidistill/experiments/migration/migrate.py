@@ -56,8 +56,8 @@ def migrate(
     """Learn a migration kit, which maps embeddings of an old encoder to the space of a new encoder and back.
 
     A kit consists of paired rows, from which both maps are computed. It is learned from embeddings of the same items.
-    80 % of the items are for training, 10 % choose settings, and 10 % are scored once for the report. Similarity is the
-    cosine.
+    80 % of the items are for training, 10 % choose settings, and 10 % are scored once for the report. Embeddings from a
+    packed dataset use the splits of the dataset instead. Embeddings are compared by their cosine similarity.
 
     Args:
         old: embeddings of the old encoder: an array (n x p), the Path of a .npy file, or "SET:MODALITY".
@@ -65,13 +65,14 @@ def migrate(
         size: number of paired rows in the kit.
         bytes: total size of the files of the kit, instead of `size`: in bytes (200000, "200kB") or in percent of the
             training pairs in float32. The default is "1%".
-        groups: group of each item, or a file with one group per item. Items of a group are in the same split.
+        groups: group of each item, or a file with one group per item. Items of a group are in the same split. Not
+            allowed with "SET:MODALITY", because a dataset has its own groups.
         settings: how the kit is learned and stored.
         baselines: other maps with which the report compares the kit: "all", "quick" (only those in closed form) or
             "none".
         seed: seed for the splits and for learning.
         folder: folder of the kit; None keeps it in memory. The report is saved next to the folder.
-        force: whether to replace an existing kit.
+        force: whether to replace an existing kit and report.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         progress: whether to show progress, or the object that shows it.
         command: command line, recorded in the report.
@@ -81,7 +82,7 @@ def migrate(
 
     Raises:
         InputError: the embeddings cannot be read or do not belong together, the size is too small or too large, or
-            the folder is not empty and `force` is False.
+            the folder is not empty or the report exists, and `force` is False.
     """
     chosen, display = settings or MigrationSettings(), shown(progress)
     if folder is not None:

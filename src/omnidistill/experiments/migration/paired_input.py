@@ -1,11 +1,12 @@
 """Read pairs of embeddings, and split them into training, validation and test pairs.
 
 The old and the new embeddings are each given as an array, the Path of a .npy file, or the text "SET:MODALITY" for one
-modality of a dataset. A dataset defines the groups and the splits. For arrays and files, 80 % of the groups are drawn
-for training, 10 % for validation and 10 % for the test. If no groups are given, every row is its own group.
+modality of a dataset. If one or both come from a dataset, the pairs have the splits of the dataset. Otherwise,
+80 % of the groups are drawn at random for training, 10 % for validation and 10 % for the test. If no groups are given,
+every row is its own group.
 
-At most `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST` pairs are read, drawn at random, so large indexes need little
-memory.
+At most `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST` pairs of the three splits are read, so large indexes need
+little memory. If a split has more pairs, a random sample of them is read.
 
 Shapes: n pairs, p and q widths of the old and the new embeddings.
 """
@@ -58,9 +59,10 @@ class PairedInput:
     by: str
 
     def read(self, split: str, seed: int) -> Pairs:
-        """Return the pairs of a split in float32, or a random sample of them if there are more than the maximum.
+        """Return the pairs of a split in float32, in the order of their rows.
 
-        The maxima are `MOST_TRAINING`, `MOST_VALIDATION` and `MOST_TEST`.
+        At most `MOST_TRAINING`, `MOST_VALIDATION` or `MOST_TEST` pairs are returned. If the split has more, they are a
+        random sample.
 
         Raises:
             InputError: a number is NaN or Inf.
@@ -165,7 +167,11 @@ def _labels(groups: Sequence[object] | Path | None, num_rows: int) -> list[str] 
 
 
 def _drawn(num_rows: int, labels: list[str] | None, seed: int) -> tuple[dict[str, Int[Tensor, " _"]], str]:
-    """Return the rows of each split, and what was assigned to splits at random: "row" or "group"."""
+    """Draw the splits at random, and return the indices of the rows of each split.
+
+    Also return what was drawn: "group" if rows with the same label are in the same split, or "row" if `labels` is None
+    and every row was drawn separately.
+    """
     if labels is None:
         codes, count = torch.arange(num_rows, device="cpu"), num_rows
     else:

@@ -39,7 +39,7 @@ def section_of(planned: PlannedTable, comparison: Comparison, cells: Sequence[Ce
         planned: the table and the dataset.
         comparison: the finished comparison.
         cells: the runs of the comparison, one per method, size and seed. Their settings contain the number of
-            iterations.
+            iterations, which is needed to compute the seconds per iteration.
         data: the dataset.
     """
     iterations = {
@@ -94,7 +94,11 @@ def _row(planned: PlannedTable, row: ComparisonRow, label: str, iterations: int 
 
 
 def _main_table(benchmark: str) -> str:
-    """Return the number of the HoPA paper's table that compares methods on this dataset."""
+    """Return the number of the table in the HoPA paper that compares methods on this dataset, such as "1" for MSR-VTT.
+
+    Args:
+        benchmark: short name of the dataset, such as "msrvtt".
+    """
     return next(table.number for table in TABLES.values() if table.benchmark == benchmark)
 
 

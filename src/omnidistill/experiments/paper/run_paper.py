@@ -92,9 +92,10 @@ def paper(
         seeds: random seeds; one set is distilled per seed (default: 0, 1, 2).
         num_students: number of students trained per set, and number of runs per baseline (default: 5).
         settings: settings to change, in the format that `distill` accepts. Methods that lack a setting ignore it.
-        heads: initial heads of every student; None pre-trains heads on the split `heads`.
-        folder: output folder, in which the tables share heads, experts and sets. The next call reuses finished sets.
-            None stores nothing, and every table computes its own heads, experts and sets.
+        heads: initial heads of every student; None pre-trains them on the `heads` split, or draws random ones if the
+            data have no `heads` split.
+        folder: output folder, in which the tables share heads, experts and sets. A later call with `resume` reuses
+            finished sets. None stores nothing, and every table computes its own heads, experts and sets.
         resume: whether to continue in a folder that already contains tables.
         engine: where methods and baselines run: "local", "ray" or "ray:ADDRESS". The results are the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -173,9 +174,11 @@ def _jobs(
 ) -> Iterator[_Job]:
     """Yield every table to compute, with its settings and data.
 
+    A table ignores settings that none of its methods has.
+
     Raises:
-        InputError: a setting is invalid, a table cannot be computed from the data, or a setting is unknown to all
-            methods. The last of these is raised only after all tables were yielded.
+        InputError: a setting is invalid; a table cannot be computed from the data; or, after the last table, one of the
+            settings belongs to no method of any table.
     """
     used: set[str] = set()
     known: set[str] = set()

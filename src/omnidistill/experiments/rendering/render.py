@@ -142,7 +142,15 @@ def render(
 
 @dataclass(frozen=True)
 class _Job:
-    """Data for rendering any modality: the set, the training rows with media, and the nearest items of each row."""
+    """Inputs for rendering that do not depend on the modality.
+
+    Attributes:
+        distilled: the synthetic set.
+        train: the training rows whose items have media of all rendered modalities.
+        manifest: the table of items with their media.
+        instances: the rows to render, each with its nearest training items.
+        indices: the numbers of the rows to render.
+    """
 
     distilled: DistilledSet
     train: FeatureSet
@@ -234,9 +242,9 @@ def _with_media(train: FeatureSet, manifest: Manifest, names: Sequence[str]) -> 
     places = [place for place, item in enumerate(train.ids) if item in complete]
     if not places:
         raise InputError(
-            f"{argument('media')}: the manifest must contain at least one training item with media of all modalities "
-            f"to render, but contains none (manifest ids look like {manifest.rows[0].id!r}, data ids like "
-            f"{train.ids[0]!r}); pass the manifest from which the features were encoded"
+            f"{argument('media')}: the manifest contains no training item with media of all rendered modalities "
+            f"(ids in the manifest look like {manifest.rows[0].id!r}, ids in the data like {train.ids[0]!r}); pass the "
+            "manifest from which the features were encoded"
         )
     return train.select(places)
 
@@ -245,8 +253,8 @@ def _indices(rows: int | Sequence[int], size: int) -> list[int]:
     indices = list(range(min(rows, size))) if isinstance(rows, int) else list(rows)
     if not indices or any(not 0 <= row < size for row in indices) or len(set(indices)) < len(indices):
         raise InputError(
-            f"{argument('rows', rows)}: the set has {size} rows, numbered 0 to {size - 1}; pass how many rows to "
-            "render, or a list of row numbers without repetition"
+            f"{argument('rows', rows)}: the set has {size} rows, numbered 0 to {size - 1}; pass the number of rows to "
+            "render (at least 1), or a list of row numbers without duplicates"
         )
     return indices
 

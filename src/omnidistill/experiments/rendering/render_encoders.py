@@ -37,16 +37,16 @@ def open_encoders(
     for name in requested:
         if name not in modalities:
             raise InputError(
-                f"{argument('encoder')}: modality {name!r} is not rendered; the modalities are "
-                f"{', '.join(modalities)}{nearest(name, modalities)}"
+                f"{argument('encoders')}: given for modality {name!r}, which is not rendered; the modalities that need "
+                f"an encoder are {', '.join(modalities)}{nearest(name, modalities)}"
             )
     opened = {}
     for name in modalities:
         reference = requested.get(name) or _recorded(data, name)
         if reference is None:
             raise InputError(
-                f"modality {name!r}: the data name no encoder, or one whose weights are not part of a Python package; "
-                f"pass the encoder as {_example(name)}"
+                f"modality {name!r}: the encoder must be given, because the data do not name one that comes with a "
+                f"Python package; pass it as {_example(name)}"
             )
         opened[name] = open_encoder(reference, device) if isinstance(reference, str) else reference
     return opened
@@ -65,16 +65,16 @@ def check_agreement(encoder: Encoder, name: str, train: FeatureSet, manifest: Ma
     if raw.shape[1] != train.features[name].shape[1]:
         raise InputError(
             f"encoder {encoder.name!r}: its features have width {raw.shape[1]}, but modality {name!r} of the data has "
-            f"width {train.features[name].shape[1]}; pass the encoder that computed the data, as "
+            f"width {train.features[name].shape[1]}; pass the encoder with which the data were encoded: "
             f"{_example(name)}"
         )
     features = train.preprocessing.apply({name: raw})[name]
     agreement = float(cosine_similarity(features, train.features[name][places]).median())
     if agreement < LEAST_AGREEMENT:
         raise InputError(
-            f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a cosine similarity of only "
-            f"{agreement:.2f} to the features of modality {name!r} in the data; pass the encoder that computed "
-            f"the data, as {_example(name)}, and the manifest from which the data were encoded"
+            f"encoder {encoder.name!r}: recomputed features of {len(items)} items have a median cosine similarity of "
+            f"only {agreement:.2f} to the features of modality {name!r} in the data; pass the manifest from which the "
+            f"data were encoded, and the encoder that was used: {_example(name)}"
         )
 
 
@@ -90,4 +90,4 @@ def _recorded(data: FeatureSet, name: str) -> str | None:
 
 
 def _example(name: str) -> str:
-    return f"{argument('encoder', f'{name}=NAME')} (or NAME:SOURCE)"
+    return f"{argument('encoders', {name: 'NAME'})} (or NAME:SOURCE)"

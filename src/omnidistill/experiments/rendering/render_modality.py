@@ -104,10 +104,10 @@ def captions(
     features: Float[Tensor, "n p"],
     nearest: Sequence[Sequence[NearItem]],
 ) -> RenderedModality:
-    """Render rows as texts: each text is the caption of the nearest real item, or joins captions of several items.
+    """Return the given texts as the rendered modality, with the cosine similarity of each text to its row.
 
     Args:
-        texts: one text per row.
+        texts: one text per row: the caption of the nearest real item, or a text that joins captions of several items.
         targets: the rows of the set to render.
         features: preprocessed features of the texts.
         nearest: several nearest real items of every row, for the report.

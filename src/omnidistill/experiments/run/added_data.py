@@ -80,10 +80,10 @@ def store_earlier(folder: Path, earlier: DistilledSet) -> None:
 
 
 def as_in_run(folder: Path, data: FeatureSet) -> FeatureSet:
-    """Return the data, centred like the data of the run in `folder`.
+    """Return the data with the same centring that the run in `folder` used.
 
-    If that run added data to an earlier set, the data are centred by the means of the earlier set. Otherwise, they are
-    returned unchanged.
+    A run that adds data to an earlier set centres its data by the means of that set. For such a run, this function does
+    the same. For any other run, it returns the data unchanged.
     """
     place = folder / EARLIER
     if not (place / "manifest.json").exists():

@@ -39,9 +39,10 @@ ExpertSource = Callable[[FeatureSet, Heads, RunConfig, Progress], ExpertBuffer]
 
 @dataclass(frozen=True)
 class DistillJob:
-    """Arguments of a run.
+    """Arguments of a run, other than its data, settings and folder.
 
-    If a run distils one set per pair of modalities, the run of every pair gets the same arguments.
+    If there is one set per pair of modalities, each pair is distilled by a run of its own. These runs get the same
+    arguments, with two exceptions: `heads` are the initial heads of the two modalities, and `resume` is True.
     """
 
     heads: InitialHeads | None

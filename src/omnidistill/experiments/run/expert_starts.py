@@ -37,9 +37,13 @@ def load_or_create_starts(
 ) -> list[Start]:
     """Return the starts of experts: initial heads, each with a step size and a number of epochs.
 
-    The first start has the initial heads of the run. The last `experts.random_starts` starts have random heads of the
-    same width. The starts in between have heads of this width, pre-trained with other seeds. All heads except the first
-    are loaded from FOLDER/start-1, FOLDER/start-2 and so on, or created and stored there.
+    The first start has the initial heads of the run. All other starts have new heads of the same width, pre-trained
+    with other seeds (random if the data have no `heads` split). The last `experts.random_starts` starts always have
+    random heads. For example, with `num_starts = 4` and `random_starts = 1`, the second and the third start are
+    pre-trained, and the fourth is random.
+
+    The new heads are stored in FOLDER/start-1, FOLDER/start-2 and so on, or loaded from there if they exist. Without a
+    folder, nothing is stored.
 
     If the settings do not fix the step size or the number of epochs, validation chooses it separately for each start.
     The candidates are those of the baseline `full` (`evaluate.learning_rates` and `evaluate.max_epochs`).
@@ -72,9 +76,10 @@ class _Chosen(JsonContent):
 def _trained(
     data: FeatureSet, heads: Heads, run: RunConfig, folder: Path | None, seed: int, progress: Progress | None
 ) -> Start:
-    """Return the start with the given heads: these heads, a step size and a number of epochs.
+    """Return a start: the given heads, with the step size and number of epochs of experts that start from them.
 
-    If the settings do not fix the step size or the number of epochs, it is chosen on validation.
+    If the settings do not fix the step size or the number of epochs, it is chosen on validation. The choice is stored
+    in FOLDER/chosen.json. If this file already contains a choice for the same inputs, that choice is used.
     """
     config = run.experts
     if config.learning_rate is not None and config.num_epochs is not None:

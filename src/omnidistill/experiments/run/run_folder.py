@@ -140,7 +140,7 @@ class Run:
         return data
 
     def distillations(self) -> tuple[Distillation, ...]:
-        """Return the sets with their logs and rank floors: one, or one per pair of modalities. The data are not needed.
+        """Return the set, or the set of each pair of modalities, with log and rank floor. The data are not loaded.
 
         Raises:
             InputError: the run is not finished, or one of its files is damaged.
@@ -185,7 +185,7 @@ class Run:
         return {stage: total[stage] for stage in STAGES if stage in total}
 
     def check_records(self) -> None:
-        """Read the small files of a run that resumes, so that a damaged file is found before the training.
+        """Check that timings.json, floor.json and the metrics.jsonl of finished sets are not damaged.
 
         Raises:
             InputError: a file is damaged.

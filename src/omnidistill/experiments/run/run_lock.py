@@ -1,4 +1,4 @@
-"""Locks on runs that are evaluated or read, and a search for the runs that were distilled from a dataset."""
+"""Lock runs while they are read, and find the runs that were distilled from a dataset."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omnidistill.io.input_files import read_json
 
 @contextmanager
 def runs_unchanged(folders: Iterable[Path]) -> Iterator[None]:
-    """Context manager that locks run folders while its block reads them.
+    """Lock run folders while the `with` block reads them.
 
-    Folders that are not runs, such as the folder of a single set, are not locked.
+    Read-only folders, and folders that are not runs (such as the folder of a single set), are not locked.
 
     Raises:
-        InputError: another process or this process is using one of the runs.
+        InputError: one of the runs is already locked by this or another process, or cannot be locked.
     """
     distinct = {folder.resolve(): folder for folder in folders if (folder / RUN).is_file()}
     with ExitStack() as stack:

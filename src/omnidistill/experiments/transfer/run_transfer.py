@@ -57,8 +57,9 @@ def transfer(
     """Compare ways to use a set with other encoders than the one it was distilled with.
 
     The new data contain the same items as the data of the run, with the same ids, splits and groups, but features of
-    another encoder. All heads are trained by the same recipe, whose settings are chosen on validation rows of the new
-    encoder. They are scored once on its test rows.
+    another encoder. Heads are trained by the same recipe on every set and, for comparison, on random rows and group
+    means. The settings of the recipe are chosen on validation rows of the new encoder. All heads are scored once on its
+    test rows.
 
     Args:
         runs: a result of `distill`, a run, or the Path of its folder. With several runs, the confidence intervals also
@@ -91,7 +92,8 @@ def transfer(
     targets = [*to] if isinstance(to, Sequence) and not isinstance(to, str) else [to]
     if not sources or not targets:
         raise InputError(
-            f"runs or {argument('to')}: empty; pass at least one run and the data of at least one new encoder"
+            f"runs and {argument('to')}: neither list may be empty; pass at least one run, and the data of at least "
+            "one new encoder"
         )
     if folder is not None:
         require_output(Path(folder), force)

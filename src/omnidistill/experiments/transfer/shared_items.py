@@ -1,6 +1,6 @@
-"""Match the items of two encoders: the training rows of a run, and the features of the same items by another encoder.
+"""Find the training items of a run in the data of another encoder, by their ids.
 
-Items are identified by their ids. They must be in the same splits and the same groups for both encoders.
+These items must be in the train split for both encoders. They must also form the same groups, whose names may differ.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
     Args:
         old: training rows of the run.
         new: the data of the other encoder, with all splits.
-        missing: "drop" continues without training items that `new` does not have.
+        missing: what to do if `new` lacks training items of the run: "error", or "drop" to continue without them.
 
     Raises:
         InputError: items are missing, and `missing` is "error"; the two encoders have fewer than two training items in
-            common; or an item is in another split or another group.
+            common; an item is in another split; the items form different groups; or `missing` has another value.
     """
     if missing not in ("error", "drop"):
         raise InputError(f"{argument('missing', missing)}: unknown; choose 'error' or 'drop'")
@@ -73,8 +73,8 @@ def shared_training_rows(old: FeatureSet, new: FeatureSet, missing: Missing = "e
         group, other = old.groups[row_old], new.groups[row_new]
         if names.setdefault(group, other) != other or others.setdefault(other, group) != group:
             raise InputError(
-                f"{named(new)}: the groups differ from those of the run; item {old.ids[row_old]!r} is in group "
-                f"{other!r} of these data, but in group {group!r} of the run, and the two groups contain different "
-                "items; pass features of the same dataset"
+                f"{named(new)}: the groups differ from those of the run; group {group!r} of the run and group "
+                f"{other!r} of these data both contain item {old.ids[row_old]!r}, but their other items differ; pass "
+                "features of the same dataset"
             )
     return old.select(present), new.select(rows)

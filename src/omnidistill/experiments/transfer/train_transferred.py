@@ -1,9 +1,10 @@
 """Train heads for a new encoder on synthetic sets whose rows are in the feature space of this encoder.
 
-The heads of all sets are trained by the same recipe. Validation chooses the settings of the recipe.
+The same recipe is used for all sets. The settings of the recipe are chosen on validation.
 
-anchor     ridge regression to anchors (targets that all modalities share). The candidates are the ridges of the set,
-           if it has any, and the ridges in the settings, each of which is used for all modalities.
+anchor     ridge regression to anchors (targets that all modalities share). Validation chooses the ridges. Each ridge in
+           the settings is a candidate, with the same value for all modalities. If the recipe of the set is also
+           "anchor", its ridges (one per modality) are another candidate.
 sgd        SGD from initial heads, with the objective of the set. Validation chooses the step size and the number of
            steps.
 """
@@ -35,7 +36,7 @@ class TrainedOn:
 
 
 def recipe_of(distilled: DistilledSet, settings: TransferSettings) -> str:
-    """Return the training recipe of all rows in the transfer table: "anchor" or "sgd"."""
+    """Return the recipe by which heads are trained on sets, random rows and group means: "anchor" or "sgd"."""
     if settings.recipe != "own":
         return settings.recipe
     return "anchor" if isinstance(distilled.recipe, Anchor) else "sgd"

@@ -34,10 +34,10 @@ class Transfer(SavedTables[TransferContent], Plottable):
 
     @property
     def plot_source(self) -> TransferContent:
-        """The measurements that `plot` draws.
+        """The measurements that `plot` draws: how much each row improves on random training rows.
 
-        The improvement of a row is its recall minus the recall of random training rows. The plot shows it as a share
-        of the improvement of a set that was distilled with the new encoder, with a confidence interval.
+        The plot shows (row - random) / (direct - random), with a confidence interval. The three terms are recalls: of
+        the row, of random training rows, and of a set that was distilled with the new encoder.
         """
         return self.content
 

@@ -46,11 +46,11 @@ class TableRow:
 
     Attributes:
         name: name of the row.
-        units: trained heads, one element per distillation run. Most baselines have a single element, which contains the
-            heads of all training repetitions.
-        bytes: size of the files that a user of the new encoder needs. The items to encode are not counted. None if
-            heads are used unchanged.
-        needs: which items must be encoded by the new encoder.
+        units: trained heads. A row that uses sets has one element per distillation run. Most baselines have a single
+            element, which contains the heads of all training repetitions.
+        bytes: size of the files that a user of the new encoder needs, without the items to encode. None for the row
+            that uses the initial heads unchanged.
+        needs: which items must be encoded by the new encoder, such as "500 items".
         seconds: mean time for one distillation run or training repetition.
         settings: for every element of `units`, the settings that were chosen on validation.
     """
@@ -127,9 +127,13 @@ class Target:
                 yield self._cca_on_items(f"CCA on the items of the {name.removesuffix(', learned')}", options)
 
     def _of_options(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a table row. For each element of `options`, it contains the heads of the best candidate set.
+        """Train heads on each element of `options`, and return them as one row of the table.
 
-        The elements are the same option, once per run or, for a baseline, once per training repetition.
+        An element can have several candidate sets. The heads with the best validation score are kept.
+
+        Args:
+            name: name of the row.
+            options: the same option for every run. For the baseline "group means": one element per training repetition.
         """
         validation, units, settings = self.data.split("validation"), [], []
         started_at = time.monotonic()
@@ -174,7 +178,7 @@ class Target:
         return TableRow(name, [fitted], num_bytes, needs, fitted.seconds / fitted.num_runs, [dict(fitted.settings)])
 
     def _cca_on_items(self, name: str, options: Sequence[Option]) -> TableRow:
-        """Return a row with CCA heads. For each run, CCA uses only the items whose mixtures form the set."""
+        """Return a row with CCA heads. For each run, they are fitted only to the items that its mixtures use."""
         development, evaluate, units = self.data.development(), self.settings.evaluate, []
         location = {each: row for row, each in enumerate(development.train.ids)}
         for run, option in zip(self.runs, options, strict=True):

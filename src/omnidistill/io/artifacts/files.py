@@ -106,9 +106,10 @@ def is_temp(path: Path) -> bool:
 
 @contextmanager
 def temp_folder(target: Path) -> Iterator[Path]:
-    """Yield a new path next to `target`, where the caller may create a folder. At the end, delete what is still there.
+    """Yield an unused path next to `target`, at which the caller can create a temporary folder.
 
-    At the start, temporary files and folders that killed processes left next to `target` are deleted.
+    The folder is deleted at the end of the `with` block, unless the caller has moved it to another path. Temporary
+    files and folders that killed processes left next to `target` are deleted before the block.
     """
     clear_temps(target.parent, subfolders=False)
     temp = target.with_name(f"{_TEMP}{secrets.token_hex(8)}")
@@ -187,7 +188,7 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     """Return the error for a file that the system refuses to write."""
     return InputError(
         f"{path}: cannot be written ({reason(error)}); free disk space, or choose another folder "
-        "(an existing file is unchanged)"
+        "(if the file existed before, it was not changed)"
     )
 
 

@@ -95,8 +95,11 @@ class JsonContent(BaseModel):
 
     @classmethod
     def _path(cls, parts: Iterable[int | str]) -> list[str]:
-        """Return the path of a field in the JSON file, for error messages.
+        """Return the path of a field in the JSON file, such as ["rows", "0", "name"], for error messages.
 
-        `parts` is the path of the field in the class. Override this method if the two paths differ.
+        Override this method in a class whose attributes are arranged differently from the JSON file.
+
+        Args:
+            parts: path of the field in the class, such as ("rows", 0, "name").
         """
         return [str(part) for part in parts]

@@ -20,10 +20,10 @@ from omnidistill.io.input_files import read_json
 
 
 def require_new(path: Path, force: bool) -> None:
-    """Check that writing an output file replaces no existing file. With `force`, a regular file may be replaced.
+    """Check that an output file does not exist yet. With `force`, a regular file may exist and will be replaced.
 
     Raises:
-        InputError: the path exists and `force` is False, or it is not a regular file.
+        InputError: the path exists and `force` is False, or it exists and is not a regular file.
     """
     if not os.path.lexists(path):
         return
@@ -38,10 +38,10 @@ def require_new(path: Path, force: bool) -> None:
 
 
 def require_new_folder(folder: Path, force: bool) -> None:
-    """Check that an output folder is empty or does not exist. With `force`, it may contain files.
+    """Check that an output folder is new; see `is_new_folder`. With `force`, it may contain any files.
 
     Raises:
-        InputError: the folder is not empty and `force` is False, or the path is a file.
+        InputError: the folder is not new and `force` is False, or the path is a file.
     """
     if not os.path.lexists(folder):
         return
@@ -55,9 +55,9 @@ def require_new_folder(folder: Path, force: bool) -> None:
 
 
 def is_new_folder(folder: Path) -> bool:
-    """Return whether a folder does not exist, is empty, or contains only what a killed writer of an artifact left.
+    """Return whether a folder does not exist, is empty, or contains only leftovers of killed writers.
 
-    A killed writer leaves locks, temporary files, and tensor files without a manifest.
+    The leftovers are lock files, temporary files and folders, and tensor files without a manifest.
     """
     if not folder.exists():
         return True

@@ -102,7 +102,7 @@ class JsonlLog:
         """
         tree = record.to_json()
         if not all(abs(value) <= MOST_METRIC for value in record.values.values()):
-            raise NotFiniteError(f"{self.path}: a number in the record {tree} is NaN or Inf")
+            raise NotFiniteError(f"{self.path}: a number in the record {tree} is NaN, Inf or beyond {MOST_METRIC:g}")
         line = json.dumps(tree, allow_nan=False).encode() + b"\n"
         try:
             if os.pwrite(self._handle, line, self._end) < len(line):
@@ -155,8 +155,8 @@ class JsonlLog:
             )
         if end and os.pread(self._handle, 1, end - 1) != b"\n":
             raise InputError(
-                f"{self.path}: according to the checkpoint, a line must end at byte {end}, but none does; the file "
-                "was altered, so run the command again in another folder"
+                f"{self.path}: the checkpoint expects that a line ends at byte {end}, but none does; the file was "
+                "altered, so run the command again in another folder"
             )
         if end:  # otherwise, a damaged line would be found only after the training
             read_records(self.path, end)

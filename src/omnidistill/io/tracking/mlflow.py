@@ -5,10 +5,12 @@ To view a file store, install the complete package `mlflow` (not only `mlflow-sk
     MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri FOLDER/mlruns
 
 The MLflow experiment is named "omnidistill" unless MLFLOW_EXPERIMENT_NAME is set. The MLflow run is named after FOLDER.
-If the distillation is resumed, the same MLflow run continues. Its metrics in FOLDER/mlruns are then rewritten from the
-metrics log. In any other store, only the steps after the last stored step are added.
 
-MLflow sends usage data to its developers. To prevent it, the tracker sets MLFLOW_DISABLE_TELEMETRY if it is not set.
+A resumed distillation continues the same MLflow run. In FOLDER/mlruns, its metrics are deleted and written again from
+the metrics log. In a store named by MLFLOW_TRACKING_URI, only steps after the last stored step are added.
+
+By default, MLflow sends usage data to its developers. This module turns that off: it sets MLFLOW_DISABLE_TELEMETRY to
+true, unless this variable is already set.
 """
 
 from __future__ import annotations
@@ -60,7 +62,10 @@ class MlflowTracker:
         self.last_step = self._last_step()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Add the values of the step. They are sent a few times per minute at most, because each request takes time."""
+        """Add the values of the step. Values are collected and sent together, because each request takes time.
+
+        They are sent when there are at least 500, or when more than 2 seconds have passed since the last request.
+        """
         stamp, entities = int(time.time() * 1000), self._mlflow.entities
         self._pending += [entities.Metric(_allowed(name), value, stamp, step) for name, value in values.items()]
         if len(self._pending) >= _MOST_PENDING or time.monotonic() - self._sent_at > _MOST_SECONDS:

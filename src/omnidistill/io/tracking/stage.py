@@ -2,7 +2,8 @@
 
     remaining time = elapsed time * remaining steps / timed steps
 
-The timed steps are all finished steps, except those before an interruption if their time is not known.
+Timed steps are finished steps whose time is known. If a command resumes and does not know how long the steps before the
+interruption took, these steps are not timed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class Stage:
         total: number of steps.
         done: number of finished steps, including those before an interruption.
         untimed: number of finished steps whose time is not known.
-        started_at: start time in seconds, from the caller's clock. After a resume, it is set back by the time that the
-            earlier steps took, if that is known.
+        started_at: start time in seconds, from the caller's clock. If the stage resumes at 100 s, and the steps before
+            the interruption took 30 s, it is 70. If their time is not known, it is 100.
     """
 
     label: str

@@ -1,8 +1,8 @@
 """The registry of trackers. A tracker shows the metrics of a run in another tool.
 
-A tracker receives every record of the metrics log: first all records that exist when the run starts or resumes, then
-each new record. A tracker can therefore be added to an existing run, and shows every step once, even if another process
-logged it.
+When a run starts or resumes, a tracker first receives the records that are already in the metrics log, then each new
+record. Records without an iteration, and steps that the tool already has, are skipped. A tracker can therefore be added
+to an existing run: it shows every step once, including the steps that an earlier process logged.
 
     @trackers.register("recorder")                     in Python
     class Recorder: ...
@@ -34,7 +34,12 @@ class Tracker(Protocol):
     """Last step that the tool already has, for example from an interrupted process; -1 if it has no step."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the values {name: number} of a step. Steps never decrease, and the first is later than `last_step`."""
+        """Show the values of a step.
+
+        Args:
+            step: the outer iteration. It is larger than `last_step`, and not smaller than in the previous call.
+            values: {name: number}.
+        """
 
     def close(self) -> None:
         """Write or send all values, then close the tool."""
@@ -43,9 +48,9 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """An entry of `trackers`: a tracker class, or a function that returns a tracker.
 
-    A built-in tracker needs an optional package, such as mlflow, which an omnidistill extra installs. The tracker's
-    attribute `extra` is the name of this extra, and also the name under which the package is imported. Trackers from
-    other packages need no such attribute.
+    Each built-in tracker needs an optional package. The tracker's attribute `extra` names both the package to import
+    and the extra that installs it: "mlflow" stands for `import mlflow` and `pip install 'omnidistill[mlflow]'`.
+    Trackers from other packages need no such attribute.
     """
 
     def __call__(self, folder: Path, settings: Mapping[str, Json]) -> Tracker:

@@ -4,9 +4,9 @@ View it with
 
     trackio show --project omnidistill
 
-A run is named after its folder, followed by a digest of the folder's path. When a run resumes, its local copy is
-replaced by a new copy, written from the metrics log. If environment variables select a Trackio server, the old copy
-remains on the server.
+The Trackio run is named after the run's folder, followed by a digest of the folder's path. When a run resumes, its
+Trackio run in the local database is deleted and written again from the metrics log. If environment variables select a
+Trackio server, the old Trackio run remains on the server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """k-medoids among the rows whose modalities agree most. PDS (arXiv 2602.19756) filters rows in this way.
 
-First, all rows are sorted by the agreement of their modalities, and the fraction `dropped` at the lower end is
-excluded, but at least `size` rows remain. Then k-medoids selects rows that are spread evenly over the groups. A group
-therefore occurs more than once only if there are fewer remaining groups than selected rows.
+First, the rows whose modalities agree least are excluded. The setting `dropped` is their fraction: 0.2 excludes 20 % of
+all rows. Fewer rows are excluded if otherwise fewer than `size` rows would remain.
+
+Then k-medoids selects `size` of the remaining rows, spread evenly over the groups. If the remaining rows belong to at
+least `size` groups, all selected rows are from different groups.
 """
 
 from __future__ import annotations

@@ -1,11 +1,16 @@
 """Greedy maximisation of coverage by lazy evaluation (Minoux 1978).
 
-Let s(i, j) >= s_0 (`floor`) be the similarity of rows i and j. A set S of selected rows has the coverage
-F(S) = sum_i max_{j in S} s(i, j), where i runs over all n rows. F(S) - n s_0 is monotone and submodular, so the greedy
-algorithm reaches at least 1 - 1/e times the maximum of F(S) - n s_0 (Nemhauser et al. 1978).
+Let s(i, j) be the similarity of rows i and j, and s_0 (`floor`) a lower bound on all similarities. The coverage of a
+set S of selected rows is
 
-The gain of a row never increases during the selection, so its previous gain is an upper bound on the current gain. Only
-rows whose bound exceeds the best known gain are evaluated again.
+    F(S) = sum_i max_{j in S} s(i, j)        over all n rows i;   F(S) = n s_0 if S is empty
+
+F(S) - n s_0 is monotone and submodular. If every row is its own group, the greedy algorithm therefore reaches at least
+1 - 1/e (63 %) of the maximum of F(S) - n s_0 (Nemhauser et al. 1978).
+
+The gain of a row is the increase of F if this row is selected next. Gains never increase during the selection, so a
+gain computed earlier is an upper bound on the current gain. Each step computes gains again in order of decreasing
+bounds, until no remaining bound reaches the largest current gain.
 
 Shapes: n rows, b rows per block.
 """
@@ -32,15 +37,16 @@ _ROUNDING = 1e-6
 def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " N"]:
     """Select rows such that every row has a similar selected row. Return the indices of the selected rows.
 
-    The coverage of a selection is the sum, over all rows, of the similarity to the most similar selected row. Rows are
-    selected one by one, spread evenly over the groups. The next row is the one that increases the coverage most. Among
-    equal increases (up to rounding), it is the row with the highest total similarity to all rows.
+    The coverage of a selection is the sum, over all rows, of the similarity to the most similar selected row. Each step
+    selects the row that increases the coverage most, among the rows of the groups with the fewest selected rows so far.
+    If several rows increase it equally (up to rounding), the one with the highest total similarity to all rows is
+    selected.
 
     The similarities of all pairs are stored if they fit in `memory.CHUNK_BYTES`, and recomputed otherwise.
 
     Args:
         similarity_of: function that returns the similarities of b given rows to all n rows (b x n).
-        floor: a negative lower bound on all similarities.
+        floor: a negative lower bound on all similarities, such as -1 for cosines.
         codes: group number of each row (n).
         size: number of rows to select.
     """
@@ -63,9 +69,10 @@ def greedy_cover(similarity_of: SimilarityOf, floor: float, codes: Int[Tensor, "
 def _best_rows(
     similarity_of: SimilarityOf, covered: Tensor, bounds: Tensor, allowed: Tensor, batch: int, slack: float
 ) -> Bool[Tensor, " n"]:
-    """Return a mask of the allowed rows that increase coverage most.
+    """Return a mask of the allowed rows that increase coverage most, including ties up to rounding.
 
-    `bounds` contains an upper bound on the increase for each row. Increases that are computed here replace the bounds.
+    `bounds` contains an upper bound on the increase for each row. If the function computes the exact increase of a row,
+    it writes this increase to `bounds` in place of the bound.
     """
     stale = allowed.clone()
     while True:

@@ -54,8 +54,9 @@ def squared_distances(points: Float[Tensor, "n D"], centres: Float[Tensor, "k D"
 def row_chunks(num_rows: int, num_columns: int) -> Iterator[slice]:
     """Yield slices of the rows, for computing a matrix of `num_rows` x `num_columns` slice by slice.
 
-    With r rows per slice, `_BLOCKS` float32 matrices of r x `num_columns` fit together in `memory.CHUNK_BYTES` bytes.
-    Every slice has at least one row, even if a single row exceeds this limit.
+    The part of the matrix that belongs to one slice (in float32) takes at most `memory.CHUNK_BYTES` / `_BLOCKS` bytes,
+    so `_BLOCKS` matrices of this size together fit in `memory.CHUNK_BYTES` bytes. Every slice has at least one row,
+    even if a single row exceeds this limit.
     """
     step = max(1, memory.CHUNK_BYTES // (4 * num_columns * _BLOCKS))
     for begin in range(0, num_rows, step):

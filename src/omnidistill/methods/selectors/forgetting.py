@@ -38,8 +38,8 @@ def forgetting(
     num_snapshots = len(trajectory or ())
     if trajectory is None or num_snapshots < 2:
         raise InputError(
-            "selector 'forgetting' compares snapshots of heads during training and needs at least 2 of them, but got "
-            f"{num_snapshots}; train expert trajectories first, or choose another selector"
+            "selector 'forgetting' compares the heads after different training epochs, so it needs at least 2 "
+            f"snapshots, but got {num_snapshots}; train expert trajectories first, or choose another selector"
         )
     counts = forgetting_counts(train, trajectory)
     order = torch.randperm(len(train), generator=generator, device="cpu").to(counts.device)

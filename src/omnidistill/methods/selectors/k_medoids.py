@@ -40,10 +40,10 @@ def k_medoids(
 def nearest_members(
     points: Float[Tensor, "n D"], labels: Int[Tensor, " n"], num_clusters: int, codes: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
-    """Return one row per cluster: the row nearest to the mean of the cluster.
+    """Return one row per cluster, the one nearest to the mean of the cluster, in order of decreasing cluster size.
 
-    Clusters choose in order of decreasing size. The candidates are the rows from groups with the fewest chosen rows so
-    far. A cluster without candidates takes the nearest candidate from another cluster. No cluster may be empty.
+    The rows are spread evenly over the groups: each row must come from a group with the fewest selected rows so far. If
+    a cluster has no such row left, the nearest such row of another cluster is taken. No cluster may be empty.
     """
     means = cluster_means(points, labels, num_clusters)
     turns, chosen = GroupTurns(codes), []

@@ -27,12 +27,12 @@ The head outputs Y are normalised: Z = N^-1 Y, where N is the diagonal matrix of
 The paper also tests L_mod alone, L_ins alone, and the following variants:
 
     single mode       L_mod = -mean sigma_1
-    rank-2 proxy      s_ij also contains the inner product of the second right singular vectors (our interpretation)
+    rank-2 proxy      s_ij = v_i . v_j + w_i . w_j, with the second right singular vectors w (our interpretation)
     InfoNCE           L_ins is InfoNCE of s instead of wBCE
     no SVD            a fixed basis instead of U (table 7; see `models.fixed_modes`)
 
-With the fixed basis "identity", every modality is a mode. s_ij is then the mean over modalities of the similarity of
-instances i and j within a modality.
+With the fixed basis "identity", the modes of instance i are its embeddings z_im, one per modality m. Then s_ij is the
+mean of z_im . z_jm over all modalities m.
 
 Shapes: M modalities, b instances, embedding width d; `*r` stands for leading dimensions, one index per run.
 """
@@ -185,7 +185,10 @@ class Hopa(Objective):
         return share * torch.stack([inner_products(v, v) for v in directions]).sum(0)
 
     def _proxy_modes(self, num_modalities: int) -> tuple[int, float]:
-        """Return the number of modes from which the similarity s_ij is computed, and the weight of each."""
+        """Return (count, weight): s_ij is `weight` times the sum of inner products over the first `count` modes.
+
+        The result is (M, 1 / M) for the fixed basis "identity", otherwise (`proxy_rank`, 1).
+        """
         return (num_modalities, 1 / num_modalities) if self.modes == "identity" else (self.proxy_rank, 1.0)
 
     def _instance_errors(self, similarity: Float[Tensor, "*r b b"], targets: Tensor) -> Float[Tensor, "*r b b"]:

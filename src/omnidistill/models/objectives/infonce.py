@@ -49,7 +49,7 @@ class InfoNCE(Objective):
     def embedding_loss(
         self, embeddings: Float[Tensor, "*r M b d"], targets: Float[Tensor, "*r b b"]
     ) -> Float[Tensor, "*r"]:
-        """Return the loss for given embeddings, as a function of their inner products."""
+        """Return the loss for the given embeddings, computed from their inner products without normalisation."""
         left, right = modality_pairs(embeddings.shape[-3], require_index(self.anchor), embeddings.device)
         return infonce(cosines(embeddings, left, right), targets.unsqueeze(-3), self.tau).sum(-1)
 

@@ -126,8 +126,8 @@ def _block_matrix(pair_errors: Tensor, num_modalities: int, left: Tensor, right:
 def _turning(errors: Tensor, cosines: Tensor, shrink: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Overwrite `errors` with H = N^-1 (E - diag(E C)) N^-1, in the notation of the module docstring, and return H.
 
-    `errors` is E, `cosines` is C, and `shrink` is the diagonal of N^-1. If `lengths` is given, it is added to
-    diag(E C).
+    `errors` is E, `cosines` is C, and `shrink` is the diagonal of N^-1. The backward pass computes H' instead: it
+    passes E' as `errors` and the diagonal of B H as `lengths`, which is added to the diagonal of E' C.
     """
     radial = (errors * cosines).sum(-1)
     if lengths is not None:

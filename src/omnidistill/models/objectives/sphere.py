@@ -2,8 +2,8 @@
 
     dL/dy = (dL/dz - (dL/dz . z) z) / ||y||
 
-All objectives depend only on unit embeddings. Scaling an output, or the row from which it is computed, therefore does
-not change the loss, and dL/dy is orthogonal to y.
+All objectives depend only on unit embeddings. Therefore the loss does not change if an output y is multiplied by a
+positive number, and dL/dy is orthogonal to y. For a head y = W x, the loss also does not depend on the length of x.
 """
 
 from __future__ import annotations

@@ -42,6 +42,9 @@ class Similarity(Component):
     def shared_rows(self, num_stored: int, num_rows: int) -> int:
         """Return the number of rows to pass to `init`. The default implementation returns `num_rows`.
 
+        A subclass returns `num_stored` if its tensors have one entry per stored row, such as a group number, and the
+        copies derived from a stored row share this entry.
+
         Args:
             num_stored: number of stored rows of the set.
             num_rows: number of training rows, which are the stored rows and copies derived from them.

@@ -139,7 +139,8 @@ def _code_lengths(rows: Tensor, levels: Tensor, steps: Tensor) -> Float[Tensor, 
     """Return the number of bits that the entropy code needs for each number, interpolated linearly between integers.
 
     Gradients treat two quantities as constants: the probabilities of the integers, and the ratio of each step to the
-    root mean square of its row. The derivative with respect to the scale of a row is therefore 0.
+    root mean square of its row. If a row is multiplied by a positive number, its step changes by the same factor. The
+    derivative of the code length with respect to this number is therefore 0.
     """
     counts = torch.bincount(levels.abs().flatten(), minlength=LARGEST + 2).to(rows.dtype) + 1
     lengths = (counts.sum() / counts).log2()

@@ -143,7 +143,7 @@ class Views:
     def init(self, rows: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, Tensor]:
         """Return the tensors to learn (latent tensors), initialised with the given rows.
 
-        They have one row per given row. `expand` later computes V training rows from each of them.
+        They have as many rows as the matrices in `rows`. `expand` computes V training rows from each of these rows.
         """
         return self.inner.init(rows)
 

@@ -1,9 +1,11 @@
 """Figure with one dot and its 95 % interval for every row of a table.
 
-The value is the gain retained. For a transfer table, it is the share of direct distillation: the improvement in
-recall over random training rows, divided by the improvement of a set that was distilled with the new encoder.
+For a comparison or evaluated runs, the value is the gain retained. For a transfer table, it is the share of direct
+distillation. The improvement of a row is its recall minus the recall with random training rows. The share is this
+improvement, divided by the improvement of a set that was distilled with the new encoder.
 
-Sets are filled dots, and baselines are hollow. Rows without a value are listed without a dot.
+Sets are filled dots, and baselines are hollow. A row without a value shows "n/a" instead of a dot. In a transfer table,
+the row of the random training rows is omitted.
 """
 
 from __future__ import annotations

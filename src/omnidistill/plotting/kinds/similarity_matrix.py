@@ -1,9 +1,11 @@
 """The learned similarity matrix of a set: entry (i, j) is the target similarity of rows i and j.
 
-Colours go from dark (small) to light (large), so that they can be read in grey ("cividis"). The scale ends at the
-off-diagonal entry of largest magnitude, as on the report page; the diagonal is usually larger. If there are negative
-entries, the scale is symmetric around 0. A matrix of more than 200 rows is drawn in blocks; each shows its entry of
-largest magnitude.
+Colours go from dark (small) to light (large), so that they can be read in grey ("cividis"). Let x be the largest
+magnitude of the off-diagonal entries or, if these are all 0, of all entries. The colour scale goes from 0 to x, or from
+-x to x if there are negative entries. Entries above x, usually those on the diagonal, have the same colour as x. The
+heat map on the report page uses the same limit x.
+
+A matrix of more than 200 rows is divided into blocks. Each block has the colour of its entry of largest magnitude.
 """
 
 from __future__ import annotations

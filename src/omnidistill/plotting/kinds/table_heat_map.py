@@ -47,13 +47,16 @@ class _HeatTable:
 
 
 class TableHeatMap(FigureKind):
-    """Heat maps of a table of sets, recipes and models (a crossed table), or of recall by direction."""
+    """Heat maps of a crossed table (one cell per set, recipe and model), or of recall in each retrieval direction."""
 
     name = "heat-map"
     needs = "one crossed table, comparison or migration report, or evaluated runs on the same data"
 
     def accepts(self, sources: Sequence[Source]) -> bool:
-        """Return whether the only source is a table, or all sources are evaluated runs."""
+        """Return whether all sources are evaluated runs, or the only source is a table of a suitable kind.
+
+        Suitable kinds are crossed tables, comparisons and migration reports.
+        """
         if len(sources) == 1 and isinstance(sources[0], CrossedContent | Comparison | MigrationContent):
             return True
         return bool(sources) and all(isinstance(source, PlottedRun) and source.scores for source in sources)

@@ -8,10 +8,12 @@ m and n (see `moments`). The analytic parameters are
 If a least-squares loss replaces InfoNCE, the optimal heads W_m satisfy W_m^T W_n = A_mn, up to scale.
 
 **Factors.** Let p_m be the feature width of modality m. APM finds factors B_m (p_m x (N - 1)) whose products B_m B_n^T
-are nearest to A_mn in one of two norms. Let K_mn be the whitened cross-covariances (see `cca`), and factor(G) the
-factors whose products are nearest to given matrices G_mn (see `factors`):
+are nearest to A_mn in one of two norms. For given matrices G_mn, let factor(G) be the factors whose products are
+nearest to G_mn (see `factors`). Let K_mn be the whitened cross-covariances (see `cca`):
 
     K_mn = S_m(eps)^{-1/2} C_mn S_n(eps)^{-1/2}
+
+The factors for each norm are
 
     "plain"       B_m = factor(A)_m                       smallest error of the parameters
     "whitened"    B_m = S_m(eps)^{-1/2} factor(K)_m       smallest error of the outputs on the data
@@ -21,8 +23,9 @@ that each sum to zero (see `rows_of_factors`). The N rows
 
     X~_m = 1 mu_m^T + s Q B_m^+        B_m^+ = (B_m^T B_m)^{-1} B_m^T
 
-have the analytic parameters (N - 1) B_m B_n^T / s^2 (for eps = 0, with pseudo-inverses), which approximate those of the
-data up to scale. The scale s is chosen so that the cross-covariances have the same sum of squared norms as in the data.
+have the analytic parameters (N - 1) B_m B_n^T / s^2, if eps = 0 and pseudo-inverses replace the inverses. Except for
+the factor (N - 1) / s^2, they approximate the analytic parameters of the data. The scale s is chosen so that the sum of
+||C_mn||_F^2 over all pairs m < n is the same for the rows as for the data.
 
 **Heads.** The heads W_m = B_m^T with bias -W_m mu_m need neither a synthetic set nor training. `analytic_heads` returns
 the heads for the plain norm, and `ridge_cca_heads` returns the heads for the whitened norm.

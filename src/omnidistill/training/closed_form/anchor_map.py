@@ -15,8 +15,8 @@ cutoff are still useful: they fit noise that the outputs before the cutoff would
 
 **Canonical basis.** Without a cutoff, multiplying the rows of all modalities by the same orthogonal matrix only rotates
 the outputs. The rotation by `canonical_basis` sorts the outputs by their cross-covariance between modalities on real
-rows, largest first. The first d outputs then have the largest total cross-covariance of any d orthonormal combinations
-of the outputs. Heads of width d consist of these d outputs.
+rows, largest first. Heads of width d keep the first d outputs. This choice is optimal: no other d orthonormal
+combinations of the outputs have a larger sum of cross-covariances.
 
 Shapes: N rows, p_m feature width, d embedding width.
 """

@@ -7,10 +7,11 @@ should minimise the residual
 
 For M = 2 modalities, this is Tucker's inter-battery problem. The singular value decomposition (SVD) of C_12 solves it.
 
-Initialisation: let G be the matrix with off-diagonal blocks C_mn, and diagonal blocks estimated from the SVDs of the
-C_mn. G is restricted to the span of the leading singular vectors. The k leading eigenvectors of G, each multiplied by
-the square root of its eigenvalue, are the k columns of a matrix. Its row blocks are the B_m. For M = 2, this is already
-the solution.
+Initialisation: let G be the symmetric matrix with the off-diagonal blocks C_mn. Its diagonal blocks are estimated from
+the SVDs of the C_mn: block m is the mean of U D U^T over all SVDs C_mn = U D V^T with n != m. Only the k leading pairs
+of singular vectors of each C_mn are used, and G is restricted to the span of these pairs. Let E be the matrix whose
+columns are the k leading eigenvectors of G, each multiplied by the square root of its eigenvalue. The initial B_m
+consists of the p_m rows of E that belong to modality m. For M = 2, this is already the solution.
 
 Updates: each sweep updates the B_m one after the other. B_m becomes the least-squares solution for fixed other factors,
 so r never increases:
@@ -68,8 +69,8 @@ def factor(
 ) -> Factors:
     """Return common factors B_m whose products B_m B_n^T approximate the cross-covariances C_mn.
 
-    Each sweep updates every B_m once. The order of the updates depends on the matrices C_mn, but not on the names or
-    the order of the modalities in `cross`.
+    Each sweep updates every B_m once, in descending order of sum_{n != m} ||C_mn||_F^2. Except for ties, this order
+    does not depend on the names or the order of the modalities in `cross`.
 
     Args:
         cross: one matrix C_mn (p_m x p_n) per pair of modalities.

@@ -155,11 +155,11 @@ def error_weighted_cross(train: FeatureSet, snapshots: Sequence[Heads], tau: flo
 def _chunks(
     train: FeatureSet, shift: Mapping[str, Tensor], pairing: Pairing
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield for each chunk the rows for the covariances, and the rows for the cross-covariances.
+    """Yield two sets of rows for each chunk: one for the covariances, and one for the cross-covariances.
 
-    The rows for the covariances are the rows of the data minus `shift`. With pairing "rows", the cross-covariances use
-    the same rows. With "groups", they use one row per group: the sum of these rows over the group, divided by the
-    square root of the size of the group.
+    The first set consists of the rows of the chunk minus `shift`. With pairing "rows", the second set is the same. With
+    "groups", the rows are sorted by group, and the second set has one row for each group that ends in the chunk: the
+    sum of (row - `shift`) over the rows of the group, divided by the square root of the size of the group.
     """
     if pairing == "rows":
         for chunk in torch.split(torch.arange(len(train), device=train.device), _MOMENT_ROWS):

@@ -1,16 +1,17 @@
 """Linear maps between the embedding spaces of two encoders, fitted in closed form to embeddings of the same items.
 
-X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. A smaller number N of
-paired rows, R (N x p) and Q (N x q), represents X and Y. Let S = X^T X and C = X^T Y, let lambda be the ridge, and let
-d(K) be the mean of the diagonal of a matrix K. There are four maps from source to target:
+X (n x p) are the source vectors of n items and Y (n x q) their target vectors, both centred. R (N x p) and Q (N x q)
+are a smaller set of N paired rows, which represents X and Y. Let S = X^T X and C = X^T Y, let lambda be the ridge, and
+let d(K) be the mean of the diagonal of a matrix K. There are four maps from source to target:
 
     rows                M = R^T (R R^T + lambda d(R R^T) I)^-1 Q                                                  (1)
     ridge               M = (S + lambda d(S) I)^-1 C                                                              (2)
     reduced rank        M P P^T, where M is (2) and the columns of P are the leading eigenvectors of M^T S M      (3)
     Procrustes          U V^T, where C = U D V^T is the singular value decomposition of C                         (4)
 
-If R = X and Q = Y, (1) is the map (2), except for the scale of the ridge. With lambda = 0, (3) is the best map of its
-rank (reduced-rank regression: Izenman 1975). (4) is the best orthogonal map if p = q (Schönemann 1966).
+If R = X and Q = Y, the maps (1) and (2) differ only in the factor of the ridge: d(X X^T) instead of d(S). With
+lambda = 0, (3) is the best map of its rank (reduced-rank regression: Izenman 1975). (4) is the best orthogonal map if
+p = q (Schönemann 1966).
 
 One way to compute R and Q is to mix the n pairs so that the mixtures retain what both spaces share. Let W_x (N x p) and
 W_y (N x q) be the N leading directions of ridge CCA (Vinod 1976), and T (n x N) an orthonormal basis of the columns of
@@ -18,7 +19,8 @@ X W_x^T + Y W_y^T. Then
 
     shared rows         R = T^T X,  Q = T^T Y                                                                     (5)
 
-Finally, row i of R and row i of Q are divided by the same number: the geometric mean of their root mean squares.
+Finally, row i of R and row i of Q are both divided by sqrt(a b). Here a is the root mean square of the entries in row i
+of R, and b is that of row i of Q.
 
 Shapes: n pairs, N rows, p width of the source space, q width of the target space.
 """

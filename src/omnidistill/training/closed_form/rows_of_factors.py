@@ -9,7 +9,8 @@ mu_m, and the modalities m and n have the cross-covariance c^2 F_m F_n^T / (N - 
 It is selected by the argument `rotation`:
 
     "random"     Q is uniformly distributed
-    "eye"        Q is nearest to the identity: row i is mainly factor i, and the last row is minus the sum of the others
+    "eye"        Q is nearest to the first N - 1 columns of the identity. After subtracting mu_m, row i < N of X_m is
+                 mainly c times column i of F_m, and row N is minus the sum of the other rows
     real rows    {modality: N x p_m}; Q brings synthetic row i as close as possible to real row i (Procrustes)
 """
 
@@ -82,8 +83,8 @@ def _frame(spread: Mapping[str, Tensor], rotation: Rotation, generator: torch.Ge
 def _centred_basis(size: int, device: torch.device) -> Float64[Tensor, "N k"]:
     """Return N - 1 orthonormal columns, each of which sums to zero, where N is `size`.
 
-    They are the first N - 1 columns of a Householder reflection, which maps the normalised vector of ones to the
-    negative last unit vector.
+    They are the first N - 1 columns of the Householder reflection that maps the vector of ones, divided by sqrt(N), to
+    minus the last unit vector. The last column of the reflection is constant, and the others are orthogonal to it.
     """
     normal = torch.full((size,), size**-0.5, dtype=torch.float64, device=device)
     normal[-1] += 1
@@ -102,6 +103,6 @@ def _check_rows(spread: Mapping[str, Tensor], rotation: Mapping[str, Tensor]) ->
         given = tuple(rotation[name].shape) if name in rotation else "none"
         if given != shape:
             raise InputError(
-                f"rotation: the real rows of modality {name!r} have shape {given}, expected {shape}; pass one real row "
-                "per synthetic row"
+                f"rotation: expected real rows of shape {shape} for modality {name!r}, found {given}; pass one real "
+                "row per synthetic row"
             )

@@ -185,12 +185,15 @@ def squared_distances(snapshots: Snapshots, modalities: Sequence[str]) -> Float[
 def update_spectra(
     snapshots: Snapshots, modalities: Sequence[str], span: int, last_epoch: int
 ) -> dict[str, Float[Tensor, "_ _"]]:
-    """Return the singular values of the updates, i.e. of the changes in the first expert's heads, for each modality.
+    """Return the singular values of the first expert's updates for each modality.
+
+    An update is the change of a head over `span` epochs. Row s of a result contains the singular values of the update
+    from epoch s to epoch s + span.
 
     Args:
         snapshots: the heads of all experts after each epoch.
         modalities: names of the modalities.
-        span: number of epochs in each update. Row s of a result is for the update from epoch s to epoch s + span.
+        span: number of epochs in each update.
         last_epoch: last epoch of the first expert.
     """
     pairs = [(snapshots[s], snapshots[s + span]) for s in range(last_epoch - span + 1)]

@@ -10,11 +10,12 @@ Experts use mu = wd = 0. Features are frozen, so a step needs no autograd: it co
 and the gradient of the heads by another.
 
 Runs differ in the order of the rows and, optionally, in the step size and the last epoch. The order depends only on the
-numbers of the run and the epoch, on the seed, and on a name for what is trained (`purpose`). Interrupted training can
-therefore resume from the last snapshot with bitwise the same result.
+number of the run, the number of the epoch, the seed, and a name for what is trained, such as "experts" (`purpose`).
+Interrupted training can therefore resume from the last snapshot with bitwise the same result.
 
-In each epoch, runs are trained in blocks, so that the intermediate results of a step fit in the cache. Blocks depend
-only on the sizes of the tensors. Training one block alone therefore gives bitwise the same heads.
+In each epoch, the runs are trained in small blocks, so that the intermediate results of a step fit in the cache. The
+division into blocks depends only on the sizes of the tensors. If a block is trained alone, for example in another
+process, its heads are therefore bitwise the same.
 
 Shapes: E runs, b mini-batch, d embedding width, p_m feature width.
 """

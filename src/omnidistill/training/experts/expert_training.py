@@ -1,7 +1,8 @@
 """Train the experts of an expert buffer, or resume interrupted training.
 
     one process          trains all experts together, and writes a snapshot of their heads after every epoch
-    several processes    each train a block of experts (`experts.blocks`); then one snapshot per epoch is written
+    several processes    train blocks of experts in parallel (`experts.blocks`). When all blocks are trained, one
+                         snapshot per epoch is written, which contains the heads of all experts
 
 After the last epoch, the squared distances and spectra are computed, and the manifest is written (`experts.buffer`).
 If the folder already contains a finished buffer with the same key, this buffer is returned.
@@ -57,16 +58,17 @@ def train_experts(
     """Train experts and store their trajectories. Interrupted training resumes, with bitwise the same result.
 
     Args:
-        starts: `config.num_starts` starts, each with initial heads, a step size and a number of epochs. Experts 0, 2,
-            4, ... use the first start, whose heads are also those of the students. The other experts use the other
-            starts in turn, or the first start if there is no other.
+        starts: list of initial heads, each with a step size and a number of epochs; `config.num_starts` entries. The
+            first entry has the initial heads of the students. Experts 0, 2, 4, ... use this entry. Experts 1, 3, 5,
+            ... use the other entries in turn; if there are none, they also use the first entry.
         train: the training rows.
         config: settings of the experts. Step sizes and numbers of epochs are taken from `starts` instead.
         folder: folder of the trajectories; None keeps them in memory.
         seed: seed for the order of the rows.
         seconds: time already spent on preparing the inputs; it is added to the recorded time.
-        spectrum_epochs: number of epochs over which each update of the first expert is taken. The buffer stores the
-            singular values of these updates. None: all epochs of this expert.
+        spectrum_epochs: number of epochs in an update. An update is the change of the first expert's heads over this
+            many epochs; the buffer stores the singular values of all updates. None, or a number above the number of
+            epochs of this expert: all its epochs are one update.
         identity: fingerprints of data and heads, stored to recognise the trajectories.
         progress: advances by one per epoch or, with several processes, by one per block of experts.
         engine: where to train. An engine with several processes trains blocks of experts in parallel, with bitwise the
@@ -81,8 +83,8 @@ def train_experts(
     """
     if len(starts) != config.num_starts:
         raise InputError(
-            f"experts: initial heads are given for {len(starts)} starting points, but the setting experts.num_starts "
-            f"is {config.num_starts}; make the two numbers equal"
+            f"experts: the list 'starts' has {len(starts)} entries with initial heads, but the setting "
+            f"experts.num_starts is {config.num_starts}; make the two numbers equal"
         )
     require_alike(starts)
     start_numbers = starts_of_experts(config.num_experts, len(starts))

@@ -87,8 +87,8 @@ class BlockKey:
             return BlockKey((int(start), int(stop)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the file does not say which experts it belongs to: 'runs' must contain two numbers "
-                f"({error}); train the experts again"
+                f"{where}: field 'runs' must contain two numbers, such as [0, 4] for the experts with indices 0 to 3 "
+                f"({error}); delete this file, and train the experts again"
             ) from error
 
 

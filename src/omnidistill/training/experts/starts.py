@@ -39,6 +39,6 @@ def require_alike(starts: Sequence[Start]) -> None:
     for number, start_shapes in enumerate(shapes):
         if start_shapes != shapes[OWN]:
             raise InputError(
-                f"experts: the initial heads with index {number} have the shapes {start_shapes}, but the initial heads "
-                f"of the run have the shapes {shapes[OWN]}; pass initial heads with the same modalities and shapes"
+                f"experts: starts[{number}] has heads of shapes {start_shapes}, but starts[0] (the initial heads of "
+                f"the run) has heads of shapes {shapes[OWN]}; pass initial heads with the same modalities and shapes"
             )

@@ -80,8 +80,9 @@ class Anchor(Recipe):
         Args:
             start: the given heads, {modality: d x p_m}, with output width d and feature width p_m.
             data: the N rows of the set with their targets and objective, on the device of the heads.
-            width: output width of the result (see `cut` and `to_width`). None: N if `weight` is 1, d if the setting
-                `keep_width` is True, otherwise N + d.
+            width: output width of the result. None: N if `weight` is 1, otherwise d (if the setting `keep_width` is
+                True) or N + d (if it is False). Stacked heads are reduced by `cut`; all other changes of the width use
+                `to_width`.
         """
         if not self.uses_start:
             return self.heads(data, width)
@@ -138,8 +139,8 @@ def heads_of_rows(
         rows: {modality: N x p_m}.
         ridges: ridge of each modality, relative to the mean squared length of its rows.
         width: output width of the heads; None means N.
-        cutoff: the index, counted from 1, at which an output is multiplied by 1/2. Earlier outputs are multiplied by
-            more (at most 1), and later outputs by less. None: all outputs are multiplied by 1.
+        cutoff: number k > 0. Output i = 1, 2, ... is multiplied by 1 / (1 + (i / k)^4). This is almost 1 for outputs
+            far before k, 1/2 for i = k, and less for later outputs. None: all outputs are multiplied by 1.
     """
     device = device_of(dict(rows))
     exact = {name: x.to(float64_device(device)).double() for name, x in rows.items()}
@@ -176,9 +177,11 @@ def stack_on(
 def cut(heads: Heads, rows: Mapping[str, Float[Tensor, "_ _"]], width: int) -> Heads:
     """Reduce heads to a smaller output width. The new outputs are the leading canonical directions of the old ones.
 
-    The directions are computed from the outputs on the rows of the set. The outputs on row i are first divided by
-    sqrt(i), so that earlier rows count more: the anchor of row i points along output i of the set's heads, and earlier
-    outputs vary more on real data. Heads that are not wider than `width` are returned unchanged.
+    The directions are computed from the outputs on the rows of the set. The outputs on row i = 1, 2, ... are first
+    divided by sqrt(i), so that earlier rows count more. The reason: the anchor of row i is a multiple of unit vector i,
+    so row i corresponds to output i of the set's heads. On real data, earlier outputs vary more than later ones.
+
+    Heads with at most `width` outputs are returned unchanged.
 
     Args:
         heads: {modality: k x p_m}.

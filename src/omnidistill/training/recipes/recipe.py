@@ -100,7 +100,7 @@ class Recipe(Component):
             width: output width of the result; None: the default width of the recipe.
 
         Raises:
-            InputError: the recipe cannot concatenate heads, because it trains the initial heads, whose width is fixed.
+            InputError: the recipe trains the initial heads themselves, so it keeps their output width.
         """
         raise InputError(
             f"width: training recipe '{self.kind}' keeps the output width of the given heads; omit this argument"
@@ -128,9 +128,10 @@ class Recipe(Component):
         )
 
     def check(self, modalities: Collection[str]) -> None:
-        """Check that the setting named by `per_modality` has one value per modality.
+        """Check that a setting with one value per modality has as many values as the set has modalities.
 
-        If `per_modality` is None, the recipe has no such setting, and nothing is checked.
+        The class attribute `per_modality` is the name of this setting, such as "step_sizes" for the recipe "sgd". If it
+        is None, the recipe has no such setting, and nothing is checked.
 
         Raises:
             InputError: the number of values is wrong.

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Blend:
-    """Weights (T) and permutations (T x b) for T steps. Each step mixes every row of its batch with another row."""
+    """Weights (T) and permutations pi (T x b) for T steps. Each step mixes row i of its batch with row pi(i)."""
 
     weights: Float[Tensor, " T"]
     partners: Int[Tensor, "T b"]

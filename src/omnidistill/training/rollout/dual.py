@@ -177,7 +177,10 @@ def dual_steps(
 
 
 def _by_first_visit(batches: Int[Tensor, "T b"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "T b"]]:
-    """Return the distinct row numbers in the order of first use, and the batches as positions in this list."""
+    """Return the distinct row numbers in the order of first use, and the batches with these rows renumbered from 0.
+
+    For example, the batches [[5, 2], [2, 7]] give the row numbers [5, 2, 7] and the batches [[0, 1], [1, 2]].
+    """
     visited = torch.tensor(list(dict.fromkeys(batches.flatten().tolist())), device=batches.device)
     position = torch.empty(int(visited.max()) + 1, dtype=batches.dtype, device=batches.device)
     position[visited] = torch.arange(len(visited), device=batches.device)

@@ -186,8 +186,12 @@ def _reach(sizes: Tensor, momentum: float) -> Tensor:
 def _size_gradient(aligned: Tensor, momentum: float) -> Tensor:
     """Return -dL/dbeta_s for every step s, where L is the loss and beta_s the step size.
 
-    Let theta_T be the trained heads, g_t the gradient in step t, and v_s = sum_{t <= s} momentum^{s - t} g_t the
-    velocity in step s. `aligned` contains <dL/dtheta_T, g_t> for every step t; the result is <dL/dtheta_T, v_s>.
+    It is computed as <dL/dtheta_T, v_s>, where theta_T are the trained heads and v_s is the velocity in step s. The
+    velocity is v_s = sum_{t <= s} momentum^{s - t} g_t, where g_t is the gradient in step t.
+
+    Args:
+        aligned: <dL/dtheta_T, g_t> for every step t.
+        momentum: momentum of SGD.
     """
     velocity, carried = torch.empty_like(aligned), torch.zeros_like(aligned[0])
     for s in range(len(aligned)):

@@ -15,7 +15,8 @@ passes are
                                                 K'[I] += Y' A^T,    B'[I] += Y',    A' += K[I]^T Y'
 
 The result equals that of autograd through `dual_steps`, but T copies of A need not be stored. Row i of A is zero until
-a step uses row i. Products with A therefore leave out all rows after the highest row number used so far.
+a step uses row i of X. If the earlier steps used no row number above j, products with A therefore need only its rows 0
+to j.
 
 Shapes: M modalities, N rows, T steps, b mini-batch, d embedding width.
 """
@@ -114,9 +115,10 @@ class _Plain(torch.autograd.Function):
 
 
 def _moved_before(batches: Int[Tensor, "T b"]) -> list[int]:
-    """Return a number m for each step, such that earlier steps used only rows 0 to m - 1.
+    """Return, for each step, 1 + the highest row number in all earlier steps. It is 0 for the first step.
 
-    The coefficients (A in the module docstring) of all other rows are still zero before the step.
+    Rows with this number or a higher one are still unused before the step, so their coefficients (A in the module
+    docstring) are zero.
     """
     reached = batches.amax(1).cummax(0).values + 1
     return [0, *reached[:-1].tolist()]

@@ -22,7 +22,11 @@ _CHUNK_STEPS = 32
 
 
 def draw_batches(num_rows: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Int[Tensor, "T b"]:
-    """Draw mini-batches on the CPU as LoRS does: slices of a random order, which is redrawn if too few rows remain."""
+    """Draw the row numbers of mini-batches as LoRS does, on the CPU.
+
+    All rows are put in a random order, from which successive mini-batches are taken. When fewer than `batch_size` rows
+    remain, they are dropped, and a new random order of all rows is drawn.
+    """
     per_order = num_rows // batch_size
     num_orders = -(-num_steps // per_order)
     orders = [torch.randperm(num_rows, generator=generator, device="cpu") for _ in range(num_orders)]

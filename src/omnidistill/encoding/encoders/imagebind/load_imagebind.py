@@ -48,7 +48,7 @@ def convert(
         checkpoint: file with the state dict.
         folder: folder in which the subfolders are created.
         modalities: modalities of the towers to convert.
-        sizes: sizes of all towers in the file.
+        sizes: sizes of all towers in the file, including towers that are not converted.
 
     Raises:
         InputError: the file cannot be read; a weight is missing, unknown or has the wrong shape; or a tower cannot be

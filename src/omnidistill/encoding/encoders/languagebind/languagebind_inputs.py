@@ -1,10 +1,11 @@
 """Inputs for LanguageBind's towers, computed from decoded pictures, frames and sound. Nothing is random.
 
 image   3 x 224 x 224
-video   3 x 8 x 224 x 224: eight frames, evenly spaced from the first to the last, cropped to their centre. The
-        published transform crops at random, and flips with probability 1/2.
+video   3 x 8 x 224 x 224: eight frames, evenly spaced from the first to the last frame of the video, and cropped to
+        their centre. The published transform crops at random, and flips with probability 1/2.
 audio   3 x 112 x 1036: log-mel filter banks of three chunks of 10.38 s at 16 kHz. If the sound is shorter than a
-        chunk, it is repeated. Otherwise, the chunks start at about 0, 1/3 and 2/3 of the latest possible start. The
+        chunk, it is repeated, and the three chunks are equal. Otherwise, let T be the latest time at which a chunk can
+        start. The chunks start at about 0, T/3 and 2T/3; for a sound of 40.38 s, these are 0, 10 and 20 s. The
         published transform draws the starts at random.
 text    token ids from `encoders.imagebind.clip_tokens`; ids after the end token have no effect
 """

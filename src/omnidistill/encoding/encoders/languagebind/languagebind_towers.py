@@ -159,7 +159,11 @@ class Layer(nn.Module):
         self.mlp = Mlp(size.width, size.mlp_width)
 
     def forward(self, x: Float[Tensor, "m t width"], causal: bool) -> Float[Tensor, "m t width"]:
-        """Apply the block to m token sequences. A sequence is a text or a frame; frames of an item are consecutive."""
+        """Apply the block to m token sequences.
+
+        A sequence contains the tokens of one text, picture, spectrogram or video frame. The frames of a video are
+        consecutive sequences.
+        """
         if self.num_frames > 1:
             x = self._temporal(x)
         x = x + self.self_attn(self.layer_norm1(x), causal)

@@ -54,12 +54,12 @@ class Loaded(NamedTuple):
 
 
 def convert(source: Path, folder: Path, modality: Modality) -> None:
-    """Convert both towers of a published model: the text tower and the tower for the other modality.
+    """Convert the two towers of a published model: one for texts, and one for another modality, such as videos.
 
     Args:
         source: folder of the published model, with config.json and the weights.
         folder: output folder; each tower is written to a subfolder.
-        modality: modality of the tower that is not for text.
+        modality: the other modality, such as "video".
 
     Raises:
         InputError: a file is missing or cannot be read; a weight is missing, unknown or has the wrong shape; the model
@@ -141,8 +141,8 @@ def _configs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             case dict(other):
                 heads, activation = other.get("num_attention_heads"), other.get("hidden_act")
                 raise InputError(
-                    f"{path}: in {part}, num_attention_heads must be an integer and hidden_act must be 'gelu', but "
-                    f"they are {heads!r} and {activation!r}; pass the config.json of a published LanguageBind model"
+                    f"{path}: {part} has num_attention_heads = {heads!r} and hidden_act = {activation!r}, but needs "
+                    "an integer and 'gelu'; pass the config.json of a published LanguageBind model"
                 )
             case _:
                 raise InputError(

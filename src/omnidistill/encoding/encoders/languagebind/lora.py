@@ -2,9 +2,13 @@
 
 The adapter of a weight W (d x p) consists of B (d x r), A (r x p) and a constant alpha. W becomes W + (alpha / r) B A.
 
-The keys are those of the package peft. They contain `base_model.model.`. The adapter of a layer has the keys
-LAYER.lora_A.default.weight and LAYER.lora_B.default.weight. The weight itself has the key LAYER.base_layer.weight, or
-LAYER.weight in older releases of peft.
+The package peft stores these tensors with the following keys. LAYER is the name of a layer.
+
+    A    LAYER.lora_A.default.weight
+    B    LAYER.lora_B.default.weight
+    W    LAYER.base_layer.weight, or LAYER.weight in older releases of peft
+
+peft also inserts `base_model.model.` into the names of the layers. The keys of the merged state dict do not contain it.
 
 Reference: https://arxiv.org/abs/2106.09685.
 """
@@ -21,17 +25,17 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def merge_lora(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
-    """Merge the adapters into the weights, and return a state dict with the keys of a model without adapters.
+    """Merge the LoRA adapters into the weights, and return the state dict of a model without adapters.
 
-    Weights are merged in float32, and keep their original dtype.
+    The merged weights are computed in float32 and converted back to their original dtype.
 
     Args:
         tensors: state dict of the model.
         alpha: the LoRA constant alpha, which scales the adapters; None if it is not known.
 
     Raises:
-        InputError: a part of an adapter is missing, an adapter does not fit its weight, or there are adapters but
-            `alpha` is None. The message names the key.
+        InputError: an adapter is incomplete, its shape does not fit its weight, or `alpha` is None although there are
+            adapters. The message names the key.
     """
     plain = {_plain(key): tensor for key, tensor in tensors.items()}
     merged = {key: tensor for key, tensor in plain.items() if not key.endswith((_A, _B))}
