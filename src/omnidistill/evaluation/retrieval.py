@@ -127,11 +127,12 @@ def _positives(
 
 def _twins(gallery: Float[Tensor, "G d"]) -> tuple[Int[Tensor, " twins"], Int[Tensor, " twins"]]:
     """Return the indices of duplicate gallery rows and, for each duplicate, the index of the first identical row."""
-    row = torch.arange(len(gallery), device=gallery.device)
-    distinct, code = torch.unique(gallery, dim=0, return_inverse=True)
+    _, code, counts = torch.unique(gallery[:, 0], return_inverse=True, return_counts=True)
+    row = (counts[code] > 1).nonzero().flatten()  # only rows with an equal first number can be identical
+    distinct, code = torch.unique(gallery[row], dim=0, return_inverse=True)
     first = row.new_full((len(distinct),), len(gallery)).scatter_reduce_(0, code, row, "amin")[code]
-    twins = (first != row).nonzero().flatten()
-    return twins, first[twins]
+    repeated = first != row
+    return row[repeated], first[repeated]
 
 
 def _spans(widths: Int[Tensor, " Q"], bytes_per_query: int) -> Iterator[tuple[int, int]]:

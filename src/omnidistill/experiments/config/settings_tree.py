@@ -45,12 +45,12 @@ def submodel(model: Model, name: str, tree: Any) -> Model | None:
     field = model.model_fields.get(name)
     if field is None:
         return None
-    default = field.get_default(call_default_factory=True)
     registry = registry_of(model, name)
     kind = tree if isinstance(tree, str) else tree.get("kind") if isinstance(tree, Mapping) else None
     if registry is not None and isinstance(kind, str) and kind in registry:
         component: Model = registry.get(kind)
         return component
+    default = field.get_default(call_default_factory=True) if field.default_factory else field.default
     return type(default) if isinstance(default, BaseModel) else None
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from omnidistill.core.errors import InputError
@@ -15,10 +18,11 @@ _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_LEVELS}}}")
 
 
-def packaged_files(folder: str) -> dict[str, str]:
+@cache
+def packaged_files(folder: str) -> Mapping[str, str]:
     """Map the name of each TOML file in a folder of the package to its text, sorted by name.
 
-    Names have the form "name" or "subfolder/name".
+    Names have the form "name" or "subfolder/name". The files are read once.
     """
     texts: dict[str, str] = {}
     for entry in (resources.files("omnidistill") / folder).iterdir():
@@ -26,7 +30,7 @@ def packaged_files(folder: str) -> dict[str, str]:
             if file.name.endswith(".toml"):
                 place = f"{entry.name}/" if entry.is_dir() else ""
                 texts[place + file.name.removesuffix(".toml")] = file.read_text("utf-8")
-    return dict(sorted(texts.items()))
+    return MappingProxyType(dict(sorted(texts.items())))
 
 
 def first_lines(folder: str) -> dict[str, str]:
