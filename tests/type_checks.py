@@ -19,8 +19,10 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 
 FIRST_CALLS = 5
-"""Calls of a function that are checked in each test."""
+"""Calls of a function that are checked in each test. Those of a function within another are counted together."""
 _jaxtyped = jaxtyping.jaxtyped
+_calls: dict[tuple[str, str], list[int]] = {}
+"""The test in which a function (module, name) was last called, and how many of its calls are checked there."""
 _test = 0
 _typed = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as jaxtyping raises
 
@@ -42,32 +44,42 @@ def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         return target
     if not isinstance(target, FunctionType) or _suspends(target):
         return _jaxtyped(target, typechecker=typechecker)
-    annotations = target.__annotations__
-    resolved = {name: _resolved(each, target.__globals__) for name, each in annotations.items()}
-    text = repr(resolved)
-    if "{" in text[1:]:  # a size that an argument gives
-        return _first_calls(_jaxtyped(target, typechecker=typechecker), target)
-    target.__annotations__ = resolved
-    checks = _typed(target)
-    target.__annotations__ = checks.__annotations__ = annotations  # whoever reads them sees those of the source
-    return _first_calls(_scoped(checks) if "jaxtyping" in text else checks, target)
+    return _first_calls(target, typechecker)
 
 
-def _first_calls(checks: Callable[..., Any], target: FunctionType) -> Callable[..., Any]:
-    """Return the function `target`, whose first calls in a test go through `checks`."""
-    test, calls = -1, 0
+def _first_calls(target: FunctionType, typechecker: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function `target`, whose first calls in a test are checked. Checks are made when they are needed."""
+    checks: Callable[..., Any] | None = None
+    counted = _calls.setdefault((target.__module__, target.__qualname__), [0, 0])
 
     @functools.wraps(target)
     def limited(*arguments: Any, **named: Any) -> Any:
         __tracebackhide__ = True
-        nonlocal test, calls
-        if test != _test:
-            test, calls = _test, 0
-        calls += 1
-        return (checks if calls <= FIRST_CALLS else target)(*arguments, **named)
+        nonlocal checks
+        if counted[0] != _test:
+            counted[:] = _test, 0
+        if counted[1] >= FIRST_CALLS:
+            return target(*arguments, **named)
+        counted[1] += 1
+        if checks is None:
+            checks = _with_checks(target, typechecker)
+        return checks(*arguments, **named)
 
     limited.__code__ = limited.__code__.replace(co_name=target.__name__)  # a code of its own, by which frames are told
     return limited
+
+
+def _with_checks(target: FunctionType, typechecker: Callable[..., Any]) -> Callable[..., Any]:
+    annotations = target.__annotations__
+    resolved = {name: _resolved(each, target.__globals__) for name, each in annotations.items()}
+    text = repr(resolved)
+    if "{" in text[1:]:  # a size that an argument gives
+        checks: Callable[..., Any] = _jaxtyped(target, typechecker=typechecker)
+        return checks
+    target.__annotations__ = resolved
+    checks = _typed(target)
+    target.__annotations__ = checks.__annotations__ = annotations  # whoever reads them sees those of the source
+    return _scoped(checks) if "jaxtyping" in text else checks
 
 
 def _scoped(checks: Callable[..., Any]) -> Callable[..., Any]:
