@@ -58,6 +58,8 @@ class Ranking:
 
     def hits(self, k: int) -> Float64[Tensor, " Q"]:
         """Return for each query the probability in [0, 1] that a positive is among the first k items."""
+        if not self.tied.any():  # the best positive has a fixed place
+            return (self.above < k).double()
         places = (k - self.above).clamp_(min=0).minimum(self.tied + 1)  # with t + 1 places, a hit is certain
         steps = int(min(places.max(), self.positives.max()))
         missed = (places <= self.tied).double()
@@ -98,6 +100,8 @@ class Ranking:
     @classmethod
     def joined(cls, parts: Sequence[Ranking]) -> Ranking:
         """Concatenate the queries of several rankings."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def select(self, rows: Tensor) -> Ranking:

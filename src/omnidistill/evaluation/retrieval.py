@@ -80,7 +80,8 @@ def rank(
             score.index_copy_(1, twins, score[:, originals])
         positive = score.gather(1, index).masked_fill_(padding, -torch.inf)
         parts.append(_rank_chunk(score, positive.sort(1, descending=True).values, all_positives))
-    return Ranking.joined(parts).select(by_count.argsort())
+    ranking = Ranking.joined(parts)
+    return ranking if widths[0] == widths[-1] else ranking.select(by_count.argsort())
 
 
 def _rank_chunk(score: Float[Tensor, "B G"], positive: Float[Tensor, "B L"], all_positives: bool) -> Ranking:
