@@ -42,7 +42,7 @@ def checked(target: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         if made:  # by the decorator of the class; a method of the source is decorated already
             target.__init__ = checked(target.__init__, typechecker=typechecker)
         return target
-    if not isinstance(target, FunctionType) or _suspends(target):
+    if not isinstance(target, FunctionType):
         return _jaxtyped(target, typechecker=typechecker)
     return _first_calls(target, typechecker)
 
@@ -73,7 +73,7 @@ def _with_checks(target: FunctionType, typechecker: Callable[..., Any]) -> Calla
     annotations = target.__annotations__
     resolved = {name: _resolved(each, target.__globals__) for name, each in annotations.items()}
     text = repr(resolved)
-    if "{" in text[1:]:  # a size that an argument gives
+    if _suspends(target) or "{" in text[1:]:  # braces: a size that an argument gives
         checks: Callable[..., Any] = _jaxtyped(target, typechecker=typechecker)
         return checks
     target.__annotations__ = resolved

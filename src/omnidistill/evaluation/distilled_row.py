@@ -24,6 +24,7 @@ def train_on_sets(sets: Sequence[DistilledSet], start: Heads, config: EvaluateCo
 
     Raises:
         NotFiniteError: training with the published protocol (`config.protocol` is "paper") diverged.
+        InputError: the published protocol does not fit the recipe of a set; see `published_recipe`.
     """
     published = config.protocol == "paper"
     if published:

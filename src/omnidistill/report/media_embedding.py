@@ -53,9 +53,10 @@ class EmbeddedMedia:
         uri = f"data:{medium.type};base64,{base64.b64encode(medium.data).decode('ascii')}"
         if uri in self._by_uri:
             return self._by_uri[uri]
-        if self.num_bytes + len(uri) > self.budget:
+        num_bytes = len(uri) + 3  # with quotes and comma in the JSON list
+        if self.num_bytes + num_bytes > self.budget:
             self.left_out += 1
             return None
-        self.num_bytes += len(uri) + 3  # quotes and comma in the JSON list
+        self.num_bytes += num_bytes
         self.uris.append(uri)
         return self._by_uri.setdefault(uri, len(self.uris) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,16 @@ def test_a_vocabulary_of_any_name_is_found(tmp_path: Path) -> None:
         result = convert("imagebind", file, tmp_path / f"from {vocabulary.name}", vocabulary=vocabulary)
         assert result.vocabulary == "merges.txt"
         open_encoder(result.encoders[-1]).prepare(Item("the sea"))
+
+
+def test_a_vocabulary_replaces_that_of_an_earlier_conversion(tmp_path: Path) -> None:
+    file, given, out = checkpoint(tmp_path / "given"), write_vocabulary(tmp_path), tmp_path / "IB"
+    convert("imagebind", file, out, vocabulary=given)
+    packed = tmp_path / "words.gz"
+    packed.write_bytes(gzip.compress(given.read_bytes()))
+    assert convert("imagebind", file, out, vocabulary=packed, force=True).vocabulary == "bpe_simple_vocab_16e6.txt.gz"
+    assert not (out / "merges.txt").exists()
+    open_encoder(f"imagebind-text:{out}").prepare(Item("the sea"))
 
 
 def test_languagebind_needs_its_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,14 +149,15 @@ def test_results_of_a_crossed_table_and_of_the_paper_are_listed(tmp_path: Path) 
     results.mkdir(parents=True)
     result = {"recall": {"R@1": 0.125, "R@10": 0.5}, "seconds": 3.0, "settings": {}}
     (results / "anchor-own-seed-1-0123456789ab.json").write_text(json.dumps(result))
-    (tmp_path / "C/msrvtt/cells/hopa-n100-s0-0123").mkdir(parents=True)
+    for name in ("cells/hopa-n100-s0-01234567", "baselines/equal-bytes-n100-s0-01234567-5000B"):
+        (tmp_path / "C/msrvtt" / name).mkdir(parents=True)
     ProgressFile(SilentProgress(), tmp_path / "C").start(9, "3/9 train")
     with exclusive(tmp_path / "C"), pytest.raises(KeyboardInterrupt):
         follow_report(tmp_path / "C", sleep=Script(interrupt))
     page = (tmp_path / "C/report.html").read_text()
     assert "3/9 train, step 0 of 9" in page
     assert '<th scope="row">anchor-own-seed-1</th><td>12.5</td><td>50.0</td><td>3.0</td>' in page
-    assert '<th scope="row">hopa-n100-s0</th><td>–</td>' in page
+    assert all(f'<th scope="row">{name}-n100-s0</th><td>–</td>' in page for name in ("hopa", "equal-bytes"))
     assert not follow_report(tmp_path / "C").finished
     (tmp_path / "C" / RUNNING).unlink()
     (tmp_path / "C/paper.json").write_text("{}")

@@ -138,7 +138,7 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     [
         ({"rows": [99]}, r"rows=\[99\]: the set has \d+ rows"),
         ({"modalities": ["picture"]}, "modalities: the set has no modality 'picture'"),
-        ({"encoders": {"sound": "squares"}}, "modality 'sound', which is not rendered"),
+        ({"encoders": {"sound": "squares"}}, "modality 'sound', which needs no encoder"),
         ({"encoders": {"image": Squares(2.0)}}, "encoder 'squares': recomputed features of 3 items have a median"),
         ({"encoders": {"image": Opaque()}}, "encoder 'opaque' has no gradients with respect to its input"),
         ({"encoders": {"image": "efficientnet-lite9"}}, "encoder 'efficientnet-lite9' is not installed"),

@@ -90,8 +90,8 @@ class OuterObjective(Component):
     def span(self) -> int | None:
         """Number of expert epochs that the student must reproduce in an outer iteration. None means all epochs.
 
-        The expert buffer stores the singular values of the changes in the first expert's heads over this number of
-        epochs. They give the rank floor (a lower bound on the matching loss).
+        The number also defines the updates of the first expert, whose singular values the expert buffer stores; see
+        `methods.Method.expert_span`.
         """
         return 1
 

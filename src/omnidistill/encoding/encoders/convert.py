@@ -17,7 +17,12 @@ from typing import Literal, get_args
 from omnidistill.core.arguments import argument
 from omnidistill.core.errors import InputError
 from omnidistill.encoding.encoders.imagebind import load_imagebind as imagebind
-from omnidistill.encoding.encoders.imagebind.clip_tokens import ClipTokenizer, find_vocabulary, vocabulary_name
+from omnidistill.encoding.encoders.imagebind.clip_tokens import (
+    VOCABULARY_FILES,
+    ClipTokenizer,
+    find_vocabulary,
+    vocabulary_name,
+)
 from omnidistill.encoding.encoders.languagebind import load_languagebind as languagebind
 from omnidistill.io.artifacts import load_artifact, making, move_output, require_new_folder, temp_folder
 
@@ -113,6 +118,9 @@ def convert(
                 shutil.copyfile(vocabulary, temporary / vocabulary_name(vocabulary))
             names = sorted(path.name for path in temporary.iterdir() if path.is_dir())
             move_output(temporary, folder)
+        if vocabulary is not None:
+            for name in {*VOCABULARY_FILES} - {vocabulary_name(vocabulary)}:  # of an earlier conversion
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     towers = tuple(_tower(folder / name) for name in names)

@@ -6,6 +6,7 @@ FOLDER/crossed/results/*.json         results of a crossed table
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from omnidistill.io.input_files import reading
 from omnidistill.io.tracking.progress_file import RunningStage
 from omnidistill.report.live_page import CellRow, LiveView
 
+_CHECKSUM = re.compile(r"-[0-9a-f]{8,}\b")
 _RESULTS = ("baselines/*", "cells/*", "*/baselines/*", "*/cells/*", f"{CROSSED}/results/*.json")
 
 
@@ -82,8 +84,8 @@ def _recall(tensors: Mapping[str, Tensor]) -> dict[int, float]:
 
 
 def _name(folder: Path) -> str:
-    """Return the name of a result's file or folder without the part after the last hyphen.
+    """Return the name of a result's file or folder up to the checksum of its settings.
 
-    This part is usually a checksum of settings: "anchor-n100-s0-1a2b3c4d" becomes "anchor-n100-s0".
+    For example, "anchor-n100-s0-1a2b3c4d" becomes "anchor-n100-s0".
     """
-    return folder.name.rpartition("-")[0]
+    return _CHECKSUM.split(folder.name)[0]

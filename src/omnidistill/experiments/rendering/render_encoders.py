@@ -37,8 +37,8 @@ def open_encoders(
     for name in requested:
         if name not in modalities:
             raise InputError(
-                f"{argument('encoders')}: given for modality {name!r}, which is not rendered; the modalities that need "
-                f"an encoder are {', '.join(modalities)}{nearest(name, modalities)}"
+                f"{argument('encoders')}: given for modality {name!r}, which needs no encoder; modalities that need "
+                f"one: {', '.join(modalities) or 'none'}{nearest(name, modalities)}"
             )
     opened = {}
     for name in modalities:

@@ -56,6 +56,6 @@ class ExpertKey:
             return ExpertKey(dict(tree["config"]), starts, int(tree["seed"]), dict(tree["identity"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{where}: the stored settings of the expert trajectories are damaged ({error}); train the experts "
-                "again"
+                f"{where}: the stored settings of the expert trajectories are damaged ({error}); delete them, and "
+                "train the experts again"
             ) from error

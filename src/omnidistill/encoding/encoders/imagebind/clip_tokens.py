@@ -39,7 +39,8 @@ from omnidistill.io.input_files import open_input, read_json
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _NUM_MERGES = VOCABULARY - 2 * 256 - 2
 _MOST_BYTES = 2**24  # CLIP's vocabulary has 3.2 MB
-_FILES = ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json")  # by suffix: text, .gz and .json
+VOCABULARY_FILES = ("merges.txt", "bpe_simple_vocab_16e6.txt.gz", "tokenizer.json")
+"""Names under which a vocabulary is found: a text file, a .gz file and a .json file."""
 _PIECES = rf"{re.escape(_START)}|{re.escape(_END)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 
 
@@ -149,12 +150,12 @@ def _byte_letters() -> dict[int, str]:
 
 def find_vocabulary(folder: Path) -> Path | None:
     """Return the path of the vocabulary file in a folder; None if the folder contains none."""
-    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    return next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), None)
 
 
 def vocabulary_name(path: Path) -> str:
     """Return the file name under which `find_vocabulary` finds a vocabulary in the format of this file."""
-    text, packed, json = _FILES
+    text, packed, json = VOCABULARY_FILES
     return {".gz": packed, ".json": json}.get(path.suffix, text)
 
 
@@ -162,7 +163,7 @@ def _read_merges(path: Path, num_merges: int) -> list[tuple[str, str]]:
     if path.is_dir():
         file = find_vocabulary(path)
         if file is None:
-            raise InputError(f"{path}: contains no CLIP vocabulary; add one of the files {', '.join(_FILES)}")
+            raise InputError(f"{path}: contains no CLIP vocabulary; add one of the files {', '.join(VOCABULARY_FILES)}")
         path = file
     try:
         pairs = _json_merges(path) if path.suffix == ".json" else _text_merges(path)
