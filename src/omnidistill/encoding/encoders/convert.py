@@ -86,10 +86,11 @@ def convert(
         source: file with ImageBind's weights, or folder of a LanguageBind model.
         folder: output folder. Unless `force` is True, it must be empty or not exist yet.
         modality: modality of a LanguageBind model; None for ImageBind.
-        vocabulary: CLIP's `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or `tokenizer.json`; None uses a vocabulary
-            that is next to the weights, if there is one.
-        force: whether the folder may contain files, such as an earlier conversion. Towers and vocabularies with the
-            same names are replaced; other files are kept.
+        vocabulary: CLIP's vocabulary, in the format of `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` or
+            `tokenizer.json`, or a folder that contains one of these files. None uses a vocabulary next to the weights,
+            if there is one.
+        force: whether the folder may contain files, such as an earlier conversion. Towers with the same names and the
+            vocabulary are replaced; other files are kept.
 
     Returns:
         The converted towers, and how to open them.
