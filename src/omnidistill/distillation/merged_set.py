@@ -111,9 +111,9 @@ def _method(distilled: DistilledSet, other: DistilledSet) -> str:
 def most_rows(sets: Sequence[DistilledSet]) -> int:
     """Return the largest number of rows that the merged set can have.
 
-    This is the total number of rows of all sets. For the recipe "anchor", it is limited to the second largest feature
-    width, because no pair of modalities has more canonical directions. For the feature widths 768, 512 and 256, the
-    limit is 512.
+    This is the total number of rows of all sets. For the recipe "anchor", a larger total is reduced to the second
+    largest feature width, because no pair of modalities has more canonical directions. With the feature widths 768, 512
+    and 256, this is 512.
     """
     total = sum(distilled.size for distilled in sets)
     if not isinstance(sets[0].recipe, Anchor):

@@ -199,7 +199,7 @@ class Comparison(JsonContent):
 
     @property
     def has_best(self) -> bool:
-        """Whether any row states its gain retained relative to the best heads trained on all rows."""
+        """Whether any row has a value of `gain_of_best`: the gain retained, relative to the best heads on all rows."""
         return any(row.gain_retained_best is not None for row in self.rows)
 
     @property

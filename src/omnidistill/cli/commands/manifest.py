@@ -51,8 +51,8 @@ def add(group: CommandGroup) -> None:
         metavar="A,B",
         help="modalities to include, for example image,text (default: all media in SOURCE, but only one text column or "
         ".json field, such as the captions). MODALITY=NAME reads a modality from NAME. In a dataset, NAME is a column, "
-        "for example image=photo,text=caption. In .tar shards, NAME is a .json field with texts, or the middle part of "
-        "file names: image=left reads 0.left.jpg, 1.left.jpg and so on",
+        "for example image=photo,text=caption. In .tar shards, NAME is the middle part of the names of media files "
+        "(image=left reads 0.left.jpg, 1.left.jpg and so on), or a .json field with texts",
     )
     add_columns(parser, "item", "if SOURCE is a dataset or .tar shards: column or .json field")
     parser.add_argument(

@@ -45,8 +45,8 @@ class ShortcutMatching(TrajectoryMatching):
     def floor(self, rank: int) -> None:
         """Return None, because no lower bound on the loss is known.
 
-        A bound requires the singular values of changes in an expert's heads. They are stored for the path of the
-        expert, but not for the straight line that replaces this path.
+        A bound requires singular values of the changes in the heads. The expert buffer stores those of the expert's
+        path, but not those of the straight line that replaces this path.
         """
 
     def _pace(self, expert: int) -> Float[Tensor, "M S"]:

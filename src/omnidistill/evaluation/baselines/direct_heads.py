@@ -80,9 +80,9 @@ class DirectMatrices(LearnableHeads):
             rank: output width of the heads.
             ridge: regularisation of CCA.
             storage: how the heads are rounded and stored.
-            rows: training rows on which the mean output length of the heads is measured. The outputs are divided by
-                this length before they are concatenated with the outputs of the initial heads. The heads are created on
-                the device of the rows.
+            rows: training rows on which the mean length of the outputs of these heads is measured. When these heads are
+                stacked on the initial heads of the run, their outputs are divided by this length. The heads are created
+                on the device of the rows.
         """
         heads = canonical_cca_heads(moments, rank, ridge)
         scaled = {name: (w / w.square().mean().sqrt()).to(rows[name]) for name, w in heads.items()}

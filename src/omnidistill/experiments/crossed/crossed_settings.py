@@ -196,8 +196,8 @@ def load_crossed(
 
     Args:
         source: complete settings, or a TOML file; None uses the preset of the package.
-        sets: names of sets, or of their presets; None includes all sets. For each chosen set, the set of random rows
-            with the same size is also included, if `source` has one.
+        sets: names of sets, or of their presets; None includes all sets. If `source` also has a set of random rows that
+            is as large as a chosen set, it is included too.
         recipes, models: names of the recipes and models; None uses those of `source`.
         parts: parts of the table: "table" (all combinations), "robustness" (changed recipes) and "mismatch"
             (mismatched training pairs); None uses those of `source`.

@@ -78,8 +78,8 @@ def distill(
         initial_set: set to continue from: a set, a result, or the Path of a set or run. Its modalities, widths and size
             must be those of this run.
         add_to: earlier set to merge with the rows distilled from `data`. The data of the earlier set are not needed.
-            The size of the merged set is the sum of both sizes. With the recipe "anchor", it is limited to the second
-            largest feature width. Without `preset` and `config`, the settings of the earlier set are used.
+            The size of the merged set is the sum of both sizes. With the recipe "anchor", a larger sum is reduced to
+            the second largest feature width. Without `preset` and `config`, the settings of the earlier set are used.
         folder: the run folder; None stores nothing.
         resume: whether to resume or reuse the run in the folder.
         trackers: names of experiment trackers, such as "wandb", to which the metrics are also logged. They need a
