@@ -46,9 +46,9 @@ def add(group: CommandGroup) -> None:
     parser.add_argument(
         "--kind",
         metavar="NAME",
-        help="what to draw: gain (gain retained against bytes), curves (training curves), intervals (gain of each "
-        "table row with its 95%% interval), heat-map (recall of every table row by retrieval direction, or the cells "
-        "of a table of 'compare --preset crossed'), similarity (learned similarity of the rows of a set) or "
+        help="what to draw: gain (gain retained for every size in bytes), curves (training curves), intervals (gain of "
+        "each table row with its 95%% interval), heat-map (recall of every table row by retrieval direction, or the "
+        "cells of a table of 'compare --preset crossed'), similarity (learned similarity of the rows of a set) or "
         "reproduction (recall in every table row of 'paper' next to the published recall). Default: the first kind in "
         "this list that fits SOURCE",
     )
