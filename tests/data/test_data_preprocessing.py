@@ -58,6 +58,13 @@ def test_prepared_training_rows_have_almost_mean_zero_and_each_row_is_on_its_own
     assert torch.equal(steps.apply(x)["a"][n - 1 :], one)
 
 
+def test_steps_with_other_means_have_the_same_options():
+    steps = Preprocessing(True, EPSILON, {"a": torch.ones(3), "b": torch.zeros(2)})
+    assert steps.same_options(Preprocessing(True, EPSILON, {"b": torch.ones(2), "a": torch.zeros(3)}))
+    for other in ((False, EPSILON, steps.means), (True, 2 * EPSILON, steps.means), (True, EPSILON, {})):
+        assert not steps.same_options(Preprocessing(*other))
+
+
 def test_the_input_is_never_written_to_nor_shared():
     x = rows(4, 3)
     kept = x.clone()

@@ -85,6 +85,11 @@ class Preprocessing:
         """
         return {name: self._apply(name, x) for name, x in raw.items()}
 
+    def same_options(self, other: Preprocessing) -> bool:
+        """Return whether the steps differ from those of `other` at most in the values of the means."""
+        options = self.standardise, self.epsilon, self.means.keys()
+        return options == (other.standardise, other.epsilon, other.means.keys())
+
     def difference(self, other: Preprocessing) -> str | None:
         """Return what differs from `other`, such as "the means of 'text'", or None if the steps are equal."""
         if (self.standardise, self.epsilon) != (other.standardise, other.epsilon):

@@ -69,7 +69,7 @@ def recentred(data: FeatureSet, steps: Preprocessing, widths: dict[str, int]) ->
         )
     if own.difference(steps) is None:
         return data
-    if (own.standardise, own.epsilon, own.means.keys()) != (steps.standardise, steps.epsilon, steps.means.keys()):
+    if not own.same_options(steps):
         raise InputError(
             f"the features and the synthetic set differ in {own.difference(steps)}; pack the features again with the "
             "preprocessing options of the dataset from which the set was distilled"

@@ -62,7 +62,7 @@ def _of_dataset(folder: Path, size: int, new: FeatureSet) -> dict[str, Float[Ten
             f"rendered media with the encoders of {named(new)}"
         )
     own, other = given.preprocessing, new.preprocessing
-    if (own.standardise, own.means.keys()) != (other.standardise, other.means.keys()):
+    if not own.same_options(other):
         raise InputError(
             f"{folder}: its preprocessing differs from that of {named(new)} in {own.difference(other)}; encode the "
             f"rendered media again, with the same --no-standardise and --no-centre options as {named(new)}"
