@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnidistill.core.errors import InputError
+from omnidistill.data.arrow_columns import parquet_file
 from omnidistill.data.table import Table, read_splits, read_table, text_column
 from omnidistill.io import input_files
 
@@ -201,6 +203,14 @@ def test_messages_name_the_line_of_the_file(tmp_path, name, content, place):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"{name}: {place}, column 'split': unknown split 'tets'"):
         read_splits(tmp_path / name, read_table(tmp_path / name), "split")
+
+
+def test_a_lack_of_memory_is_not_a_damaged_parquet_file(tmp_path):
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(OSError, match="allocate"), parquet_file(tmp_path / "t.parquet"):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    with pytest.raises(InputError, match="cannot be read as a Parquet file"), parquet_file(tmp_path / "t.parquet"):
+        raise OSError(errno.EIO, "bad bytes")
 
 
 def test_a_parquet_file_whose_indices_leave_the_dictionary_is_damaged(tmp_path):

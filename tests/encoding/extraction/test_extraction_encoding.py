@@ -204,6 +204,15 @@ def test_a_folder_of_other_encoders_or_settings_is_refused(
     assert files(tmp_path / "out") == before
 
 
+def test_shards_without_the_record_of_their_encoders_are_refused(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "media")
+    encode(manifest, encoders(), tmp_path / "out", settings=HERE)
+    (tmp_path / "out" / "encoders.json").unlink()
+    with pytest.raises(InputError, match=r"encoders\.json"):
+        encode(manifest, encoders(), tmp_path / "out", settings=HERE)
+    assert not (tmp_path / "out" / "encoders.json").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
